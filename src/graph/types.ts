@@ -1,0 +1,29 @@
+/** @file Element types, shapes and host-side tensor data: the vocabulary every graph, runtime and test shares. */
+
+/** Element types a graph may hold. Reference evaluation computes float32 values in float64. */
+export type DType = "float32" | "int64" | "int32" | "bool";
+
+/** A dimension; `null` when it is known at run time only (rows routed to one expert). */
+export type Dim = number | null;
+export type Shape = readonly Dim[];
+
+export type TypedData = Float32Array | BigInt64Array | Int32Array | Uint8Array;
+
+/** A tensor on the host. `data` is row-major; bool is one byte an element. */
+export interface TensorData {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: TypedData;
+}
+
+/** Name, element type and shape of a graph's input or output, as the ONNX model names it. */
+export interface IoSpec {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((d, i) => d === b[i]);
+export const showShape = (shape: Shape): string => `[${shape.map((d) => d ?? "?").join(", ")}]`;
