@@ -1,0 +1,25 @@
+/**
+ * @file The graph language: symbolic tensors, operators, gradients and the ONNX writer.
+ */
+export { type EvaluateOptions, evaluate, type Values } from "./evaluate.js";
+export { gradient, vectorJacobianProduct } from "./gradient.js";
+export { lower } from "./lower.js";
+export { type GraphModule, leavesOf, rootsOf } from "./module.js";
+export { NDArray } from "./ndarray.js";
+export { GRADIENT_PREFIX, type OnnxProgram, writeOnnx } from "./onnx.js";
+export {
+  type CompositeDefinition,
+  defineComposite,
+  definePrimitive,
+  type MaybeTensor,
+  type PrimitiveDefinition,
+} from "./operator.js";
+export { type Activation, activation } from "./operators/activation.js";
+export * from "./operators/elementwise.js";
+export { gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
+export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
+export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
+export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
+export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";
+export * from "./types.js";

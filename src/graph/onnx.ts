@@ -1,0 +1,232 @@
+/** @file The ONNX writer: lowers a module, names its values and encodes the protobuf that ONNX Runtime reads. */
+import { PbfWriter } from "pbf";
+import { lint } from "./lint.js";
+import { lower } from "./lower.js";
+import { type GraphModule, leavesOf, rootsOf } from "./module.js";
+import type { OnnxAttribute, OnnxForm } from "./operator.js";
+import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
+import type { DType, IoSpec, TypedData } from "./types.js";
+import { topologicalOrder } from "./walk.js";
+
+export const OPSET = 22;
+const IR_VERSION = 10;
+export const GRADIENT_PREFIX = "gradient:";
+
+/** An encoded model with the names and types of its ends. Gradient names carry the prefix "gradient:". */
+export interface OnnxProgram {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly inputs: readonly IoSpec[];
+  readonly parameters: readonly IoSpec[];
+  readonly outputs: readonly IoSpec[];
+  readonly gradients: readonly IoSpec[];
+  /** Number of ONNX nodes: session creation grows faster than linearly with it. */
+  readonly nodeCount: number;
+}
+
+export interface OnnxNode extends OnnxForm {
+  readonly name: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+interface Initializer {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: TypedData;
+}
+
+const elementTypes: Record<DType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+
+/** Writes a module as an ONNX model. Throws when it holds an operator that is known to be wrong (see lint). */
+export function writeOnnx(module: GraphModule): OnnxProgram {
+  const roots = lower(rootsOf(module));
+  const names = [
+    ...Object.keys(module.outputs),
+    ...Object.keys(module.gradients ?? {}).map((name) => GRADIENT_PREFIX + name),
+  ];
+  const emitted = emit(roots, names);
+  lint(emitted.nodes);
+  const specs = (leaves: Map<string, Tensor>): IoSpec[] =>
+    Array.from(leaves, ([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const inputs = specs(leavesOf(roots, "input"));
+  const parameters = specs(leavesOf(roots, "parameter"));
+  const ends = roots.map(({ dtype, shape }, i) => ({ name: names[i], dtype, shape }));
+  const count = Object.keys(module.outputs).length;
+  return {
+    name: module.name,
+    bytes: encode(module.name, emitted, [...inputs, ...parameters], ends),
+    inputs,
+    parameters,
+    outputs: ends.slice(0, count),
+    gradients: ends.slice(count),
+    nodeCount: emitted.nodes.length,
+  };
+}
+
+interface Emitted {
+  readonly nodes: OnnxNode[];
+  readonly initializers: Initializer[];
+}
+
+function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
+  const nodes: OnnxNode[] = [];
+  const initializers: Initializer[] = [];
+  const constants = new Map<string, string>();
+  const values = new Map<Tensor, string>();
+
+  const initializer = (dtype: DType, shape: readonly number[], data: TypedData): string => {
+    // Small constants (axes, scalars, shapes) recur hundreds of times: one initializer serves all.
+    const key = data.length <= 64 ? `${dtype}|${shape}|${Array.from(data, String)}` : null;
+    const known = key !== null ? constants.get(key) : undefined;
+    if (known) return known;
+    const name = `constant_${initializers.length}`;
+    initializers.push({ name, dtype, shape, data });
+    if (key !== null) constants.set(key, name);
+    return name;
+  };
+
+  // A value computed for exactly one output takes that output's name; leaves and values wanted twice go through Identity.
+  const direct = new Map<Tensor, string>();
+  for (const [i, root] of roots.entries())
+    if (root.node.operator.kind === "primitive" && !direct.has(root)) direct.set(root, rootNames[i]);
+
+  for (const node of topologicalOrder(roots)) {
+    const { operator, attributes } = node;
+    switch (operator.kind) {
+      case "input":
+      case "parameter":
+        values.set(node.outputs[0], (attributes as LeafAttributes).name);
+        break;
+      case "constant": {
+        const { dtype, shape, data } = attributes as ConstantAttributes;
+        values.set(node.outputs[0], initializer(dtype, shape, data));
+        break;
+      }
+      case "primitive": {
+        const form = operator.onnx(attributes, node.inputs);
+        const name = `${node.scope ? `${node.scope}/` : ""}${operator.name}_${node.id}`;
+        const outputs = node.outputs.map((out, i) => direct.get(out) ?? (i === 0 ? name : `${name}.${i}`));
+        for (const [i, out] of node.outputs.entries()) values.set(out, outputs[i]);
+        const extra = (form.constants ?? []).map((list) =>
+          list === null
+            ? ""
+            : initializer(
+                "int64",
+                [list.length],
+                BigInt64Array.from(list, (v) => BigInt(v)),
+              ),
+        );
+        const inputs = [...node.inputs.map((x) => values.get(x)!), ...extra];
+        nodes.push({ ...form, name, inputs, outputs });
+        break;
+      }
+      default:
+        throw new Error(`onnx: ${operator.name} should have been lowered`);
+    }
+  }
+  for (const [i, root] of roots.entries()) {
+    const value = values.get(root)!;
+    if (value !== rootNames[i])
+      nodes.push({ type: "Identity", name: `identity_${i}`, inputs: [value], outputs: [rootNames[i]] });
+  }
+  return { nodes, initializers };
+}
+
+// Field numbers are those of onnx.proto (ONNX IR 10).
+function encode(
+  name: string,
+  { nodes, initializers }: Emitted,
+  inputs: readonly IoSpec[],
+  outputs: readonly IoSpec[],
+): Uint8Array {
+  const pbf = new PbfWriter();
+  pbf.writeVarintField(1, IR_VERSION);
+  pbf.writeStringField(2, "moe-diffuseq");
+  pbf.writeMessage(
+    7,
+    (_: null, graph: PbfWriter) => {
+      for (const node of nodes) graph.writeMessage(1, writeNode, node);
+      graph.writeStringField(2, name);
+      for (const item of initializers) graph.writeMessage(5, writeInitializer, item);
+      for (const spec of inputs) graph.writeMessage(11, writeValueInfo, spec);
+      for (const spec of outputs) graph.writeMessage(12, writeValueInfo, spec);
+    },
+    null,
+  );
+  for (const [domain, version] of [
+    ["", OPSET],
+    ["com.microsoft", 1],
+  ] as const)
+    pbf.writeMessage(
+      8,
+      (_: null, set: PbfWriter) => {
+        set.writeStringField(1, domain);
+        set.writeVarintField(2, version);
+      },
+      null,
+    );
+  return pbf.finish();
+}
+
+function writeNode(node: OnnxNode, pbf: PbfWriter): void {
+  for (const value of node.inputs) pbf.writeStringField(1, value);
+  for (const value of node.outputs) pbf.writeStringField(2, value);
+  pbf.writeStringField(3, node.name);
+  pbf.writeStringField(4, node.type);
+  for (const entry of Object.entries(node.attributes ?? {})) pbf.writeMessage(5, writeAttribute, entry);
+  if (node.domain) pbf.writeStringField(7, node.domain);
+}
+
+function writeAttribute([name, value]: [string, OnnxAttribute], pbf: PbfWriter): void {
+  pbf.writeStringField(1, name);
+  if (typeof value === "number") {
+    pbf.writeVarintField(3, value);
+    pbf.writeVarintField(20, 2);
+  } else if (typeof value === "string") {
+    pbf.writeStringField(4, value);
+    pbf.writeVarintField(20, 3);
+  } else if ("float" in value) {
+    pbf.writeFloatField(2, value.float);
+    pbf.writeVarintField(20, 1);
+  } else {
+    for (const v of value) pbf.writeVarintField(8, v);
+    pbf.writeVarintField(20, 7);
+  }
+}
+
+function writeInitializer({ name, dtype, shape, data }: Initializer, pbf: PbfWriter): void {
+  for (const d of shape) pbf.writeVarintField(1, d);
+  pbf.writeVarintField(2, elementTypes[dtype]);
+  pbf.writeStringField(8, name);
+  pbf.writeBytesField(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+}
+
+function writeValueInfo({ name, dtype, shape }: IoSpec, pbf: PbfWriter): void {
+  pbf.writeStringField(1, name);
+  pbf.writeMessage(
+    2,
+    (_: null, type: PbfWriter) =>
+      type.writeMessage(
+        1,
+        (__: null, tensor: PbfWriter) => {
+          tensor.writeVarintField(1, elementTypes[dtype]);
+          tensor.writeMessage(
+            2,
+            (___: null, dims: PbfWriter) => {
+              for (const [i, d] of shape.entries())
+                dims.writeMessage(
+                  1,
+                  (value: number | null, dim: PbfWriter) =>
+                    value === null ? dim.writeStringField(2, `${name}_${i}`) : dim.writeVarintField(1, value),
+                  d,
+                );
+            },
+            null,
+          );
+        },
+        null,
+      ),
+    null,
+  );
+}

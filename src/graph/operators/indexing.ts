@@ -1,0 +1,176 @@
+/**
+ * @file Operators that select by index: gather, gather/scatter along an axis, top-k.
+ *
+ * `ScatterND` with reduction is absent on purpose: ONNX Runtime loses updates on duplicate indices when it runs on more than one
+ * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation.
+ */
+import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
+import { definePrimitive } from "../operator.js";
+import { apply, type Tensor } from "../tensor.js";
+import { showShape, sizeOf } from "../types.js";
+import { expand, reshape, zeros } from "./shape.js";
+
+const requireIndices = (name: string, indices: Tensor): void => {
+  if (indices.dtype !== "int64") throw new Error(`${name}: expected int64 indices, got ${indices.dtype}`);
+};
+
+const gatherOperator = definePrimitive<{ axis: number }>({
+  name: "gather",
+  infer: ([x, indices], { axis }) => {
+    requireIndices("gather", indices);
+    return [
+      { dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] },
+    ];
+  },
+  onnx: ({ axis }) => ({ type: "Gather", attributes: { axis } }),
+  adjoint: ([g], { inputs: [x, indices], attributes: { axis } }) => {
+    if (axis !== 0) throw new Error("gather: differentiable along axis 0 only; transpose first");
+    const rows = sizeOf(indices.staticShape);
+    const width = sizeOf(x.staticShape.slice(1));
+    const index = expand(reshape(indices, [rows, 1]), [rows, width]);
+    const sum = scatterElements(
+      zeros([x.staticShape[0], width]),
+      index,
+      reshape(g!, [rows, width]),
+      0,
+      "add",
+    );
+    return [reshape(sum, x.shape), null];
+  },
+  evaluate: ([x, indices], { axis }) => {
+    const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];
+    const out = NDArray.zeros(shape, x.dtype);
+    const inner = sizeOf(x.shape.slice(axis + 1));
+    const outer = sizeOf(x.shape.slice(0, axis));
+    const length = x.shape[axis];
+    const count = indices.data.length;
+    for (let o = 0; o < outer; o++)
+      for (let i = 0; i < count; i++) {
+        const index = indices.data[i];
+        if (index < -length || index >= length)
+          throw new Error(`gather: index ${index} outside axis of ${length}`);
+        const from = (o * length + (index < 0 ? index + length : index)) * inner;
+        out.data.set(x.data.subarray(from, from + inner), (o * count + i) * inner);
+      }
+    return [out];
+  },
+});
+/** Slices of x along `axis` chosen by int64 indices of any shape. */
+export const gather = (x: Tensor, indices: Tensor, axis = 0): Tensor =>
+  apply(gatherOperator, [x, indices], { axis: axis < 0 ? axis + x.rank : axis })[0];
+
+const gatherElementsOperator = definePrimitive<{ axis: number; uniqueIndices: boolean }>({
+  name: "gatherElements",
+  infer: ([x, indices]) => {
+    requireIndices("gatherElements", indices);
+    if (x.rank !== indices.rank)
+      throw new Error(
+        `gatherElements: expected equal ranks, got ${showShape(x.shape)} and ${showShape(indices.shape)}`,
+      );
+    return [{ dtype: x.dtype, shape: indices.shape }];
+  },
+  onnx: ({ axis }) => ({ type: "GatherElements", attributes: { axis } }),
+  adjoint: ([g], { inputs: [x, indices], attributes: { axis, uniqueIndices } }) => [
+    scatterElements(zeros(x.staticShape), indices, g!, axis, uniqueIndices ? "none" : "add"),
+    null,
+  ],
+  evaluate: ([x, indices], { axis }) => {
+    const out = NDArray.zeros(indices.shape, x.dtype);
+    forElements(x.shape, indices, axis, (flat, source) => {
+      out.data[flat] = x.data[source];
+    });
+    return [out];
+  },
+});
+/**
+ * One element of x for each index along `axis`; every other coordinate is the index's own. With `uniqueIndices` (no index twice
+ * along the axis, as top-k yields) the adjoint is a plain scatter.
+ */
+export const gatherElements = (x: Tensor, indices: Tensor, axis = -1, uniqueIndices = false): Tensor =>
+  apply(gatherElementsOperator, [x, indices], { axis: axis < 0 ? axis + x.rank : axis, uniqueIndices })[0];
+
+function forElements(
+  shape: readonly number[],
+  indices: NDArray,
+  axis: number,
+  visit: (flat: number, target: number) => void,
+): void {
+  const strides = stridesOf(shape);
+  const own = strides.map((s, i) => (i === axis ? 0 : s));
+  forEachIndex(indices.shape, [own], (flat, [offset]) =>
+    visit(flat, offset + indices.data[flat] * strides[axis]),
+  );
+}
+
+const scatterElementsOperator = definePrimitive<{ axis: number; reduction: "none" | "add" }>({
+  name: "scatterElements",
+  infer: ([x, indices]) => {
+    requireIndices("scatterElements", indices);
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
+  onnx: ({ axis, reduction }) => ({
+    type: "ScatterElements",
+    attributes: { axis, reduction },
+  }),
+  adjoint: ([g], { inputs: [, indices], attributes: { axis, reduction } }) => {
+    if (reduction !== "add") throw new Error('scatterElements: differentiable with reduction "add" only');
+    return [g, null, gatherElements(g!, indices, axis)];
+  },
+  evaluate: ([x, indices, updates], { axis, reduction }) => {
+    const out = new NDArray(x.dtype, x.shape, x.data.slice());
+    forElements(x.shape, indices, axis, (flat, target) => {
+      out.data[target] = updates.data[flat] + (reduction === "add" ? out.data[target] : 0);
+    });
+    return [out];
+  },
+});
+/** Writes (or adds) updates into a copy of x at the indexed places along `axis`. */
+export const scatterElements = (
+  x: Tensor,
+  indices: Tensor,
+  updates: Tensor,
+  axis: number,
+  reduction: "none" | "add" = "none",
+): Tensor => apply(scatterElementsOperator, [x, indices, updates], { axis, reduction })[0];
+
+const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
+  name: "topK",
+  infer: ([x], { k }) => {
+    const shape = [...x.shape.slice(0, -1), k];
+    const length = x.shape.at(-1)!;
+    if (length !== null && k > length) throw new Error(`topK: expected k <= ${length}, got ${k}`);
+    return [
+      { dtype: x.dtype, shape },
+      { dtype: "int64", shape },
+    ];
+  },
+  onnx: ({ k, largest }) => ({
+    type: "TopK",
+    attributes: { axis: -1, largest: Number(largest), sorted: 1 },
+    constants: [[k]],
+  }),
+  adjoint: ([g], { inputs: [x], outputs: [, indices] }) => [
+    g && scatterElements(zeros(x.staticShape), indices, g, x.rank - 1),
+  ],
+  evaluate: ([x], { k, largest }) => {
+    const shape = [...x.shape.slice(0, -1), k];
+    const values = NDArray.zeros(shape, x.dtype);
+    const indices = NDArray.zeros(shape, "int64");
+    const length = x.shape.at(-1)!;
+    const sign = largest ? -1 : 1;
+    for (let row = 0; row < sizeOf(shape) / k; row++) {
+      const part = x.data.subarray(row * length, (row + 1) * length);
+      const order = Array.from(part.keys()).sort((i, j) => sign * (part[i] - part[j]) || i - j);
+      for (let j = 0; j < k; j++) {
+        values.data[row * k + j] = part[order[j]];
+        indices.data[row * k + j] = order[j];
+      }
+    }
+    return [values, indices];
+  },
+});
+/** The k largest (or smallest) along the last axis, in order; equal values by lower index. Returns values and int64 indices. */
+export const topK = (x: Tensor, k: number, largest = true): { values: Tensor; indices: Tensor } => {
+  const [values, indices] = apply(topKOperator, [x], { k, largest });
+  return { values, indices };
+};

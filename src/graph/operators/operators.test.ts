@@ -1,0 +1,181 @@
+/** @file Every primitive and small composite: value against the oracle on ONNX Runtime, gradient against central differences. */
+import { describe, expect, it } from "vitest";
+import { evaluate } from "../evaluate.js";
+import { constant, input, type Tensor } from "../tensor.js";
+import { array, checkOperator, distance, runOnnx, wave } from "../testing/check.js";
+import { activation } from "./activation.js";
+import * as e from "./elementwise.js";
+import { gather, gatherElements, scatterElements, topK } from "./indexing.js";
+import { gemm, linear, matmul } from "./matmul.js";
+import { layerNorm, rmsNorm, softmax } from "./normalise.js";
+import { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./reduce.js";
+import { concat, expand, pad, reshape, slice, splitByCounts, transpose } from "./shape.js";
+
+type Build = (p: Record<string, Tensor>) => Tensor;
+const positive = (n: number) => wave(n).map((v) => Math.abs(v) + 0.3);
+
+describe("elementwise operators", () => {
+  const binaries: [string, Build][] = [
+    ["add", ({ a, b }) => e.add(a, b)],
+    ["sub", ({ a, b }) => e.sub(a, b)],
+    ["mul", ({ a, b }) => e.mul(a, b)],
+    ["div", ({ a, b }) => e.div(a, b)],
+    ["maximum", ({ a, b }) => e.maximum(a, b)],
+    ["minimum", ({ a, b }) => e.minimum(a, b)],
+    ["where", ({ a, b }) => e.where(e.greater(a, 0.1), a, b)],
+  ];
+  for (const [name, build] of binaries)
+    it.each([
+      [
+        [3, 5],
+        [3, 5],
+      ],
+      [
+        [2, 3, 1],
+        [3, 7],
+      ],
+      [[4], [1, 1]],
+      [[], [2, 2]],
+    ])(`${name} of %j and %j`, async (sa, sb) => {
+      const [na, nb] = [sa, sb].map((s) => s.reduce((x, y) => x * y, 1));
+      await checkOperator({ a: array(sa, wave(na, 2)), b: array(sb, positive(nb)) }, build);
+    });
+
+  const unaries: [string, (x: Tensor) => Tensor, boolean][] = [
+    ["neg", e.neg, false],
+    ["exp", e.exp, false],
+    ["log", e.log, true],
+    ["sqrt", e.sqrt, true],
+    ["reciprocal", e.reciprocal, true],
+    ["sigmoid", e.sigmoid, false],
+    ["tanh", e.tanh, false],
+    ["relu", e.relu, false],
+    ["sin", e.sin, false],
+    ["cos", e.cos, false],
+    ["erf", (x) => e.erf(e.mul(x, 4)), false],
+    ["gelu", (x) => activation("gelu", e.mul(x, 3)), false],
+    ["quick_gelu", (x) => activation("quick_gelu", e.mul(x, 3)), false],
+    ["silu", (x) => activation("silu", x), false],
+    ["relu2", (x) => activation("relu2", x), false],
+  ];
+  it.each(unaries)("%s", async (_name, f, needsPositive) => {
+    const values = needsPositive ? positive(15) : wave(15);
+    await checkOperator({ x: array([3, 5], values) }, ({ x }) => f(x), { tolerance: 4e-6 });
+  });
+
+  it("comparisons and logic agree with the oracle", async () => {
+    const a = input("a", "int64", [6]);
+    const b = input("b", "int64", [6]);
+    const both = e.and(e.lessOrEqual(a, b), e.not(e.equal(a, 3)));
+    const module = {
+      name: "logic",
+      outputs: {
+        both: e.cast(both, "float32"),
+        either: e.cast(e.or(e.less(a, b), e.greater(a, b)), "int64"),
+        quotient: e.div(a, 2),
+      },
+    };
+    const feeds = {
+      a: { dtype: "int64" as const, shape: [6], data: BigInt64Array.from([1n, 3n, 5n, -7n, 0n, 2n]) },
+      b: { dtype: "int64" as const, shape: [6], data: BigInt64Array.from([2n, 3n, 4n, 7n, 0n, 9n]) },
+    };
+    const fast = await runOnnx(module, feeds);
+    const slow = evaluate(module, feeds);
+    for (const name of Object.keys(module.outputs)) expect(fast[name].data).toEqual(slow[name].data);
+    expect([...slow.both.data]).toEqual([1, 0, 0, 1, 1, 1]);
+    expect([...slow.quotient.data]).toEqual([0, 1, 2, -3, 0, 1]);
+  });
+});
+
+describe("shape operators", () => {
+  const cases: [string, Build][] = [
+    ["reshape", ({ x }) => reshape(x, [5, 6])],
+    ["transpose", ({ x }) => transpose(x, [2, 0, 1])],
+    ["slice", ({ x }) => slice(x, 1, 1, 3)],
+    ["pad", ({ x }) => pad(x, 2, 1, 2)],
+    ["concat", ({ x, y }) => concat([x, y, x], 1)],
+    ["expand", ({ x }) => expand(reshape(x, [2, 1, 3, 5]), [2, 4, 3, 5])],
+    ["reduceSum", ({ x }) => reduceSum(x, [0, 2])],
+    ["reduceMean kept", ({ x }) => reduceMean(x, [1], true)],
+    ["reduceMean to a scalar", ({ x }) => reduceMean(e.mul(x, x), [0, 1, 2])],
+    ["softmax", ({ x }) => softmax(e.mul(x, 3))],
+    ["rmsNorm", ({ x }) => rmsNorm(x)],
+  ];
+  it.each(cases)("%s", async (_name, build) => {
+    const parameters = { x: array([2, 3, 5]), ...(_name === "concat" ? { y: array([2, 1, 5]) } : {}) };
+    await checkOperator(parameters, build);
+  });
+
+  it("layerNorm", async () => {
+    const parameters = { x: array([3, 2, 7]), w: array([7], positive(7)), b: array([7], wave(7, 3)) };
+    await checkOperator(parameters, ({ x, w, b }) => layerNorm(x, w, b));
+  });
+
+  it("reduceMax and cumulativeSum", async () => {
+    const parameters = { x: array([3, 5]) };
+    await checkOperator(parameters, ({ x }) => reduceMax(x, [1], true), { differentiable: [] });
+    await checkOperator(parameters, ({ x }) => cumulativeSum(x, 1), { differentiable: [] });
+    await checkOperator(parameters, ({ x }) => cumulativeSum(x, 0, true), { differentiable: [] });
+  });
+
+  it("splitByCounts cuts where the counts say, empty pieces too", async () => {
+    const parameters = { x: array([5, 2]) };
+    const counts = () => constant([2, 0, 3], [3], "int64");
+    for (const part of [0, 1, 2])
+      await checkOperator(parameters, ({ x }) => splitByCounts(x, counts(), 0, 3)[part], {
+        differentiable: [],
+      });
+  });
+});
+
+describe("matrix products", () => {
+  const flags = [false, true];
+  for (const transposeA of flags)
+    for (const transposeB of flags)
+      it(`matmul transposeA=${transposeA} transposeB=${transposeB}, batched and broadcast`, async () => {
+        const a = array(transposeA ? [2, 1, 5, 3] : [2, 1, 3, 5]);
+        const b = array(transposeB ? [4, 7, 5] : [4, 5, 7], wave(140, 5));
+        await checkOperator({ a, b }, (p) => matmul(p.a, p.b, { transposeA, transposeB, scale: 0.5 }));
+      });
+  it("gemm and linear", async () => {
+    const parameters = { a: array([3, 5]), b: array([7, 5], wave(35, 4)), c: array([7], wave(7, 9)) };
+    await checkOperator(parameters, ({ a, b, c }) => linear(a, b, c));
+    await checkOperator({ a: parameters.a, b: parameters.b }, ({ a, b }) => linear(a, b));
+    const turned = { a: array([5, 3]), b: array([5, 7], wave(35, 4)), c: array([3, 7], wave(21, 9)) };
+    await checkOperator(turned, ({ a, b, c }) => gemm(a, b, c, { transposeA: true }));
+  });
+});
+
+describe("indexing", () => {
+  const indices = (list: number[], shape: number[]) => constant(list, shape, "int64");
+  it("gather rows, with repeats", async () => {
+    await checkOperator({ x: array([4, 3]) }, ({ x }) => gather(x, indices([3, 0, 3, 1, 3, 3], [2, 3])));
+  });
+  it("gather along a later axis", async () => {
+    await checkOperator({ x: array([2, 4, 3]) }, ({ x }) => gather(x, indices([3, 0], [2]), 1), {
+      differentiable: [],
+    });
+  });
+  it("gatherElements and scatterElements", async () => {
+    await checkOperator({ x: array([2, 4]) }, ({ x }) =>
+      gatherElements(x, indices([3, 0, 3, 1, 1, 2], [2, 3])),
+    );
+    await checkOperator({ x: array([2, 4]) }, ({ x }) =>
+      gatherElements(x, indices([3, 0, 1, 2], [2, 2]), -1, true),
+    );
+    await checkOperator({ x: array([2, 4]), u: array([2, 3], wave(6, 3)) }, ({ x, u }) =>
+      scatterElements(x, indices([3, 0, 3, 1, 1, 2], [2, 3]), u, 1, "add"),
+    );
+  });
+  it("topK values carry gradients; ties go to the lower index", async () => {
+    await checkOperator({ x: array([3, 6]) }, ({ x }) => topK(x, 2).values);
+    const x = input("x", "int64", [5]);
+    const { indices: order } = topK(x, 5, false);
+    const feeds = {
+      x: { dtype: "int64" as const, shape: [5], data: BigInt64Array.from([2n, 1n, 2n, 0n, 1n]) },
+    };
+    const module = { name: "order", outputs: { order } };
+    expect([...evaluate(module, feeds).order.data]).toEqual([3, 1, 4, 0, 2]);
+    expect(distance((await runOnnx(module, feeds)).order, evaluate(module, feeds).order)).toBe(0);
+  });
+});

@@ -1,0 +1,115 @@
+/** @file What the graph tests share: small random tensors, a direct ONNX Runtime call, closeness, and the gradient check. */
+import * as ort from "onnxruntime-node";
+import { expect } from "vitest";
+import { evaluate } from "../evaluate.js";
+import { gradient } from "../gradient.js";
+import { NDArray } from "../ndarray.js";
+import { writeOnnx } from "../onnx.js";
+import { mul } from "../operators/elementwise.js";
+import { reduceSum } from "../operators/reduce.js";
+import { constant, parameter, type Tensor } from "../tensor.js";
+import { type IoSpec, sizeOf, type TensorData } from "../types.js";
+
+/** A deterministic sequence in (-1, 1), irregular enough for tests. */
+export function wave(count: number, seed = 1): number[] {
+  return Array.from({ length: count }, (_, i) => Math.sin(12.9898 * (i + 1) + 78.233 * seed) * 0.97);
+}
+
+export const array = (shape: readonly number[], values: ArrayLike<number> = wave(sizeOf(shape))): NDArray =>
+  new NDArray("float32", shape, Float64Array.from(values));
+
+type Values = Record<string, NDArray | TensorData>;
+
+/** Runs a module's ONNX form once on two threads. */
+export async function runOnnx(
+  module: Parameters<typeof writeOnnx>[0],
+  feeds: Values,
+  parameters: Values = {},
+): Promise<Record<string, NDArray>> {
+  const program = writeOnnx(module);
+  const session = await ort.InferenceSession.create(program.bytes, {
+    intraOpNumThreads: 2,
+    logSeverityLevel: 3,
+  });
+  const all = { ...parameters, ...feeds };
+  const tensors = Object.fromEntries(
+    [...program.inputs, ...program.parameters].map(({ name }: IoSpec) => {
+      const value = all[name];
+      const { dtype, shape, data } = value instanceof NDArray ? value.toTensorData() : value;
+      return [name, new ort.Tensor(dtype, data as Float32Array, shape)];
+    }),
+  );
+  const results = await session.run(tensors);
+  await session.release();
+  return Object.fromEntries(
+    Object.entries(results).map(([name, t]) => [
+      name,
+      NDArray.from({ dtype: t.type, shape: t.dims, data: t.data } as TensorData),
+    ]),
+  );
+}
+
+/** Largest difference, relative to the largest expected value (at least 1e-6). */
+export function distance(actual: NDArray, expected: NDArray): number {
+  expect(actual.shape).toEqual(expected.shape);
+  let scale = 1e-6;
+  let worst = 0;
+  for (let i = 0; i < expected.data.length; i++) {
+    scale = Math.max(scale, Math.abs(expected.data[i]));
+    const difference = Math.abs(actual.data[i] - expected.data[i]);
+    worst = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : Math.max(worst, difference);
+  }
+  return worst / scale;
+}
+
+/**
+ * The three checks every operator must pass: ONNX Runtime agrees with the oracle; the lowered graph agrees with the oracle in
+ * float64 (to 1e-7: constants in a graph are float32); gradients (float64, lowered) agree with central differences of the oracle, and ONNX Runtime's with those.
+ */
+export async function checkOperator(
+  parameters: Record<string, NDArray>,
+  build: (p: Record<string, Tensor>) => Tensor,
+  options: { tolerance?: number; differentiable?: readonly string[]; step?: number } = {},
+): Promise<void> {
+  const { tolerance = 2e-6, step = 1e-5 } = options;
+  const leaves = Object.fromEntries(Object.entries(parameters).map(([n, v]) => [n, parameter(n, v.shape)]));
+  const out = build(leaves);
+  const module = { name: "operator", outputs: { out } };
+  const oracle = evaluate(module, {}, parameters, { lowered: false }).out;
+  expect(distance(evaluate(module, {}, parameters, { lowered: true }).out, oracle)).toBeLessThan(1e-7);
+  expect(distance((await runOnnx(module, {}, parameters)).out, oracle)).toBeLessThan(tolerance);
+
+  const names = options.differentiable ?? Object.keys(parameters);
+  if (names.length === 0) return;
+  const weights = constant(wave(sizeOf(oracle.shape), 7), oracle.shape);
+  const loss = reduceSum(
+    mul(out, weights),
+    out.shape.map((_, i) => i),
+  );
+  const gradients = gradient(
+    loss,
+    names.map((n) => leaves[n]),
+  );
+  const both = {
+    name: "gradients",
+    outputs: { loss },
+    gradients: Object.fromEntries(names.map((n, i) => [n, gradients[i]])),
+  };
+  const exact = evaluate(both, {}, parameters);
+  const fast = await runOnnx(both, {}, parameters);
+  const value = (at: Record<string, NDArray>) =>
+    evaluate({ name: "loss", outputs: { loss } }, {}, at, { lowered: false }).loss.data[0];
+  for (const name of names) {
+    const numeric = NDArray.zeros(parameters[name].shape);
+    for (let i = 0; i < numeric.data.length; i++) {
+      const shifted = (delta: number) => {
+        const data = parameters[name].data.slice();
+        data[i] += delta;
+        return value({ ...parameters, [name]: new NDArray("float32", parameters[name].shape, data) });
+      };
+      numeric.data[i] = (shifted(step) - shifted(-step)) / (2 * step);
+    }
+    expect(distance(exact[`gradient:${name}`], numeric), `gradient of ${name}`).toBeLessThan(1e-6);
+    expect(distance(fast[`gradient:${name}`], exact[`gradient:${name}`]), `ONNX ${name}`).toBeLessThan(1e-5);
+  }
+}
