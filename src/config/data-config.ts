@@ -1,0 +1,32 @@
+/** @file Which texts are trained and validated on, and what happens to broken records. */
+import { z } from "zod";
+
+export const dataConfigSchema = z.strictObject({
+  train: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("files or folders to train on (.jsonl, .txt, source code, .gz); none: the embedded corpus"),
+  valid: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("files or folders to validate on; none: a share of the training documents is held out"),
+  validFraction: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .default(0.05)
+    .describe("share of the training documents held out when `valid` is empty"),
+  onBadRecord: z
+    .enum(["stop", "skip"])
+    .default("stop")
+    .describe("a broken line stops the run with its file and line, or is skipped and counted"),
+  tokenizer: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("tokenizer.json to use; null: one of model.vocabSize tokens is trained on the training texts"),
+});
+
+/** The texts of a run (see the field descriptions). */
+export type DataConfig = z.infer<typeof dataConfigSchema>;

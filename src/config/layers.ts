@@ -1,0 +1,141 @@
+/**
+ * @file Configurations over configurations: defaults < preset < file < `--set`, merged field by field, then checked.
+ * A message about a wrong value says which layer it came from.
+ */
+import type { z } from "zod";
+import { UserError } from "../errors.js";
+import { configFields } from "./fields.js";
+import { nearest, nearestPath } from "./nearest.js";
+import { type RunConfig, runConfigSchema } from "./run-config.js";
+
+/** One source of settings; later layers win. */
+export interface ConfigLayer {
+  /** What the source is called in messages: `preset masked`, `my.json`, `--set`. */
+  name: string;
+  config: unknown;
+}
+
+type Tree = { [key: string]: unknown };
+type Issue = z.core.$ZodIssue;
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** `upper` over `lower`, recursively; lists and scalars are replaced whole. Neither is changed. */
+export function mergeConfig(lower: unknown, upper: unknown): unknown {
+  if (!isTree(lower) || !isTree(upper)) return upper;
+  const merged: Tree = Object.assign(Object.create(null), lower);
+  for (const [key, value] of Object.entries(upper)) {
+    merged[key] = key in merged ? mergeConfig(merged[key], value) : value;
+  }
+  return merged;
+}
+
+/** `a.b.c=value` as a tree; the value is read as JSON where it is JSON, else taken as text. */
+export function parseSetting(setting: string): unknown {
+  const equals = setting.indexOf("=");
+  const path = setting.slice(0, equals).trim();
+  if (equals < 0 || !/^[^.]+(\.[^.]+)*$/.test(path)) {
+    throw new UserError(`--set expects path=value, for example model.numLayers=6; got "${setting}".`);
+  }
+  const text = setting.slice(equals + 1).trim();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = text;
+  }
+  return path.split(".").reduceRight((inner, key) => ({ [key]: inner }), value);
+}
+
+function lookUp(tree: unknown, path: readonly PropertyKey[]): { found: boolean; value?: unknown } {
+  let value = tree;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return { found: false };
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return { found: true, value };
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+const typeWords: Record<string, string> = {
+  integer: "a whole number",
+  number: "a number",
+  boolean: "true or false",
+  string: "text",
+  object: "an object of settings",
+  "string[]": 'a list such as ["a", "b"]',
+};
+
+/** What an issue of the schema says, in the words: expected ..., got .... */
+function describeIssue(issue: Issue, value: unknown, path: string): string {
+  const expected = (what: string) => `expected ${what}, got ${show(value)}`;
+  const field = configFields().find((candidate) => candidate.path === path);
+  const type = field?.type.replace(" | null", "") ?? "object";
+  switch (issue.code) {
+    case "invalid_type":
+      return `${expected(typeWords[issue.expected === "int" ? "integer" : type] ?? type)}.`;
+    case "invalid_value": {
+      const choices = issue.values.map(String);
+      const hint = typeof value === "string" ? `; did you mean "${nearest(value, choices)}"?` : ".";
+      return expected(`one of ${choices.map((choice) => `"${choice}"`).join(", ")}`) + hint;
+    }
+    case "too_small":
+      return `${expected(`${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`)}.`;
+    case "too_big":
+      return `${expected(`${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`)}.`;
+    case "invalid_union":
+      return `${expected(type)} (${field?.description}).`;
+    case "invalid_key":
+      return `${issue.issues[0].message}.`;
+    default:
+      return `${issue.message}.`;
+  }
+}
+
+/** `unknown key ...`, with the nearest field or section there is. */
+function unknownKey(path: string): string {
+  const layer = /\.layers\.(\d+)\./.exec(path)?.[1] ?? "0";
+  const leaves = configFields().map((field) => field.path.replace(".N.", `.${layer}.`));
+  const sections = leaves.flatMap((leaf) =>
+    leaf.split(".").map((_, depth, parts) => parts.slice(0, depth).join(".")),
+  );
+  const known = [...leaves, ...new Set(sections.filter((section) => section !== ""))];
+  return `unknown key "${path}"; did you mean "${nearestPath(path, known)}"?`;
+}
+
+/**
+ * The configuration that `layers` make over the defaults, checked. Throws a UserError that lists every wrong setting
+ * with its full path, what was expected, what came, and from which layer.
+ */
+export function configFromLayers(layers: readonly ConfigLayer[]): RunConfig {
+  for (const { name, config } of layers) {
+    if (!isTree(config)) throw new UserError(`${name}: expected an object of settings, got ${show(config)}.`);
+  }
+  const merged = layers.reduce<unknown>((lower, layer) => mergeConfig(lower, layer.config), {});
+  const result = runConfigSchema.safeParse(merged);
+  if (result.success) return result.data;
+  const origin = (path: readonly PropertyKey[]) => {
+    const layer = layers.findLast((candidate) => lookUp(candidate.config, path).found);
+    return layer ? `${layer.name}: ` : "";
+  };
+  const lines = result.error.issues.flatMap((issue) => {
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => {
+        const path = [...issue.path, key];
+        return `${origin(path)}${unknownKey(path.join("."))}`;
+      });
+    }
+    const path = issue.path.join(".");
+    const { value } = lookUp(merged, issue.path);
+    return [`${origin(issue.path)}${path}: ${describeIssue(issue, value, path)}`];
+  });
+  throw new UserError(
+    lines.length === 1 ? lines[0] : `The configuration has ${lines.length} faults:\n  ${lines.join("\n  ")}`,
+  );
+}

@@ -1,0 +1,195 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { UserError } from "../errors.js";
+import { configFields } from "./fields.js";
+import { presetNames } from "./presets.js";
+import { resolveConfig } from "./resolve.js";
+import { runConfigSchema } from "./run-config.js";
+
+const folder = mkdtempSync(join(tmpdir(), "config-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(text: string): string {
+  const path = join(folder, "my.json");
+  writeFileSync(path, text);
+  return path;
+}
+
+function fault(options: Parameters<typeof resolveConfig>[0]): string {
+  try {
+    resolveConfig(options);
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    return (error as Error).message;
+  }
+  throw new Error("expected a UserError");
+}
+
+describe("resolveConfig", () => {
+  it("starts from moe-diffuseq", () => {
+    expect(resolveConfig().preset).toBe("moe-diffuseq");
+    expect(resolveConfig()).toEqual(resolveConfig({ preset: "moe-diffuseq" }));
+  });
+
+  it("lets presets yield to the file, the file to --set, --set to flags", () => {
+    const configFile = file('{"preset": "masked", "model": {"numLayers": 2, "attention": {"window": 32}}}');
+    const config = resolveConfig({
+      configFile,
+      sets: ["model.numLayers=3", "training.maxSteps=10"],
+      overrides: { training: { maxSteps: 20 } },
+    });
+    expect(config.preset).toBe("masked");
+    expect(config.diffusion.gaussian).toBe(false);
+    expect(config.model.attention).toMatchObject({ window: 32, globalTokens: 16 });
+    expect(config.model.numLayers).toBe(3);
+    expect(config.training.maxSteps).toBe(20);
+  });
+
+  it("lets --preset win over the file's", () => {
+    const configFile = file('{"preset": "masked"}');
+    expect(resolveConfig({ configFile, preset: "diffuseq" }).preset).toBe("diffuseq");
+  });
+
+  it("reads values of --set as JSON where they are JSON, else as text", () => {
+    const config = resolveConfig({
+      sets: [
+        "diffusion.schedule=cosine",
+        "model.attention.dilation=[1,1,2,4]",
+        "training.maxGradNorm=null",
+        "data.tokenizer=a=b.json",
+        "model.attention.layers.1.full=true",
+      ],
+    });
+    expect(config.diffusion.schedule).toBe("cosine");
+    expect(config.model.attention.dilation).toEqual([1, 1, 2, 4]);
+    expect(config.model.attention.layers).toEqual({ 1: { full: true } });
+    expect(config.training.maxGradNorm).toBeNull();
+    expect(config.data.tokenizer).toBe("a=b.json");
+  });
+
+  it("is a fixed point: a resolved configuration resolves to itself", () => {
+    for (const preset of presetNames) {
+      const config = resolveConfig({ preset });
+      expect(resolveConfig({ configFile: file(JSON.stringify(config)) })).toEqual(config);
+      expect(runConfigSchema.parse(config)).toEqual(config);
+    }
+  });
+
+  it.each([
+    ["model.window=3", '--set: unknown key "model.window"; did you mean "model.attention.window"?'],
+    ["model.numheads=3", '--set: unknown key "model.numheads"; did you mean "model.numHeads"?'],
+    ["trainin.seed=3", '--set: unknown key "trainin"; did you mean "training"?'],
+    ["model.attention.layers.1.ful=1", 'did you mean "model.attention.layers.1.full"?'],
+    ["__proto__.x=1", '--set: unknown key "__proto__"'],
+    ["model.numHeads=four", '--set: model.numHeads: expected a whole number, got "four".'],
+    ["diffusion.gaussian=1", "--set: diffusion.gaussian: expected true or false, got 1."],
+    ["diffusion.schedule=cosin", 'one of "sqrt", "cosine", "linear", got "cosin"; did you mean "cosine"?'],
+    ["training.maxSteps=0", "--set: training.maxSteps: expected at least 1, got 0."],
+    ["diffusion.absorbRate=2", "--set: diffusion.absorbRate: expected at most 1, got 2."],
+    ["model.attention.dilation=x", '--set: model.attention.dilation: expected integer | integer[], got "x"'],
+    ["model.attention.layers.x.full=true", "keys are layer numbers, counted from 0"],
+    ["data.train=a.txt", '--set: data.train: expected a list such as ["a", "b"], got "a.txt".'],
+    ["model=3", "--set: model: expected an object of settings, got 3."],
+    ["numLayers", "--set expects path=value"],
+  ])("refuses --set %s", (setting, message) => {
+    expect(fault({ sets: [setting] })).toContain(message);
+  });
+
+  it.each([
+    [
+      "moe-diffuseq",
+      "model.numHeads=3",
+      "model.hiddenSize: must be a multiple of model.numHeads (3), got 256",
+    ],
+    ["moe-diffuseq", "model.hiddenSize=12", "rotary positions turn pairs, so it must be even"],
+    ["moe-diffuseq", "model.inputConvolution=2", "must be odd"],
+    ["moe-diffuseq", "model.experts.topK=9", "must be at most numExperts (8), got 9"],
+    ["moe-diffuseq", "model.attention.textGlobals=source", "must be at least 1 when textGlobals"],
+    ["moe-diffuseq", "model.attention.dilation=[1,2]", "needs one entry per head (4), got 2"],
+    ["moe-diffuseq", 'model.attention.layers={"4":{"full":true}}', "the last of 4 is 3"],
+    ["moe-diffuseq", "model.prediction=embedding", 'must be "mixture" with codebook "fixed"'],
+    ["moe-diffuseq", "diffusion.mseWeight=1", 'must be 0 with model.codebook "fixed"'],
+    ["moe-diffuseq", "diffusion.lossWeighting=elbo", "unless diffusion.gaussian is false"],
+    ["moe-diffuseq", "diffusion.ceWeight=0", "nothing would be learned"],
+    ["moe-diffuseq", "training.sequenceLength=16", "must be more than model.attention.globalTokens (16)"],
+    ["masked", "diffusion.absorbRate=0.5", "must be 1 when gaussian is false"],
+    ["masked", "model.inputDecoding=posterior-mean", 'must be "none" when diffusion.gaussian is false'],
+  ])("checks fields against each other: %s with %s", (preset, setting, message) => {
+    expect(fault({ preset, sets: [setting] })).toContain(message);
+  });
+
+  it("lists all faults at once", () => {
+    const message = fault({ sets: ["model.numLayers=x", "data.tain=[]"] });
+    expect(message).toContain("2 faults");
+    expect(message).toContain("model.numLayers");
+    expect(message).toContain('did you mean "data.train"?');
+  });
+
+  it("names file, line and column of broken JSON, and the file of a wrong value", () => {
+    const broken = file('{\n  "model": {\n    "numLayers": 2,,\n}}');
+    expect(fault({ configFile: broken })).toContain(`${broken}:3:20: not valid JSON`);
+    const wrong = file('{"model": {"nmLayers": 2}}');
+    expect(fault({ configFile: wrong })).toBe(
+      `${wrong}: unknown key "model.nmLayers"; did you mean "model.numLayers"?`,
+    );
+    expect(fault({ configFile: file("[1]") })).toContain("expected an object of settings, got [1]");
+    expect(fault({ configFile: join(folder, "none.json") })).toContain("there is no such file");
+  });
+
+  it("names the nearest preset", () => {
+    expect(fault({ preset: "diffuseqv2" })).toContain('did you mean "diffuseq-v2"?');
+    expect(fault({ preset: "toString" })).toContain('There is no preset "toString"');
+  });
+
+  it("reads the reference configuration", () => {
+    const { model, training } = resolveConfig({ configFile: "configs/bench-small.json" });
+    expect(model).toMatchObject({
+      vocabSize: 8192,
+      hiddenSize: 256,
+      embeddingSize: 128,
+      numLayers: 4,
+      numHeads: 4,
+    });
+    expect(model.experts).toMatchObject({ numExperts: 8, topK: 2, intermediateSize: 512 });
+    expect(training.batchSize * training.sequenceLength).toBe(4096);
+  });
+});
+
+describe("presets", () => {
+  it("are the corners of one process", () => {
+    const diffuseq = resolveConfig({ preset: "diffuseq" });
+    expect(diffuseq.diffusion).toMatchObject({
+      absorbRate: 0,
+      gaussian: true,
+      schedule: "sqrt",
+      mseWeight: 1,
+    });
+    expect(diffuseq.model).toMatchObject({
+      absorbingState: "zero",
+      normPlacement: "post",
+      codebook: "learned",
+    });
+    expect(diffuseq.model.attention).toMatchObject({ full: true, globalTokens: 0 });
+    expect(diffuseq.model.experts.numExperts).toBe(0);
+    const v2 = resolveConfig({ preset: "diffuseq-v2" });
+    expect(v2.diffusion.absorbRate).toBe(0.5);
+    expect(v2.model).toEqual({ ...diffuseq.model, absorbingState: "learned" });
+    const masked = resolveConfig({ preset: "masked" });
+    expect(masked.diffusion).toMatchObject({ absorbRate: 1, gaussian: false, schedule: "linear" });
+    expect(masked.model.timeConditioning).toBe(false);
+  });
+});
+
+describe("configFields", () => {
+  it("describes every field", () => {
+    expect(configFields().filter((field) => field.description === "")).toEqual([]);
+    expect(configFields().find((field) => field.path === "model.attention.window")).toEqual({
+      path: "model.attention.window",
+      description: "positions a query sees on each side of itself",
+      type: "integer",
+      default: 128,
+    });
+  });
+});

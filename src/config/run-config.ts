@@ -1,0 +1,48 @@
+/** @file One run's whole configuration: the five sections together, and the checks that cross them. */
+import { z } from "zod";
+import { dataConfigSchema } from "./data-config.js";
+import { diffusionConfigSchema } from "./diffusion-config.js";
+import { generationConfigSchema } from "./generation-config.js";
+import { modelConfigSchema } from "./model-config.js";
+import { trainingConfigSchema } from "./training-config.js";
+
+export const runConfigSchema = z
+  .strictObject({
+    preset: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe("the preset this configuration started from; the other fields are what counts"),
+    model: modelConfigSchema.prefault({}).describe("the network"),
+    diffusion: diffusionConfigSchema.prefault({}).describe("the noise and the loss"),
+    training: trainingConfigSchema.prefault({}).describe("the training run"),
+    data: dataConfigSchema.prefault({}).describe("the texts"),
+    generation: generationConfigSchema.prefault({}).describe("drawing text"),
+  })
+  .superRefine(({ model, diffusion, training }, context) => {
+    const fail = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    if (model.inputDecoding === "posterior-mean" && !diffusion.gaussian) {
+      fail(
+        ["model", "inputDecoding"],
+        'must be "none" when diffusion.gaussian is false: without noise there is nothing to decode',
+      );
+    }
+    if (model.codebook === "fixed" && diffusion.mseWeight > 0) {
+      fail(
+        ["diffusion", "mseWeight"],
+        'must be 0 with model.codebook "fixed": frozen random vectors are not a regression target',
+      );
+    }
+    const { globalTokens } = model.attention;
+    if (training.sequenceLength <= globalTokens) {
+      fail(
+        ["training", "sequenceLength"],
+        `must be more than model.attention.globalTokens (${globalTokens}), got ${training.sequenceLength}`,
+      );
+    }
+  });
+
+/** A run's whole configuration, every field present. */
+export type RunConfig = z.infer<typeof runConfigSchema>;
+/** The same with every field optional: what presets and configuration files hold. */
+export type PartialRunConfig = z.input<typeof runConfigSchema>;
