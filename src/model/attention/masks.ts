@@ -1,0 +1,94 @@
+/**
+ * @file Additive masks (0 or -1e9) of attention, computed once a run from the rows' layout and shared by every layer.
+ */
+import {
+  and,
+  concat,
+  constant,
+  equal,
+  expand,
+  gather,
+  greater,
+  reshape,
+  type Tensor,
+  where,
+} from "../../graph/index.js";
+import type { BlockPlan } from "./pattern.js";
+
+/** Finite, so that a row that sees nothing stays finite; large enough to vanish in a softmax. */
+const BLOCKED = -1e9;
+
+/** The rows' layout as graph values. N positions, M global slots a row. */
+export interface Layout {
+  readonly batch: number;
+  readonly length: number;
+  /** int64 [B, N]: document of each position, -1 on padding. */
+  readonly segment: Tensor;
+  /** Global slots, when M > 0. */
+  readonly globals: GlobalSlots | null;
+}
+export interface GlobalSlots {
+  readonly count: number;
+  /** int64 [B*M]: flattened position b*N + p each slot stands for. */
+  readonly index: Tensor;
+  /** float32 [B, M]: 1 for slots in use. */
+  readonly valid: Tensor;
+  /** int64 [B*N]: 0 where not global, else 1 + flattened slot number. */
+  readonly slot: Tensor;
+}
+
+const additive = (allowed: Tensor): Tensor => where(allowed, 0, BLOCKED);
+
+/** int64 [B, M]: document of each global slot; -2 for empty slots, so that nobody sees them. */
+function slotSegments({ batch, length, segment }: Layout, globals: GlobalSlots): Tensor {
+  const found = reshape(gather(reshape(segment, [batch * length]), globals.index), [batch, globals.count]);
+  return where(greater(globals.valid, 0.5), found, -2);
+}
+
+/** Full attention: float32 [B, 1, N, N]. */
+export function fullMask({ batch, length, segment }: Layout): Tensor {
+  return additive(equal(reshape(segment, [batch, 1, length, 1]), reshape(segment, [batch, 1, 1, length])));
+}
+
+/** Queries of the global slots against all positions: float32 [B, 1, M, N]. */
+export function globalMask(layout: Layout, globals: GlobalSlots): Tensor {
+  const { batch, length, segment } = layout;
+  const queries = reshape(slotSegments(layout, globals), [batch, 1, globals.count, 1]);
+  return additive(equal(queries, reshape(segment, [batch, 1, 1, length])));
+}
+
+/** Queries of every block against global slots and the three blocks around: float32 [B, 1, blocks, block, globalKeys + 3 block]. */
+export function localMask(layout: Layout, plan: BlockPlan): Tensor {
+  const { batch, length, segment, globals } = layout;
+  const { blocks, block, order, keyPosition } = plan;
+  // Column `length` is the place that nobody stands at; globals are seen through their slots, so as local keys they are hidden.
+  const nowhere = (positions: Int32Array) =>
+    constant(
+      Array.from(positions, (p) => (p < 0 ? length : p)),
+      [positions.length],
+      "int64",
+    );
+  const extended = (x: Tensor, value: number) =>
+    concat([x, expand(constant(value, [], "int64"), [batch, 1])], 1);
+  const hidden = globals ? where(equal(reshape(globals.slot, [batch, length]), 0), segment, -4) : segment;
+  const queries = gather(extended(segment, -3), nowhere(order), 1);
+  const keys = gather(extended(hidden, -4), nowhere(keyPosition), 1);
+  const same = equal(
+    reshape(queries, [batch, 1, blocks, block, 1]),
+    reshape(keys, [batch, 1, blocks, 1, 3 * block]),
+  );
+  const band = new Uint8Array(block * 3 * block);
+  for (let i = 0; i < block; i++)
+    for (let j = 0; j < 3 * block; j++) band[i * 3 * block + j] = Number(Math.abs(i + block - j) <= block);
+  const local = and(same, constant(band, [block, 3 * block], "bool"));
+  if (!globals) return additive(local);
+  const padding = plan.globalKeys - globals.count;
+  const slots = slotSegments(layout, globals);
+  const padded =
+    padding > 0 ? concat([slots, expand(constant(-2, [], "int64"), [batch, padding])], 1) : slots;
+  const global = equal(
+    reshape(queries, [batch, 1, blocks, block, 1]),
+    reshape(padded, [batch, 1, 1, 1, plan.globalKeys]),
+  );
+  return additive(concat([global, local], 4));
+}

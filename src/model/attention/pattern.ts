@@ -1,0 +1,196 @@
+/**
+ * @file The attention pattern: one declarative object that yields the dense mask (the oracle of tests), the block plan that runs, and
+ * the cost.
+ *
+ * Bidirectional. Within one document (segment) position i sees position j when
+ *   |i - j| <= window * dilation and (i - j) divisible by dilation   (sliding or dilated window), or
+ *   i or j is global                                                   (Longformer, arXiv 2004.05150; BigBird, 2007.14062).
+ * Padding (segment -1) sees padding only.
+ */
+
+/** What one head of one layer sees. */
+export interface HeadPattern {
+  /** Positions seen on each side, in steps of `dilation`. */
+  readonly window: number;
+  /** 1: contiguous window. */
+  readonly dilation: number;
+  /** Everything in the document; window and dilation play no part. */
+  readonly full: boolean;
+}
+
+/** What one layer sees: a pattern a head. */
+export interface LayerPattern {
+  readonly heads: readonly HeadPattern[];
+}
+
+/** The part of the model configuration that attention needs. */
+export interface AttentionSettings {
+  readonly window: number;
+  readonly dilation: number | readonly number[];
+  readonly full: boolean;
+  readonly layers?: Readonly<
+    Record<string, Partial<Pick<AttentionSettings, "window" | "dilation" | "full">>>
+  >;
+}
+
+/** The pattern of layer `layer`: the common settings with the layer's own laid over them. */
+export function layerPattern(settings: AttentionSettings, layer: number, numHeads: number): LayerPattern {
+  const { window, dilation, full } = { ...settings, ...settings.layers?.[String(layer)] };
+  const dilations = typeof dilation === "number" ? new Array<number>(numHeads).fill(dilation) : dilation;
+  if (dilations.length !== numHeads)
+    throw new Error(
+      `attention: expected one dilation for each of ${numHeads} heads, got ${dilations.length}`,
+    );
+  return { heads: dilations.map((d) => ({ window, dilation: d, full })) };
+}
+
+/** The layout of one row: which document each position belongs to (-1: padding) and which positions are global. */
+export interface RowLayout {
+  readonly segment: ArrayLike<number>;
+  readonly isGlobal: ArrayLike<number | boolean>;
+}
+
+/** Whether position i may look at position j. */
+export function sees(head: HeadPattern, row: RowLayout, i: number, j: number): boolean {
+  if (row.segment[i] !== row.segment[j]) return false;
+  if (head.full || row.isGlobal[i] || row.isGlobal[j]) return true;
+  return Math.abs(i - j) <= head.window * head.dilation && (i - j) % head.dilation === 0;
+}
+
+/** The whole mask of one head, row-major [N, N], 1 where row i sees column j. */
+export function denseMask(head: HeadPattern, row: RowLayout): Uint8Array {
+  const length = row.segment.length;
+  const mask = new Uint8Array(length * length);
+  for (let i = 0; i < length; i++)
+    for (let j = 0; j < length; j++) mask[i * length + j] = Number(sees(head, row, i, j));
+  return mask;
+}
+
+/** Heads next to each other that share a pattern run together. */
+export interface HeadGroup {
+  readonly pattern: HeadPattern;
+  readonly start: number;
+  readonly count: number;
+}
+
+export function headGroups(layer: LayerPattern): HeadGroup[] {
+  const groups: { pattern: HeadPattern; start: number; count: number }[] = [];
+  for (const [i, pattern] of layer.heads.entries()) {
+    const last = groups.at(-1);
+    const same =
+      last &&
+      (last.pattern.full
+        ? pattern.full
+        : !pattern.full &&
+          last.pattern.window === pattern.window &&
+          last.pattern.dilation === pattern.dilation);
+    if (same) last.count++;
+    else groups.push({ pattern, start: i, count: 1 });
+  }
+  return groups;
+}
+
+/** Query-key pairs that are computed (block plan: masked places included) for one head over `length` positions. */
+export function computedPairs(head: HeadPattern, length: number, globals: number): number {
+  const plan = blockPlan(head, length, globals);
+  if (!plan) return length * length;
+  return plan.blocks * plan.block * (plan.globalKeys + 3 * plan.block) + globals * length;
+}
+
+/**
+ * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks as long as the window; the queries
+ * of a block see the keys of the block before, their own, the one after, and all global slots. Keys move in chunks of `chunk` rows.
+ */
+export interface BlockPlan {
+  readonly length: number;
+  readonly dilation: number;
+  /** Queries in a block (= the window). */
+  readonly block: number;
+  readonly blocks: number;
+  /** Length after padding: blocks * block. */
+  readonly padded: number;
+  /** Rows moved by one gather index; divides `block`. */
+  readonly chunk: number;
+  /** Global slots, rounded up to whole chunks. */
+  readonly globalKeys: number;
+  /** [padded] position whose query stands at each place; -1 for padding. The identity when dilation is 1. */
+  readonly order: Int32Array;
+  /** [blocks, 3 * block] position of every local key of every block; -1: none there. */
+  readonly keyPosition: Int32Array;
+  /** [blocks, (globalKeys + 3 block) / chunk] chunk numbers in [global chunks | sequence chunks]. */
+  readonly keyChunks: number[];
+  /** [3, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
+  readonly usesOfChunk: number[];
+}
+
+/** The plan, or null when the window covers everything and plain full attention is cheaper. */
+export function blockPlan(head: HeadPattern, length: number, globals: number): BlockPlan | null {
+  if (head.full || head.window * head.dilation >= length - 1) return null;
+  return makeBlockPlan(head, length, globals);
+}
+
+const largestDivisor = (n: number, atMost: number): number => {
+  for (let d = Math.min(n, atMost); d > 1; d--) if (n % d === 0) return d;
+  return 1;
+};
+
+/** The plan without the shortcut to full attention. */
+export function makeBlockPlan(
+  { window: block, dilation }: HeadPattern,
+  length: number,
+  globals: number,
+): BlockPlan {
+  const perResidue = Math.ceil(Math.ceil(length / dilation) / block); // blocks a residue class
+  const blocks = perResidue * dilation;
+  const padded = blocks * block;
+  const chunk = largestDivisor(block, 16);
+  const globalChunks = Math.ceil(globals / chunk);
+  const chunksPerBlock = block / chunk;
+
+  const order = new Int32Array(padded);
+  for (let place = 0; place < padded; place++) {
+    const residue = Math.floor(place / (perResidue * block));
+    const position = (place % (perResidue * block)) * dilation + residue;
+    order[place] = position < length ? position : -1;
+  }
+  const keyPosition = new Int32Array(blocks * 3 * block).fill(-1);
+  const keyChunks: number[] = [];
+  for (let b = 0; b < blocks; b++) {
+    for (let g = 0; g < globalChunks; g++) keyChunks.push(g);
+    for (let side = -1; side <= 1; side++) {
+      const neighbour = b + side;
+      const within = neighbour >= 0 && Math.floor(neighbour / perResidue) === Math.floor(b / perResidue);
+      const wrapped = (neighbour + blocks) % blocks; // masked where it wraps
+      for (let c = 0; c < chunksPerBlock; c++) keyChunks.push(globalChunks + wrapped * chunksPerBlock + c);
+      if (within && neighbour < blocks)
+        for (let i = 0; i < block; i++)
+          keyPosition[(b * 3 + side + 1) * block + i] = order[neighbour * block + i];
+    }
+  }
+  // Sequence chunk c of block b served block b+1 as "before", block b as its own, block b-1 as "after".
+  const chunksARow = globalChunks + 3 * chunksPerBlock;
+  const usesOfChunk: number[] = [];
+  for (const [user, side] of [
+    [1, 0],
+    [0, 1],
+    [-1, 2],
+  ])
+    for (let b = 0; b < blocks; b++)
+      for (let c = 0; c < chunksPerBlock; c++)
+        usesOfChunk.push(
+          ((b + user + blocks) % blocks) * chunksARow + globalChunks + side * chunksPerBlock + c,
+        );
+  return {
+    length,
+    dilation,
+    block,
+    blocks,
+    padded,
+    chunk,
+    globalKeys: globalChunks * chunk,
+    order,
+    keyPosition,
+    keyChunks,
+    usesOfChunk,
+  };
+}
