@@ -20,6 +20,8 @@ export { gather, gatherElements, scatterElements, topK } from "./operators/index
 export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
+export { rotary } from "./operators/rotary.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
+export { crossEntropy, type LogitTerm, posteriorMean, tiedLogits } from "./operators/vocabulary.js";
 export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";
 export * from "./types.js";

@@ -1,0 +1,83 @@
+/** @file Cross entropy, posterior mean and rotary positions against their oracles, gradients included. */
+import { describe, expect, it } from "vitest";
+import { evaluate } from "../evaluate.js";
+import { gradient } from "../gradient.js";
+import { constant, parameter } from "../tensor.js";
+import { array, checkOperator, distance, runOnnx, wave } from "../testing/check.js";
+import { mul } from "./elementwise.js";
+import { reduceMean } from "./reduce.js";
+import { rotary } from "./rotary.js";
+import { crossEntropy, posteriorMean } from "./vocabulary.js";
+
+describe("vocabulary operators", () => {
+  const targets = () => constant([3, 0, 3, 8, 1], [5], "int64");
+  const parameters = {
+    x: array([5, 4], wave(20, 2)),
+    table: array([9, 4], wave(36, 3)),
+    u: array([5, 3], wave(15, 4)),
+    codebook: array([9, 3], wave(27, 5)),
+    bias: array([9], wave(9, 6)),
+  };
+  it("crossEntropy of one term and of two", async () => {
+    const { x, table, bias } = parameters;
+    await checkOperator({ x, table, bias }, (p) =>
+      crossEntropy([{ x: p.x, table: p.table }], p.bias, targets()),
+    );
+    await checkOperator(parameters, (p) =>
+      crossEntropy(
+        [
+          { x: p.x, table: p.table },
+          { x: p.u, table: p.codebook },
+        ],
+        p.bias,
+        targets(),
+      ),
+    );
+  });
+  it("crossEntropy over several chunks of rows, the last one short", async () => {
+    const rows = 2 * 1024 + 3;
+    const x = array([rows, 4], wave(rows * 4, 2));
+    const p = {
+      x: parameter("x", [rows, 4]),
+      table: parameter("table", [9, 4]),
+      bias: parameter("bias", [9]),
+    };
+    const ids = constant(
+      Array.from({ length: rows }, (_, i) => (i * 5) % 9),
+      [rows],
+      "int64",
+    );
+    const loss = reduceMean(crossEntropy([p], p.bias, ids), [0]);
+    const [gx, gt, gb] = gradient(loss, [p.x, p.table, p.bias]);
+    const module = { name: "ce", outputs: { loss }, gradients: { x: gx, table: gt, bias: gb } };
+    const values = { x, table: parameters.table, bias: parameters.bias };
+    const slow = evaluate(module, {}, values);
+    const fast = await runOnnx(module, {}, values);
+    for (const name of Object.keys(slow)) expect(distance(fast[name], slow[name]), name).toBeLessThan(2e-5);
+    const one = { loss: reduceMean(crossEntropy([p], p.bias, ids), [0]) };
+    expect(slow.loss.data[0]).toBeCloseTo(evaluate({ name: "o", outputs: one }, {}, values).loss.data[0], 9);
+  });
+  it("posteriorMean with all gradients and with the table's alone", async () => {
+    const { u, codebook, bias, table } = parameters;
+    const precision = array([5, 1], [0.5, 3, 0, 1, 20]);
+    await checkOperator({ u, precision, codebook, bias, table }, (p) =>
+      posteriorMean(p.u, p.precision, p.codebook, p.bias, p.table),
+    );
+    const all = { u, precision, codebook, bias, table };
+    await checkOperator(all, (p) => posteriorMean(p.u, p.precision, p.codebook, p.bias, p.table), {
+      differentiable: ["table"],
+    });
+  });
+  it("rotary turns by position and keeps lengths", async () => {
+    const positions = () => constant([0, 3, 1, 7, 2, 2], [2, 3], "int64");
+    await checkOperator({ x: array([2, 3, 8]) }, ({ x }) =>
+      rotary(x, positions(), { headSize: 4, theta: 1000, maxPosition: 8 }),
+    );
+    const x = parameter("x", [2, 3, 8]);
+    const turned = rotary(x, positions(), { headSize: 4, theta: 1000, maxPosition: 8 });
+    const values = { x: array([2, 3, 8]) };
+    const norm = (t: typeof x) =>
+      evaluate({ name: "n", outputs: { n: reduceMean(mul(t, t), [0, 1, 2]) } }, {}, values).n.data[0];
+    expect(norm(turned)).toBeCloseTo(norm(x), 12);
+  });
+});
