@@ -14,7 +14,7 @@ export {
   type MaybeTensor,
   type PrimitiveDefinition,
 } from "./operator.js";
-export { type Activation, activation } from "./operators/activation.js";
+export { type Activation, activation, activationReference } from "./operators/activation.js";
 export * from "./operators/elementwise.js";
 export { gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";

@@ -6,13 +6,21 @@ import { add, erf, erfReference, exp, mul, relu, sigmoid, sub } from "./elementw
 
 export type Activation = "gelu" | "quick_gelu" | "silu" | "relu2";
 
-const geluReference = (x: number): number => 0.5 * x * (1 + erfReference(x * Math.SQRT1_2));
+const swishReference = (x: number, slope: number): number => x / (1 + Math.exp(-slope * x));
+
+/** The activations as functions of one number: what every form of them must compute. */
+export const activationReference: Readonly<Record<Activation, (x: number) => number>> = {
+  gelu: (x) => 0.5 * x * (1 + erfReference(x * Math.SQRT1_2)),
+  quick_gelu: (x) => swishReference(x, 1.702),
+  silu: (x) => swishReference(x, 1),
+  relu2: (x) => Math.max(x, 0) ** 2,
+};
 
 const geluPrimitive = definePrimitive<object>({
   name: "geluErf",
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
   onnx: () => ({ type: "Gelu" }),
-  evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(geluReference))],
+  evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(activationReference.gelu))],
 });
 
 const gelu = defineComposite<object, null>({
@@ -25,7 +33,7 @@ const gelu = defineComposite<object, null>({
     const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
     return [mul(g!, add(cdf, mul(x, density)))];
   },
-  evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(geluReference))],
+  evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(activationReference.gelu))],
 });
 
 /** x * sigmoid(slope x): quick GELU for slope 1.702, SiLU for 1. With s = sigmoid(slope x), y = x s: y' = s + slope y (1 - s). */
@@ -44,7 +52,7 @@ const swish = defineComposite<{ slope: number }, { gate: Tensor; out: Tensor }>(
     new NDArray(
       x.dtype,
       x.shape,
-      x.data.map((v) => v / (1 + Math.exp(-slope * v))),
+      x.data.map((v) => swishReference(v, slope)),
     ),
   ],
 });
@@ -57,13 +65,7 @@ const squaredRelu = defineComposite<object, { positive: Tensor }>({
     return { outputs: [mul(positive, positive)], saved: { positive } };
   },
   adjoint: ([g], { saved: { positive } }) => [mul(g!, add(positive, positive))],
-  evaluate: ([x]) => [
-    new NDArray(
-      x.dtype,
-      x.shape,
-      x.data.map((v) => Math.max(v, 0) ** 2),
-    ),
-  ],
+  evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(activationReference.relu2))],
 });
 
 /** Applies an activation elementwise, by its Hugging Face name. */
