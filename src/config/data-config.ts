@@ -10,6 +10,10 @@ export const dataConfigSchema = z.strictObject({
     .array(z.string().min(1))
     .default([])
     .describe("files or folders to validate on; none: a share of the training documents is held out"),
+  documentPer: z
+    .enum(["file", "folder"])
+    .default("file")
+    .describe("what one document is inside a folder: each text file, or all files of a folder together"),
   validFraction: z
     .number()
     .gt(0)
@@ -20,6 +24,26 @@ export const dataConfigSchema = z.strictObject({
     .enum(["stop", "skip"])
     .default("stop")
     .describe("a broken line stops the run with its file and line, or is skipped and counted"),
+  maxLength: z
+    .int()
+    .min(6)
+    .nullable()
+    .default(null)
+    .describe("src-trg pairs are cut to this many tokens, the longer side first; null: never cut"),
+  padTargets: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      "fill documents up to this many tokens with [PAD] targets, so that length is learned; null: do not",
+    ),
+  maxTokens: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("read no more than this many tokens of training text; null: all of it"),
   tokenizer: z
     .string()
     .min(1)

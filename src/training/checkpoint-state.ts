@@ -1,0 +1,104 @@
+/**
+ * @file What a checkpoint knows besides its tensors: how far training is, where the data and the samplers stand, and
+ * the manifest (size and SHA-256 of every other file). `state.json` carries a checksum of itself too.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { WrittenFile } from "../hub/durable-file.js";
+
+const count = z.int().min(0);
+/** A part whose owner (the timestep sampler, the router) knows what it means. */
+const owned = z.record(z.string(), z.json());
+
+export const checkpointStateSchema = z.strictObject({
+  step: count.describe("optimiser steps done"),
+  tokens: count.describe("tokens trained on"),
+  seconds: z.number().min(0).describe("wall-clock time spent training"),
+  seed: count.describe("the run's seed"),
+  row: count.describe("number of the next row of training data, over all epochs"),
+  timeSampler: owned.default({}).describe("state of the timestep sampler (loss-aware: its loss history)"),
+  router: owned.default({}).describe("router statistics that outlive a step"),
+});
+
+/** Where training stands after `step` steps. */
+export type CheckpointState = z.infer<typeof checkpointStateSchema>;
+
+const manifestSchema = z.strictObject({
+  formatVersion: z.literal(1),
+  version: z.string().describe("version of the program that wrote it"),
+  sha256: z.string().describe("checksum of JSON.stringify([state, files])"),
+  files: z.record(z.string(), z.strictObject({ bytes: count, sha256: z.string() })),
+  state: checkpointStateSchema,
+});
+
+export const stateFile = "state.json";
+/** The tensor files of every checkpoint; `ema.safetensors` is there when weights are averaged. */
+export const requiredFiles = ["model.safetensors", "optimizer.safetensors"] as const;
+
+function checksum(state: unknown, files: unknown): string {
+  return createHash("sha256")
+    .update(JSON.stringify([state, files]))
+    .digest("hex");
+}
+
+/** The text of `state.json`. `files`: what was written beside it. */
+export function formatState(
+  state: CheckpointState,
+  files: Readonly<Record<string, WrittenFile>>,
+  version: string,
+): string {
+  const checked = checkpointStateSchema.parse(state);
+  const manifest = { formatVersion: 1, version, sha256: checksum(checked, files), files, state: checked };
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+async function damageOfFile(path: string, name: string, expected: WrittenFile): Promise<string | null> {
+  const size = await stat(path).then(
+    (info) => info.size,
+    () => null,
+  );
+  if (size === null) return `${name} is missing`;
+  if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
+  if ((await sha256OfFile(path)) !== expected.sha256)
+    return `${name} is not what was written (its checksum differs)`;
+  return null;
+}
+
+/** Reads `state.json` in `folder` and holds every file against the manifest. Never throws for what it finds there. */
+export async function inspectCheckpoint(
+  folder: string,
+): Promise<{ state: CheckpointState; damage: null } | { state: null; damage: string }> {
+  let text: string;
+  try {
+    text = await readFile(join(folder, stateFile), "utf8");
+  } catch {
+    return { state: null, damage: `${stateFile} is missing` };
+  }
+  let manifest: z.infer<typeof manifestSchema>;
+  try {
+    const json = JSON.parse(text) as { sha256?: unknown; state?: unknown; files?: unknown };
+    if (json.sha256 !== checksum(json.state, json.files)) {
+      return { state: null, damage: `${stateFile} is not what was written (its checksum differs)` };
+    }
+    manifest = manifestSchema.parse(json);
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : "it is not whole JSON";
+    return { state: null, damage: `${stateFile} cannot be read: ${reason}` };
+  }
+  const missing = requiredFiles.find((name) => !Object.hasOwn(manifest.files, name));
+  if (missing) return { state: null, damage: `${stateFile} does not list ${missing}` };
+  for (const [name, expected] of Object.entries(manifest.files)) {
+    const damage = await damageOfFile(join(folder, name), name, expected);
+    if (damage) return { state: null, damage };
+  }
+  return { state: manifest.state, damage: null };
+}

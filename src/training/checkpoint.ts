@@ -1,0 +1,221 @@
+/**
+ * @file Checkpoints: folders `checkpoints/step-00001234` that hold everything needed to continue to the last bit.
+ *
+ *     model.safetensors      values of all parameters and buffers
+ *     ema.safetensors        averaged weights, when there are any
+ *     optimizer.safetensors  AdamW's moments, as `moment1:<name>` and `moment2:<name>`
+ *     state.json             step, position in the data ... and size and checksum of the files above
+ *
+ * A checkpoint is written into `checkpoints/.tmp-*`, forced to the disk and renamed last: a kill at any moment leaves
+ * only whole ones. Nothing old is removed before the new one stands.
+ */
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { UserError } from "../errors.js";
+import { explainWriteError, syncFolder, type WrittenFile, writeDurably } from "../hub/durable-file.js";
+import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
+import { version } from "../version.js";
+import { type CheckpointState, formatState, inspectCheckpoint, stateFile } from "./checkpoint-state.js";
+
+type CheckpointSlot = "value" | "ema" | "moment1" | "moment2";
+
+/** The part of a ParameterStore that checkpoints need. Arrays are row-major float32 of the spec's shape. */
+export interface CheckpointStore {
+  readonly specs: readonly { name: string; shape: readonly number[]; trainable: boolean }[];
+  read(slot: CheckpointSlot): Promise<Record<string, Float32Array>>;
+  write(slot: CheckpointSlot, values: Record<string, Float32Array>): Promise<void>;
+}
+
+/** A whole checkpoint on the disk. */
+export interface Checkpoint {
+  folder: string;
+  state: CheckpointState;
+}
+
+const checkpointsIn = (runFolder: string) => join(runFolder, "checkpoints");
+const folderName = (step: number) => `step-${String(step).padStart(8, "0")}`;
+const temporaryPrefix = ".tmp-";
+
+/** Steps of the checkpoints of a run, newest first; whether they are whole is not looked at. */
+export async function listCheckpoints(runFolder: string): Promise<{ step: number; folder: string }[]> {
+  const names = await readdir(checkpointsIn(runFolder)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return [];
+    throw error;
+  });
+  return names
+    .flatMap((name) => {
+      const step = /^step-(\d{8,})$/.exec(name)?.[1];
+      return step ? [{ step: Number(step), folder: join(checkpointsIn(runFolder), name) }] : [];
+    })
+    .sort((a, b) => b.step - a.step);
+}
+
+/** Removes what killed runs left half-written or half-removed. Call before training, never while another run writes. */
+export async function removeStaleCheckpoints(runFolder: string): Promise<void> {
+  const names = await readdir(checkpointsIn(runFolder)).catch(() => []);
+  for (const name of names) {
+    if (name.startsWith(temporaryPrefix)) await rm(join(checkpointsIn(runFolder), name), { recursive: true });
+  }
+}
+
+/** The tensors of `values` (float32, row-major) with the shapes of the specs, in their order, each name after `prefix`. */
+export function shapedTensors(
+  store: CheckpointStore,
+  values: Readonly<Record<string, Float32Array>>,
+  prefix = "",
+): Record<string, SafetensorsTensor> {
+  const named = store.specs.filter((spec) => Object.hasOwn(values, spec.name));
+  return Object.fromEntries(
+    named.map((spec) => [prefix + spec.name, { shape: spec.shape, data: values[spec.name] }]),
+  );
+}
+
+/** Writes the tensor files one after the other, so that only one (two for the moments) is held in memory at a time. */
+async function writeTensors(
+  folder: string,
+  store: CheckpointStore,
+  ema: boolean,
+): Promise<Record<string, WrittenFile>> {
+  const write = (file: string, tensors: Record<string, SafetensorsTensor>) =>
+    writeDurably(join(folder, file), safetensorsChunks(tensors));
+  const files: Record<string, WrittenFile> = {};
+  files["model.safetensors"] = await write(
+    "model.safetensors",
+    shapedTensors(store, await store.read("value")),
+  );
+  if (ema)
+    files["ema.safetensors"] = await write("ema.safetensors", shapedTensors(store, await store.read("ema")));
+  files["optimizer.safetensors"] = await write("optimizer.safetensors", {
+    ...shapedTensors(store, await store.read("moment1"), "moment1:"),
+    ...shapedTensors(store, await store.read("moment2"), "moment2:"),
+  });
+  return files;
+}
+
+/** Takes a checkpoint out of sight in one step, then removes it: a kill in between leaves no half of one behind. */
+async function removeCheckpoint(runFolder: string, folder: string): Promise<void> {
+  const hidden = join(checkpointsIn(runFolder), `${temporaryPrefix}removed-${process.pid}-${Date.now()}`);
+  await rename(folder, hidden);
+  await rm(hidden, { recursive: true });
+}
+
+export interface SaveOptions {
+  /** Newest checkpoints kept, this one included. Default 2. */
+  keep?: number;
+  /** Whether the store averages its weights. Default true. */
+  ema?: boolean;
+}
+
+/**
+ * Saves the store and `state` as a new checkpoint of the run in `runFolder` and removes the oldest beyond `keep`.
+ * A whole checkpoint of the same step is left as it is; damaged ones and ones of later steps (which a resumed run has
+ * left behind) make way.
+ *
+ * @returns the checkpoint's folder.
+ * @throws UserError when the disk is full or may not be written; older checkpoints are untouched then.
+ */
+export async function saveCheckpoint(
+  runFolder: string,
+  state: CheckpointState,
+  store: CheckpointStore,
+  { keep = 2, ema = true }: SaveOptions = {},
+): Promise<string> {
+  const parent = checkpointsIn(runFolder);
+  const folder = join(parent, folderName(state.step));
+  const temporary = join(parent, `${temporaryPrefix}${folderName(state.step)}-${process.pid}`);
+  const existing = (await listCheckpoints(runFolder)).find((other) => other.step === state.step);
+  if (existing && (await inspectCheckpoint(folder)).damage === null) return folder;
+  try {
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
+    const files = await writeTensors(temporary, store, ema);
+    const text = formatState(state, files, version);
+    await writeDurably(join(temporary, stateFile), [new TextEncoder().encode(text)]);
+    await syncFolder(temporary);
+    if (existing) await removeCheckpoint(runFolder, folder);
+    await rename(temporary, folder);
+    await syncFolder(parent);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw explainWriteError(error, folder);
+  }
+  const all = await listCheckpoints(runFolder);
+  const past = all.filter((other) => other.step <= state.step);
+  for (const old of [...all.filter((other) => other.step > state.step), ...past.slice(keep)]) {
+    await removeCheckpoint(runFolder, old.folder);
+  }
+  return folder;
+}
+
+/**
+ * The newest checkpoint of a run, verified file by file; null when there is none.
+ *
+ * @param options.fallback pass over damaged ones to the newest that is whole. Default false.
+ * @throws UserError when the newest is damaged (naming it, the damage and the newest whole one), or none is whole.
+ */
+export async function latestCheckpoint(
+  runFolder: string,
+  { fallback = false }: { fallback?: boolean } = {},
+): Promise<Checkpoint | null> {
+  const damaged: { folder: string; damage: string }[] = [];
+  for (const { folder, step } of await listCheckpoints(runFolder)) {
+    const { state, damage } = await inspectCheckpoint(folder);
+    if (damage !== null) {
+      damaged.push({ folder, damage });
+    } else if (damaged.length === 0 || fallback) {
+      return { folder, state };
+    } else {
+      const folders = damaged.map((entry) => entry.folder).join(" ");
+      throw new UserError(
+        `The newest checkpoint ${damaged[0].folder} is damaged: ${damaged[0].damage}. ` +
+          `The one of step ${step} is whole: to continue from there, remove what is damaged (rm -r ${folders}) and resume again.`,
+      );
+    }
+  }
+  if (damaged.length === 0) return null;
+  throw new UserError(
+    `No checkpoint in ${checkpointsIn(runFolder)} is whole. ` +
+      `${damaged.map((entry) => `${entry.folder}: ${entry.damage}`).join("; ")}. ` +
+      "Restore one from a copy, or remove them (rm -r) and resume to start from the beginning.",
+  );
+}
+
+/** Tensors of `file` as plain arrays, their names and shapes held against the store's. */
+async function readInto(path: string, store: CheckpointStore, wanted: "all" | "trainable", prefix = "") {
+  const { tensors } = await readSafetensors(path);
+  const specs = new Map(store.specs.map((spec) => [prefix + spec.name, spec]));
+  const fail = (what: string) =>
+    new UserError(`${path} is of another model: ${what}. Resume with the configuration the run began with.`);
+  const values: Record<string, Float32Array> = {};
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    if (!name.startsWith(prefix)) continue;
+    const spec = specs.get(name);
+    if (!spec) throw fail(`it has a tensor "${name}" that the model has not`);
+    if (spec.shape.length !== shape.length || spec.shape.some((size, axis) => size !== shape[axis])) {
+      throw fail(`"${name}" has shape [${shape}], the model wants [${spec.shape}]`);
+    }
+    if (!(data instanceof Float32Array)) throw fail(`"${name}" is not F32`);
+    values[spec.name] = data;
+  }
+  for (const [name, spec] of specs) {
+    if (!Object.hasOwn(values, spec.name) && (wanted === "all" || spec.trainable))
+      throw fail(`it lacks "${name}"`);
+  }
+  return values;
+}
+
+/**
+ * Puts the tensors of a checkpoint into a store: values, averages (when `ema`, default true) and moments.
+ * Throws a UserError when names or shapes are another model's.
+ */
+export async function restoreCheckpoint(
+  folder: string,
+  store: CheckpointStore,
+  { ema = true }: { ema?: boolean } = {},
+): Promise<void> {
+  await store.write("value", await readInto(join(folder, "model.safetensors"), store, "all"));
+  if (ema) await store.write("ema", await readInto(join(folder, "ema.safetensors"), store, "trainable"));
+  const optimizer = join(folder, "optimizer.safetensors");
+  await store.write("moment1", await readInto(optimizer, store, "trainable", "moment1:"));
+  await store.write("moment2", await readInto(optimizer, store, "trainable", "moment2:"));
+}

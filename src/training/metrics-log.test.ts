@@ -1,0 +1,43 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, expect, it } from "vitest";
+import { MetricsLog, readMetrics } from "./metrics-log.js";
+
+const folder = mkdtempSync(join(tmpdir(), "metrics-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const path = join(folder, "metrics.jsonl");
+beforeEach(() => rmSync(path, { force: true }));
+
+it("has every line at once, without being closed", async () => {
+  const log = await MetricsLog.open(path, -1);
+  log.append({ kind: "train", step: 1, loss: 9.25 });
+  log.append({ kind: "valid", step: 1, loss: Number.NaN });
+  expect(readFileSync(path, "utf8")).toBe(
+    '{"kind":"train","step":1,"loss":9.25}\n{"kind":"valid","step":1,"loss":null}\n',
+  );
+  log.sync();
+  log.close();
+});
+
+it("drops what came after the step a run resumes from, and a torn last line", async () => {
+  writeFileSync(path, "");
+  for (const step of [0, 10, 20, 30]) appendFileSync(path, `${JSON.stringify({ kind: "train", step })}\n`);
+  appendFileSync(path, '{"kind":"train","st');
+  const log = await MetricsLog.open(path, 20);
+  log.append({ kind: "train", step: 30, again: true });
+  log.close();
+  expect(readMetrics(path)).toEqual([
+    { kind: "train", step: 0 },
+    { kind: "train", step: 10 },
+    { kind: "train", step: 20 },
+    { kind: "train", step: 30, again: true },
+  ]);
+});
+
+it("a new run begins with none", async () => {
+  expect(readMetrics(path)).toEqual([]);
+  writeFileSync(path, '{"kind":"train","step":0}\n');
+  (await MetricsLog.open(path, -1)).close();
+  expect(readFileSync(path, "utf8")).toBe("");
+});

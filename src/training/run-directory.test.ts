@@ -1,0 +1,56 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { resolveConfig } from "../config/resolve.js";
+import { UserError } from "../errors.js";
+import { checkResumable } from "./resume-config.js";
+import { RunDirectory } from "./run-directory.js";
+import { MemoryStore } from "./testing/memory-store.js";
+
+const base = mkdtempSync(join(tmpdir(), "run-"));
+afterAll(() => rmSync(base, { recursive: true }));
+const config = resolveConfig({ preset: "masked", sets: ["model.numLayers=2"] });
+
+it("keeps the configuration, and the generation defaults beside it", async () => {
+  const path = join(base, "deep", "run");
+  await RunDirectory.create(path, config);
+  expect((await RunDirectory.open(path)).config).toEqual(config);
+  expect(JSON.parse(readFileSync(join(path, "generation_config.json"), "utf8"))).toEqual(config.generation);
+  const longer = resolveConfig({ preset: "masked", sets: ["model.numLayers=2", "training.maxSteps=5"] });
+  await (await RunDirectory.open(path)).withConfig(longer);
+  expect((await RunDirectory.open(path)).config.training.maxSteps).toBe(5);
+});
+
+it("keeps the weights to use: averages of what is trained, values of what is not", async () => {
+  const run = await RunDirectory.create(join(base, "weights"), config);
+  await expect(run.loadModel()).rejects.toThrow("has no model.safetensors");
+  const store = new MemoryStore();
+  const [value, ema] = [await store.read("value"), await store.read("ema")];
+  await run.saveModel(store);
+  expect(await run.loadModel()).toEqual({ ...ema, "router.bias": value["router.bias"] });
+  await run.saveModel(store, { ema: false });
+  expect(await run.loadModel()).toEqual(value);
+});
+
+it("is not made where a run is, and not opened where none is", async () => {
+  const path = join(base, "twice");
+  await RunDirectory.create(path, config);
+  await expect(RunDirectory.create(path, config)).rejects.toThrow(/holds a run already. Pass --resume/);
+  mkdirSync(join(base, "empty"));
+  await expect(RunDirectory.open(join(base, "empty"))).rejects.toThrow("is not the directory of a run");
+  writeFileSync(join(base, "file"), "");
+  await expect(RunDirectory.open(join(base, "file"))).rejects.toThrow(UserError);
+  await expect(RunDirectory.create(join(base, "file"), config)).rejects.toThrow(UserError);
+  writeFileSync(join(path, "config.json"), '{"model": {"numLayer": 2}}');
+  await expect(RunDirectory.open(path)).rejects.toThrow('did you mean "model.numLayers"?');
+});
+
+it("resumes with another budget, but not as another model", () => {
+  const wanted = (sets: string[]) =>
+    resolveConfig({ preset: "masked", sets: ["model.numLayers=2", ...sets] });
+  checkResumable(config, wanted(["training.maxSteps=9", "generation.length=7", 'data.train=["elsewhere"]']));
+  expect(() => checkResumable(config, wanted(["training.seed=9", "model.attention.window=3"]))).toThrow(
+    "these differ: model.attention.window, training.seed.",
+  );
+});

@@ -1,0 +1,129 @@
+/**
+ * @file A run is a directory. What is where:
+ *
+ *     config.json             the whole configuration
+ *     tokenizer.json          the vocabulary (written by the data room's `Tokenizer.save`)
+ *     model.safetensors       the weights to use: averaged ones where weights are averaged
+ *     generation_config.json  defaults for drawing text
+ *     metrics.jsonl           what training measured
+ *     checkpoints/            everything needed to continue
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { configFromLayers, type RunConfig } from "../config/index.js";
+import { parseJson } from "../config/json.js";
+import { UserError } from "../errors.js";
+import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
+import { readSafetensors, writeSafetensors } from "../hub/safetensors.js";
+import { version } from "../version.js";
+import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
+
+export class RunDirectory {
+  readonly configPath: string;
+  readonly generationConfigPath: string;
+  readonly tokenizerPath: string;
+  readonly modelPath: string;
+  readonly metricsPath: string;
+
+  private constructor(
+    readonly path: string,
+    readonly config: RunConfig,
+  ) {
+    this.configPath = join(path, "config.json");
+    this.generationConfigPath = join(path, "generation_config.json");
+    this.tokenizerPath = join(path, "tokenizer.json");
+    this.modelPath = join(path, "model.safetensors");
+    this.metricsPath = join(path, "metrics.jsonl");
+  }
+
+  /** Whether there is a run in `path`: a configuration or a checkpoint. */
+  static async holdsRun(path: string): Promise<boolean> {
+    return existsSync(join(path, "config.json")) || (await listCheckpoints(path)).length > 0;
+  }
+
+  /**
+   * Makes the directory of a new run and writes its configuration.
+   * Throws a UserError when there is a run already, or the place may not be written.
+   */
+  static async create(path: string, config: RunConfig): Promise<RunDirectory> {
+    if (await RunDirectory.holdsRun(path)) {
+      throw new UserError(
+        `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
+      );
+    }
+    try {
+      await mkdir(path, { recursive: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST")
+        throw new UserError(`${path} is a file, not a folder.`);
+      throw explainWriteError(error, path);
+    }
+    const run = new RunDirectory(path, config);
+    await run.writeConfig(config);
+    return run;
+  }
+
+  /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */
+  static async open(path: string): Promise<RunDirectory> {
+    const file = join(path, "config.json");
+    let text: string;
+    try {
+      text = await readFile(file, "utf8");
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+      throw new UserError(
+        `${path} is not the directory of a run: expected ${file}, which is not there. ` +
+          "A run's directory is what train --out DIR writes.",
+      );
+    }
+    return new RunDirectory(path, configFromLayers([{ name: file, config: parseJson(text, file) }]));
+  }
+
+  /** The same run with another configuration (a larger budget, say), written to its `config.json`. */
+  async withConfig(config: RunConfig): Promise<RunDirectory> {
+    const run = new RunDirectory(this.path, config);
+    await run.writeConfig(config);
+    return run;
+  }
+
+  private async writeConfig(config: RunConfig): Promise<void> {
+    await writeFileAtomic(this.configPath, `${JSON.stringify(config, null, 2)}\n`);
+    await writeFileAtomic(this.generationConfigPath, `${JSON.stringify(config.generation, null, 2)}\n`);
+  }
+
+  /**
+   * Writes `model.safetensors`: averaged weights where the store averages (`ema`, default true), else the values, and
+   * the values of all buffers.
+   */
+  async saveModel(store: CheckpointStore, { ema = true }: { ema?: boolean } = {}): Promise<void> {
+    const weights = await store.read("value");
+    if (ema) {
+      const averaged = await store.read("ema");
+      for (const { name, trainable } of store.specs) if (trainable) weights[name] = averaged[name];
+    }
+    await writeSafetensors(this.modelPath, shapedTensors(store, weights), {
+      format: "moe-diffuseq",
+      version,
+    });
+  }
+
+  /** The weights of `model.safetensors` by name, float32, row-major. Throws a UserError when it is missing or broken. */
+  async loadModel(): Promise<Record<string, Float32Array>> {
+    if (!existsSync(this.modelPath)) {
+      throw new UserError(
+        `${this.path} has no model.safetensors: training has not come to its first checkpoint. ` +
+          "Continue it with train --resume.",
+      );
+    }
+    const { tensors } = await readSafetensors(this.modelPath);
+    const weights: Record<string, Float32Array> = {};
+    for (const [name, { data }] of Object.entries(tensors)) {
+      if (!(data instanceof Float32Array))
+        throw new UserError(`${this.modelPath}: expected "${name}" to be F32.`);
+      weights[name] = data;
+    }
+    return weights;
+  }
+}
