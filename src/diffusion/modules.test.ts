@@ -1,0 +1,133 @@
+/** @file The whole training loss of every preset: gradients against central differences, ONNX against float64, and invariance. */
+import { describe, expect, it } from "vitest";
+import { type PartialRunConfig, type PresetName, presetNames } from "../config/index.js";
+import { evaluate, NDArray, type TensorData } from "../graph/index.js";
+import { distance, runOnnx } from "../graph/testing/check.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import { evaluationModule, trainingModule } from "./modules.js";
+import { padRows } from "./padding.js";
+import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "./testing/tiny.js";
+
+const variants: { name: string; preset: PresetName; extra?: PartialRunConfig }[] = [
+  ...presetNames.map((preset) => ({ name: preset, preset })),
+  {
+    name: "moe-diffuseq, learned codebook, regression, post-norm, Switch loss, shared expert",
+    preset: "moe-diffuseq",
+    extra: {
+      model: {
+        codebook: "learned",
+        prediction: "embedding",
+        normPlacement: "post",
+        selfConditioning: true,
+        experts: { balance: "loss", sharedExpertSize: 3 },
+      },
+      diffusion: { mseWeight: 0.7, priorWeight: 0.5 },
+    },
+  },
+  {
+    name: "raw input, top-p router, dilated heads",
+    preset: "moe-diffuseq",
+    extra: {
+      model: {
+        inputDecoding: "none",
+        attention: { dilation: [1, 2], window: 2 },
+        experts: { router: "top-p" },
+      },
+    },
+  },
+  {
+    name: "masked, expert choice, one full layer",
+    preset: "masked",
+    extra: { model: { attention: { layers: { 1: { full: true } } }, experts: { router: "expert-choice" } } },
+  },
+];
+
+/** Inputs that only some variants have. */
+function withSelfCondition(feeds: Record<string, TensorData>): Record<string, TensorData> {
+  const { shape } = feeds.ids;
+  const size = [...shape, 6];
+  const data = Float32Array.from({ length: size.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i));
+  return { ...feeds, selfCondition: { dtype: "float32", shape: size, data } };
+}
+
+describe("training loss", () => {
+  it.each(variants)("$name: gradients agree with central differences", async ({ preset, extra }) => {
+    const config = tinyConfig(preset, extra);
+    const rows = [makeRow(config, 0, [9], 13), makeRow(config, 1, [4, 3], 13)];
+    const batch = tinyBatch(config, rows);
+    const feeds = withSelfCondition(batch.feeds);
+    const parameters = tinyParameters(config);
+    const training = trainingModule(config, batch.shape);
+    const exact = evaluate(training, feeds, parameters);
+    const fast = await runOnnx(training, feeds, parameters);
+    const evaluation = evaluationModule(config, batch.shape);
+    const lossAt = (values: Record<string, NDArray | TensorData>) =>
+      evaluate(evaluation, feeds, values).loss.data[0];
+    expect(lossAt(parameters)).toBeCloseTo(exact.loss.data[0], 6);
+    expect(distance(fast.loss, exact.loss)).toBeLessThan(1e-5);
+    expect(distance(fast.nll, exact.nll)).toBeLessThan(1e-5);
+
+    let checked = 0;
+    const largest = Math.max(
+      ...Object.keys(exact)
+        .filter((n) => n.startsWith("gradient:"))
+        .map((n) => Math.max(...exact[n].data.map(Math.abs))),
+    );
+    for (const { name, trainable } of denoiserParameters(config.model)) {
+      if (!trainable) continue;
+      const analytic = exact[`gradient:${name}`];
+      expect(
+        distance(fast[`gradient:${name}`], analytic) * Math.max(...analytic.data.map(Math.abs), 1e-6),
+        name,
+      ).toBeLessThan(1e-5 * largest);
+      const start = NDArray.from(parameters[name]);
+      // The entry with the largest gradient and one fixed entry of every parameter.
+      const places = new Set([
+        analytic.data.reduce((best, v, i) => (Math.abs(v) > Math.abs(analytic.data[best]) ? i : best), 0),
+        analytic.data.length >> 1,
+      ]);
+      for (const place of places) {
+        const step = 1e-5;
+        const shifted = (delta: number) => {
+          const data = start.data.slice();
+          data[place] += delta;
+          return lossAt({ ...parameters, [name]: new NDArray("float32", start.shape, data) });
+        };
+        const numeric = (shifted(step) - shifted(-step)) / (2 * step);
+        expect(
+          Math.abs(analytic.data[place] - numeric),
+          `${name}[${place}]: ${analytic.data[place]} against ${numeric}`,
+        ).toBeLessThan(1e-6 * Math.max(1, largest));
+        checked++;
+      }
+    }
+    expect(checked).toBeGreaterThan(30);
+  });
+
+  it.each(presetNames)(
+    "%s: a row's loss is the same alone, in a batch, at any place in it, and padded",
+    (preset) => {
+      const config = tinyConfig(preset);
+      const parameters = tinyParameters(config);
+      const [a, b, c] = [
+        makeRow(config, 4, [7], 13),
+        makeRow(config, 5, [3, 2], 13),
+        makeRow(config, 6, [8], 13),
+      ];
+      const nllOf = (rows: ReturnType<typeof makeRow>[], place: number) => {
+        const { feeds, shape } = tinyBatch(config, rows);
+        const { nll } = evaluate(evaluationModule(config, shape), feeds, parameters, { lowered: true });
+        return nll.data.slice(place * shape.length, place * shape.length + 10);
+      };
+      const alone = nllOf([a], 0);
+      const others = [
+        nllOf([a, b], 0),
+        nllOf([b, c, a], 2),
+        nllOf(padRows([a], 19, 1), 0),
+        nllOf(padRows([b, a], 17, 3), 1),
+      ];
+      for (const other of others)
+        for (const [p, value] of alone.entries()) if (p < 7) expect(other[p]).toBeCloseTo(value, 10);
+    },
+  );
+});

@@ -1,0 +1,243 @@
+/**
+ * @file The graphs that training, evaluation and sampling run: the denoiser with noise in front and a loss, or a prediction, behind.
+ *
+ *   u = a_t x0 + sigma_t eps            noisy code without the pull of m (z = u + (1 - a_t) m)
+ *   L = sum ceWeight * CE + sum mseWeight * |x0 - x0_hat|^2 + sum priorWeight * |x0 - m|^2 + w_m |m| + router losses
+ *
+ * Inputs beside those of `rowInputs`: noise float32 [B, N, D]; ceWeight, mseWeight, priorWeight float32 [B, N]; selfCondition float32
+ * [B, N, D]; "dropout:<site>" float32 [T, hidden]; state float32 [B, N, D] (sampling: z itself). |.|^2 is the mean over D.
+ */
+import type { DiffusionConfig } from "../config/diffusion-config.js";
+import type { ModelConfig } from "../config/model-config.js";
+import {
+  add,
+  concat,
+  crossEntropy,
+  type GraphModule,
+  gradient,
+  input,
+  matmul,
+  minimum,
+  mul,
+  reduceMean,
+  reduceSum,
+  reshape,
+  softmax,
+  sub,
+  sumOf,
+  type Tensor,
+  tiedLogits,
+  zeros,
+} from "../graph/index.js";
+import { channelTerm, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
+import { absorbingNorm, type Embeddings, embeddings } from "../model/embeddings.js";
+import type { NoisyCodes } from "../model/input.js";
+import { fedDropout, noDropout } from "../model/layer.js";
+import { type BatchShape, type RowInputs, rowInputs } from "../model/layout.js";
+import { type ParameterLookup, parameterTensors } from "../model/parameters.js";
+
+export interface ModuleConfig {
+  readonly model: ModelConfig;
+  readonly diffusion: DiffusionConfig;
+}
+
+interface Ends {
+  readonly rows: RowInputs;
+  readonly tokens: Embeddings;
+  readonly parameter: ParameterLookup;
+  /** ids [T] of the clean text. */
+  readonly ids: Tensor;
+  readonly selfCondition: Tensor | null;
+}
+
+function ends({ model }: ModuleConfig, shape: BatchShape): Ends {
+  const parameter = parameterTensors(denoiserParameters(model));
+  const rows = rowInputs(shape);
+  const positions = shape.batchSize * shape.length;
+  const codes = [shape.batchSize, shape.length, model.embeddingSize];
+  return {
+    rows,
+    parameter,
+    tokens: embeddings(model, parameter),
+    ids: reshape(rows.ids, [positions]),
+    selfCondition: model.selfConditioning
+      ? reshape(input("selfCondition", "float32", codes), [positions, model.embeddingSize])
+      : null,
+  };
+}
+
+/** u = a_t x0 + sigma_t eps [T, D] and x0 itself. */
+function noisyCodes({ model, diffusion }: ModuleConfig, { rows, tokens, ids }: Ends) {
+  const positions = rows.shape.batchSize * rows.shape.length;
+  const column = (x: Tensor) => reshape(x, [positions, 1]);
+  const clean = tokens.encode(ids);
+  if (!diffusion.gaussian) return { clean, codes: { centred: null } satisfies NoisyCodes };
+  const { batchSize, length } = rows.shape;
+  const noise = input("noise", "float32", [batchSize, length, model.embeddingSize]);
+  const eps = reshape(noise, [positions, model.embeddingSize]);
+  const centred = add(mul(clean, column(rows.signal)), mul(eps, column(rows.sigma)));
+  return { clean, codes: { centred } satisfies NoisyCodes };
+}
+
+/** The names of the scalars a loss module yields, beside "loss". */
+export const lossTerms = ["ce", "mse", "prior", "absorbingNorm", "balance", "z"] as const;
+export type LossTerm = (typeof lossTerms)[number];
+
+interface LossGraph {
+  readonly loss: Tensor;
+  readonly outputs: Record<string, Tensor>;
+  readonly parameter: ParameterLookup;
+}
+
+function lossGraph(config: ModuleConfig, shape: BatchShape, training: boolean): LossGraph {
+  const { model, diffusion } = config;
+  const e = ends(config, shape);
+  const { rows, tokens, parameter } = e;
+  const { batchSize, length } = shape;
+  const positions = batchSize * length;
+  const grid = [batchSize, length];
+  const { clean, codes } = noisyCodes(config, e);
+  const site = (name: string, like: Tensor) => input(`dropout:${name}`, "float32", like.staticShape);
+  const prediction = denoise(model, {
+    rows,
+    tokens,
+    codes,
+    selfCondition: e.selfCondition,
+    dropout: training && model.dropout > 0 ? fedDropout(site) : noDropout,
+    parameter,
+  });
+
+  const nll = crossEntropy(prediction.logitTerms, prediction.bias, targetsOf(config, e));
+  const weigh = (name: string, perPosition: Tensor) =>
+    reduceSum(mul(reshape(input(name, "float32", grid), [positions]), perPosition), [0]);
+  const squared = (a: Tensor, b: Tensor) => {
+    const difference = sub(a, b);
+    return reduceMean(mul(difference, difference), [1]);
+  };
+  const terms: Partial<Record<LossTerm, Tensor>> = { ce: weigh("ceWeight", nll) };
+  const weighted = [terms.ce!];
+  const take = (name: LossTerm, value: Tensor, weight = 1) => {
+    terms[name] = value;
+    weighted.push(weight === 1 ? value : mul(value, weight));
+  };
+  if (diffusion.mseWeight > 0) take("mse", weigh("mseWeight", squared(clean, prediction.embedding)));
+  if (diffusion.priorWeight > 0) take("prior", weigh("priorWeight", squared(clean, tokens.absorbing)));
+  if (diffusion.absorbingNormWeight > 0 && model.absorbingState === "learned")
+    take("absorbingNorm", absorbingNorm(tokens), diffusion.absorbingNormWeight);
+  if (prediction.routers.length > 0) {
+    const sum = (part: "balance" | "z") =>
+      reduceMean(sumOf(prediction.routers.map((r) => r.losses[part])), [0]);
+    const { balance, balanceLossWeight, zLossWeight } = model.experts;
+    if (balance === "loss") take("balance", sum("balance"), balanceLossWeight);
+    if (zLossWeight > 0) take("z", sum("z"), zLossWeight);
+  }
+  return {
+    loss: sumOf(weighted),
+    outputs: { ...terms, nll: reshape(nll, grid), ...routerStatistics(prediction) },
+    parameter,
+  };
+}
+
+/** Learned global tokens are never targets; their ids lie behind the vocabulary and are brought inside it. */
+function targetsOf({ model }: ModuleConfig, { ids }: Ends): Tensor {
+  return model.attention.globalTokens > 0 ? minimum(ids, model.vocabSize - 1) : ids;
+}
+
+/** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts. */
+function routerStatistics({ routers }: DenoiserOutput): Record<string, Tensor> {
+  if (routers.length === 0) return {};
+  const stack = (pick: (s: DenoiserOutput["routers"][number]["statistics"]) => Tensor) =>
+    concat(
+      routers.map(({ statistics }) => {
+        const x = pick(statistics);
+        return reshape(x, [1, ...x.staticShape]);
+      }),
+      0,
+    );
+  return { expertCounts: stack((s) => s.rowCounts), routerEntropy: stack((s) => s.entropy) };
+}
+
+/** One training step's graph: loss, its terms, nll [B, N], router statistics, and the gradient of every trainable parameter. */
+export function trainingModule(config: ModuleConfig, shape: BatchShape): GraphModule {
+  const { loss, outputs, parameter } = lossGraph(config, shape, true);
+  const trainable = denoiserParameters(config.model).filter((d) => d.trainable);
+  const gradients = gradient(
+    loss,
+    trainable.map((d) => parameter(d.name)),
+  );
+  return {
+    name: "training",
+    outputs: { loss, ...outputs },
+    gradients: Object.fromEntries(trainable.map((d, i) => [d.name, gradients[i]])),
+  };
+}
+
+/** The same loss without gradients and dropout. */
+export function evaluationModule(config: ModuleConfig, shape: BatchShape): GraphModule {
+  const { loss, outputs } = lossGraph(config, shape, false);
+  return { name: "evaluation", outputs: { loss, ...outputs } };
+}
+
+/**
+ * What the noisy codes alone say, with a unigram prior and no network: nll [B, N]. The baseline that every continuous model must be
+ * reported beside.
+ */
+export function channelModule(config: ModuleConfig, shape: BatchShape): GraphModule {
+  const e = ends(config, shape);
+  const { codes } = noisyCodes(config, e);
+  const targets = targetsOf(config, e);
+  const grid = [shape.batchSize, shape.length];
+  // In the masked limit an absorbed position's code says nothing: the prior alone is left.
+  const nothing = {
+    x: zeros([shape.batchSize * shape.length, 1]),
+    table: zeros([config.model.vocabSize, 1]),
+  };
+  const term = codes.centred ? channelTerm(e.rows, e.tokens, codes.centred) : nothing;
+  return { name: "channel", outputs: { nll: reshape(crossEntropy([term], e.tokens.prior, targets), grid) } };
+}
+
+/**
+ * One denoising step's prediction from the sampler's state. Outputs: logits [B, N, V]; x0 [B, N, D] for Gaussian processes (the head's
+ * own output, or the mean of the codebook under the logits); embedding [B, N, D] when self-conditioning; router statistics.
+ */
+export function denoisingModule(config: ModuleConfig, shape: BatchShape): GraphModule {
+  const { model, diffusion } = config;
+  const e = ends(config, shape);
+  const { batchSize, length } = shape;
+  const positions = batchSize * length;
+  const wide = [batchSize, length, model.embeddingSize];
+  let centred: Tensor | null = null;
+  if (diffusion.gaussian) {
+    const z = reshape(input("state", "float32", wide), [positions, model.embeddingSize]);
+    const pull = sub(1, reshape(e.rows.signal, [positions, 1]));
+    centred = sub(z, mul(pull, e.tokens.absorbing));
+  }
+  const prediction = denoise(model, {
+    rows: e.rows,
+    tokens: e.tokens,
+    codes: { centred },
+    selfCondition: e.selfCondition,
+    parameter: e.parameter,
+  });
+  const logits = tiedLogits(prediction.logitTerms, prediction.bias);
+  const outputs: Record<string, Tensor> = {
+    logits: reshape(logits, [batchSize, length, model.vocabSize]),
+    ...routerStatistics(prediction),
+  };
+  if (diffusion.gaussian) {
+    const x0 =
+      model.prediction === "embedding" ? prediction.embedding : matmul(softmax(logits), e.tokens.codebook);
+    outputs.x0 = reshape(x0, wide);
+  }
+  if (model.selfConditioning) outputs.embedding = reshape(prediction.embedding, wide);
+  return { name: "denoising", outputs };
+}
+
+/** The codebook [V, D] and m [D] as the samplers need them on the host. */
+export function codebookModule({ model }: ModuleConfig): GraphModule {
+  const tokens = embeddings(model, parameterTensors(denoiserParameters(model)));
+  return {
+    name: "codebook",
+    outputs: { codebook: tokens.codebook, absorbing: reshape(tokens.absorbing, [model.embeddingSize]) },
+  };
+}

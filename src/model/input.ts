@@ -1,0 +1,136 @@
+/**
+ * @file From noisy codes to the first hidden state: what the network is given at each position, a short convolution that tells left from
+ * right, and the embeddings of time, of the given/target flag and of the last prediction.
+ */
+import type { ModelConfig } from "../config/model-config.js";
+import {
+  add,
+  cast,
+  concat,
+  constant,
+  equal,
+  greater,
+  layerNorm,
+  linear,
+  mul,
+  pad,
+  posteriorMean,
+  reciprocal,
+  reshape,
+  slice,
+  sqrt,
+  type Tensor,
+  where,
+  withScope,
+} from "../graph/index.js";
+import type { Embeddings } from "./embeddings.js";
+import type { RowInputs } from "./layout.js";
+import {
+  layerNormParameters,
+  linearParameters,
+  type ParameterDefinition,
+  type ParameterLookup,
+} from "./parameters.js";
+import { timeEmbedding } from "./time.js";
+
+export function inputParameters(config: ModelConfig): ParameterDefinition[] {
+  const { embeddingSize, hiddenSize, inputConvolution } = config;
+  const taps = inputConvolution * embeddingSize;
+  return [
+    ...linearParameters("input", hiddenSize, taps, 1 / Math.sqrt((taps + embeddingSize) / 2)),
+    { name: "given_embedding", shape: [hiddenSize], trainable: true, init: { kind: "zeros" } },
+    ...(config.selfConditioning
+      ? linearParameters("self_condition", hiddenSize, embeddingSize).filter((d) => d.shape.length === 2)
+      : []),
+    ...(config.normPlacement === "post" ? layerNormParameters("input_norm", hiddenSize) : []),
+  ];
+}
+
+/** What stands at the target positions that are not absorbed. */
+export interface NoisyCodes {
+  /** u = a_t x0 + sigma_t eps: [T, D], the code without the pull of m. null in the masked limit. */
+  readonly centred: Tensor | null;
+}
+
+/**
+ * What the network is given: E of the token where it is given (or, in the masked limit, not absorbed), m where absorbed, and in between
+ * the posterior mean of E under the channel, or z itself scaled to unit variance. -> [T, D]
+ */
+export function networkInput(
+  config: ModelConfig,
+  rows: RowInputs,
+  tokens: Embeddings,
+  { centred }: NoisyCodes,
+): Tensor {
+  const { batchSize, length } = rows.shape;
+  const column = (x: Tensor) => reshape(x, [batchSize * length, 1]);
+  const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
+  const absorbed = greater(column(rows.absorbed), 0.5);
+  if (!centred) return where(absorbed, tokens.absorbing, known);
+  const noisy =
+    config.inputDecoding === "posterior-mean"
+      ? posteriorMean(centred, column(rows.channel), tokens.codebook, tokens.prior, tokens.table)
+      : scaledState(rows, tokens, centred, column);
+  return where(greater(column(rows.given), 0.5), known, where(absorbed, tokens.absorbing, noisy));
+}
+
+/** z = u + (1 - a) m over sqrt(a^2 + sigma^2), the deviation it has for codes of unit variance. */
+function scaledState(
+  rows: RowInputs,
+  tokens: Embeddings,
+  centred: Tensor,
+  column: (x: Tensor) => Tensor,
+): Tensor {
+  const signal = column(rows.signal);
+  const sigma = column(rows.sigma);
+  const z = add(centred, mul(add(mul(signal, -1), 1), tokens.absorbing));
+  return mul(z, reciprocal(sqrt(add(add(mul(signal, signal), mul(sigma, sigma)), 1e-6))));
+}
+
+/** x [T, D] with its neighbours to both sides inside the document: [T, taps * D]; zeros beyond. */
+function neighbours(x: Tensor, taps: number, { shape: { batchSize, length }, layout }: RowInputs): Tensor {
+  const width = x.staticShape[1];
+  const rows = reshape(x, [batchSize, length, width]);
+  const shifted = (t: Tensor, by: number, fill: Tensor | null): Tensor => {
+    const kept = slice(t, 1, Math.max(0, by), length + Math.min(0, by));
+    if (!fill) return pad(kept, 1, Math.max(0, -by), Math.max(0, by));
+    return concat(by > 0 ? [kept, fill] : [fill, kept], 1);
+  };
+  const parts = Array.from({ length: taps }, (_, tap) => {
+    const by = tap - (taps - 1) / 2;
+    if (by === 0) return rows;
+    if (Math.abs(by) >= length) return mul(rows, 0);
+    const outside = constant(
+      new Array<number>(batchSize * Math.abs(by)).fill(-2),
+      [batchSize, Math.abs(by)],
+      "int64",
+    );
+    const same = cast(equal(layout.segment, shifted(layout.segment, by, outside)), "float32");
+    return mul(shifted(rows, by, null), reshape(same, [batchSize, length, 1]));
+  });
+  return reshape(concat(parts, 2), [batchSize * length, taps * width]);
+}
+
+/** The first hidden state [T, hidden]. `selfCondition`: the last prediction of x0 [T, D] (zeros: none yet). */
+export function inputLayer(
+  config: ModelConfig,
+  rows: RowInputs,
+  x: Tensor,
+  selfCondition: Tensor | null,
+  p: ParameterLookup,
+): Tensor {
+  const { batchSize, length } = rows.shape;
+  const { hiddenSize, inputConvolution } = config;
+  return withScope("input", () => {
+    let h = linear(neighbours(x, inputConvolution, rows), p("input.weight"), p("input.bias"));
+    h = add(h, mul(reshape(rows.given, [batchSize * length, 1]), p("given_embedding")));
+    if (selfCondition) h = add(h, linear(selfCondition, p("self_condition.weight")));
+    if (config.timeConditioning) {
+      const time = reshape(timeEmbedding(rows.time, config, p), [batchSize, 1, hiddenSize]);
+      h = reshape(add(reshape(h, [batchSize, length, hiddenSize]), time), [batchSize * length, hiddenSize]);
+    }
+    return config.normPlacement === "post"
+      ? layerNorm(h, p("input_norm.weight"), p("input_norm.bias"), config.normEpsilon)
+      : h;
+  });
+}

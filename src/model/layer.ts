@@ -1,0 +1,131 @@
+/**
+ * @file One transformer layer: attention, then feed-forward (dense or experts), each behind a residual sum.
+ *
+ *   pre-norm:  h + f(LN(h))        post-norm (the paper, BERT): LN(h + f(h))
+ */
+import type { ModelConfig } from "../config/model-config.js";
+import {
+  add,
+  concat,
+  layerNorm,
+  linear,
+  mul,
+  reshape,
+  rotary,
+  slice,
+  type Tensor,
+  withScope,
+} from "../graph/index.js";
+import { attention, type MaskCache } from "./attention/operator.js";
+import { headGroups, layerPattern } from "./attention/pattern.js";
+import { type FeedForwardResult, feedForward, feedForwardParameters } from "./experts/feed-forward.js";
+import type { RowInputs } from "./layout.js";
+import {
+  layerNormParameters,
+  linearParameters,
+  type ParameterDefinition,
+  type ParameterLookup,
+} from "./parameters.js";
+
+const projections = ["query", "key", "value"] as const;
+
+export function layerParameters(config: ModelConfig, layer: number): ParameterDefinition[] {
+  const { hiddenSize, numLayers } = config;
+  const prefix = `layers.${layer}`;
+  return [
+    ...layerNormParameters(`${prefix}.attention_norm`, hiddenSize),
+    ...projections.flatMap((name) => linearParameters(`${prefix}.attention.${name}`, hiddenSize, hiddenSize)),
+    // Residual outputs start small, so that a deep model starts near the identity.
+    ...linearParameters(
+      `${prefix}.attention.output`,
+      hiddenSize,
+      hiddenSize,
+      1 / Math.sqrt(2 * numLayers * hiddenSize),
+    ),
+    ...layerNormParameters(`${prefix}.feed_forward_norm`, hiddenSize),
+    ...feedForwardParameters(config, prefix),
+  ];
+}
+
+/** Multiplies by a dropout mask that is fed (0 or 1 / (1 - rate)), or does nothing. */
+export type Dropout = (site: string, x: Tensor) => Tensor;
+
+/** What all layers share. */
+export interface LayerContext {
+  readonly config: ModelConfig;
+  readonly rows: RowInputs;
+  readonly masks: MaskCache;
+  /** bool [T]: not padding. */
+  readonly valid: Tensor;
+  readonly dropout: Dropout;
+  readonly parameter: ParameterLookup;
+}
+
+function attentionBlock(
+  x: Tensor,
+  layer: number,
+  { config, rows, masks, parameter: p }: LayerContext,
+): Tensor {
+  const { batchSize, length } = rows.shape;
+  const { hiddenSize, numHeads, ropeTheta } = config;
+  const headSize = hiddenSize / numHeads;
+  const prefix = `layers.${layer}.attention`;
+  const project = (name: string, input: Tensor) =>
+    linear(input, p(`${prefix}.${name}.weight`), p(`${prefix}.${name}.bias`));
+  const turn = (t: Tensor) =>
+    reshape(
+      rotary(reshape(t, [batchSize, length, hiddenSize]), rows.position, {
+        headSize,
+        theta: ropeTheta,
+        maxPosition: length,
+      }),
+      [batchSize * length, hiddenSize],
+    );
+  const [q, k, v] = [turn(project("query", x)), turn(project("key", x)), project("value", x)];
+  const groups = headGroups(layerPattern(config.attention, layer, numHeads)).map(
+    ({ pattern, start, count }) => {
+      const part = (t: Tensor) => slice(t, 1, start * headSize, (start + count) * headSize);
+      return attention(part(q), part(k), part(v), { heads: count, pattern, masks });
+    },
+  );
+  return project("output", concat(groups, 1));
+}
+
+/** h [T, hidden] -> [T, hidden], with the router's losses and statistics when the layer has experts. */
+export function transformerLayer(
+  h: Tensor,
+  layer: number,
+  context: LayerContext,
+): { output: Tensor; feedForward: FeedForwardResult } {
+  const { config, rows, dropout, parameter: p, valid } = context;
+  const norm = (name: string, x: Tensor) =>
+    layerNorm(x, p(`layers.${layer}.${name}.weight`), p(`layers.${layer}.${name}.bias`), config.normEpsilon);
+  const residual = (name: string, x: Tensor, block: (input: Tensor) => Tensor): Tensor =>
+    config.normPlacement === "pre" ? add(x, block(norm(name, x))) : norm(name, add(x, block(x)));
+  return withScope(`layers.${layer}`, () => {
+    const attended = withScope("attention", () =>
+      residual("attention_norm", h, (x) =>
+        dropout(`layers.${layer}.attention`, attentionBlock(x, layer, context)),
+      ),
+    );
+    let inner: FeedForwardResult | undefined;
+    const output = withScope("feed_forward", () =>
+      residual("feed_forward_norm", attended, (x) => {
+        inner = feedForward(x, p, config, `layers.${layer}`, {
+          sequences: rows.shape.batchSize,
+          length: rows.shape.length,
+          valid,
+        });
+        return dropout(`layers.${layer}.feed_forward`, inner.output);
+      }),
+    );
+    return { output, feedForward: inner! };
+  });
+}
+
+/** A dropout that feeds masks float32 [T, hidden] named "dropout:<site>" when the rate is above zero. */
+export const noDropout: Dropout = (_site, x) => x;
+export const fedDropout =
+  (mask: (site: string, like: Tensor) => Tensor): Dropout =>
+  (site, x) =>
+    mul(x, mask(site, x));
