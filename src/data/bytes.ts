@@ -1,0 +1,119 @@
+/**
+ * @file Files as byte streams: gunzipped where the name ends in `.gz`, cut into lines without ever holding a whole file.
+ * Lines are cut at the byte 0x0A and nowhere else (U+2028 and a lone CR are legal inside a JSON string), then checked as UTF-8.
+ */
+import { isUtf8 } from "node:buffer";
+import { createReadStream } from "node:fs";
+import { createGunzip } from "node:zlib";
+import { UserError } from "../errors.js";
+
+const LF = 0x0a;
+const CR = 0x0d;
+const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
+/** A JavaScript string cannot be longer than 2^29 - 24 units; a line or text file beyond this is refused before it gets there. */
+export const MAX_TEXT_BYTES = 256 * 1024 * 1024;
+
+/** One line of a file. `text` is null when its bytes are not UTF-8. */
+export interface TextLine {
+  /** 1-based. */
+  readonly line: number;
+  readonly text: string | null;
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : "";
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/**
+ * The bytes of a file in chunks; gunzipped when its name ends in `.gz` (several members in a row included).
+ * @throws UserError for a file that cannot be read, is not gzip although named so, or ends too early.
+ */
+export async function* fileChunks(path: string): AsyncGenerator<Buffer> {
+  const source = createReadStream(path, { highWaterMark: 1 << 18 });
+  const unzipped = path.toLowerCase().endsWith(".gz") ? createGunzip({ chunkSize: 1 << 18 }) : null;
+  if (unzipped) {
+    source.on("error", (error) => unzipped.destroy(error));
+    source.pipe(unzipped);
+  }
+  let bytes = 0;
+  try {
+    for await (const chunk of unzipped ?? source) {
+      bytes += (chunk as Buffer).length;
+      yield chunk as Buffer;
+    }
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "Z_BUF_ERROR")
+      throw new UserError(
+        `${path}: the gzip stream ends too early, after ${bytes} bytes of text; the file is cut short: fetch or write it again`,
+      );
+    if (code.startsWith("Z_"))
+      throw new UserError(
+        `${path}: expected gzip data, got something else (${messageOf(error)}); rename the file without .gz or compress it again`,
+      );
+    if (code === "EACCES" || code === "EPERM")
+      throw new UserError(`${path}: not allowed to read this file; change its permissions (chmod +r)`);
+    throw error;
+  } finally {
+    source.destroy();
+    unzipped?.destroy();
+  }
+}
+
+const decode = (bytes: Buffer): string | null => (isUtf8(bytes) ? bytes.toString("utf8") : null);
+const withoutBom = (bytes: Buffer): Buffer => (bytes.subarray(0, 3).equals(BOM) ? bytes.subarray(3) : bytes);
+
+/** The lines of a file: a byte order mark at its start and the CR of CRLF are dropped; empty lines are yielded too. */
+export async function* fileLines(path: string): AsyncGenerator<TextLine> {
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  let line = 0;
+  const take = (tail: Buffer): TextLine => {
+    let bytes = held.length > 0 ? Buffer.concat([...held, tail]) : tail;
+    held = [];
+    heldBytes = 0;
+    line++;
+    if (line === 1) bytes = withoutBom(bytes);
+    if (bytes.length > 0 && bytes[bytes.length - 1] === CR) bytes = bytes.subarray(0, -1);
+    return { line, text: decode(bytes) };
+  };
+  for await (const chunk of fileChunks(path)) {
+    let start = 0;
+    for (let end = chunk.indexOf(LF); end >= 0; end = chunk.indexOf(LF, start)) {
+      yield take(chunk.subarray(start, end));
+      start = end + 1;
+    }
+    if (start < chunk.length) {
+      held.push(chunk.subarray(start));
+      heldBytes += chunk.length - start;
+      if (heldBytes > MAX_TEXT_BYTES)
+        throw new UserError(
+          `${path}:${line + 1}: expected a line of at most ${MAX_TEXT_BYTES} bytes, got more; split the record (is this a JSON Lines file?)`,
+        );
+    }
+  }
+  if (heldBytes > 0) yield take(Buffer.alloc(0));
+}
+
+/** What a text file turned out to hold. */
+export type FileText = { kind: "text"; text: string } | { kind: "binary" | "not-utf8" };
+
+/**
+ * A whole file as text (one document): the byte order mark is dropped and CRLF becomes LF.
+ * A NUL byte anywhere makes it binary, as git decides it.
+ */
+export async function fileText(path: string): Promise<FileText> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of fileChunks(path)) {
+    if (chunk.includes(0)) return { kind: "binary" };
+    size += chunk.length;
+    if (size > MAX_TEXT_BYTES)
+      throw new UserError(
+        `${path}: expected a text of at most ${MAX_TEXT_BYTES} bytes, got more; split it, or write JSON Lines with one {"text": ...} a document`,
+      );
+    chunks.push(chunk);
+  }
+  const text = decode(withoutBom(Buffer.concat(chunks)));
+  return text === null ? { kind: "not-utf8" } : { kind: "text", text: text.replaceAll("\r\n", "\n") };
+}

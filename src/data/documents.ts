@@ -1,0 +1,165 @@
+/**
+ * @file Documents from files and folders: JSON Lines, plain text, source code, each of them possibly gzipped. Streamed.
+ */
+import { relative } from "node:path";
+import { UserError } from "../errors.js";
+import { type FileText, fileLines, fileText } from "./bytes.js";
+import { kindOfPath, walkFolder } from "./folders.js";
+import { type Document, parseRecord } from "./records.js";
+
+export type { Document } from "./records.js";
+
+export interface ReadOptions {
+  /** What a record that cannot be used does: "stop" (default) throws a UserError that names file and line, "skip" counts it. */
+  readonly onBadRecord?: "stop" | "skip";
+  /**
+   * What one document is inside a folder: each text file ("file", default), or each folder ("folder"): the text files that stand
+   * directly in it, in name order, each under a header line `=== path ===`. JSON Lines files in a folder are read as records.
+   */
+  readonly documentPer?: "file" | "folder";
+}
+
+export interface ReadCounts {
+  /** Documents yielded. */
+  documents: number;
+  /** Records left out because they could not be used (onBadRecord "skip"), truncated files included. */
+  skippedRecords: number;
+  /** Records and files without any text. */
+  empty: number;
+  /** Files in folders that are binary or not UTF-8. */
+  skippedFiles: number;
+}
+
+const EXPECTED = 'expected a JSON object with "text" or with "src" and "trg"';
+const MEND = "mend the line or pass --on-bad-record skip";
+
+const bareName = (path: string): string => path.toLowerCase().replace(/\.gz$/, "");
+const isRecords = (path: string): boolean => /\.(jsonl|ndjson)$/.test(bareName(path));
+const isJson = (path: string): boolean => bareName(path).endsWith(".json");
+
+/** The documents of some paths. Iterate it (again, if need be); `counts` describes the latest iteration. */
+export class DocumentReader implements AsyncIterable<Document> {
+  readonly counts: ReadCounts = { documents: 0, skippedRecords: 0, empty: 0, skippedFiles: 0 };
+  private readonly onBadRecord: "stop" | "skip";
+  private readonly documentPer: "file" | "folder";
+
+  constructor(
+    readonly paths: readonly string[],
+    options: ReadOptions = {},
+  ) {
+    this.onBadRecord = options.onBadRecord ?? "stop";
+    this.documentPer = options.documentPer ?? "file";
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Document> {
+    if (this.paths.length === 0)
+      throw new UserError("expected at least one file or folder to read documents from, got none");
+    Object.assign(this.counts, { documents: 0, skippedRecords: 0, empty: 0, skippedFiles: 0 });
+    for (const path of this.paths) {
+      const before = { ...this.counts };
+      const folder = (await kindOfPath(path)) === "folder";
+      yield* folder ? this.fromFolder(path) : this.fromFile(path);
+      if (this.counts.documents === before.documents)
+        throw new UserError(`${path} holds no documents${this.leftOut(before)}`);
+    }
+  }
+
+  private leftOut(before: ReadCounts): string {
+    const parts = [
+      [this.counts.skippedRecords - before.skippedRecords, "broken records skipped"],
+      [this.counts.empty - before.empty, "without text"],
+      [this.counts.skippedFiles - before.skippedFiles, "files that are not UTF-8 text"],
+    ].filter(([count]) => Number(count) > 0);
+    return parts.length > 0 ? ` (${parts.map(([count, what]) => `${count} ${what}`).join(", ")})` : "";
+  }
+
+  /** A file the user named. `.json` is taken for JSON Lines here (many data sets call it so), for text inside a folder. */
+  private async *fromFile(path: string): AsyncGenerator<Document> {
+    if (isRecords(path) || isJson(path)) {
+      yield* this.fromRecords(path);
+      return;
+    }
+    const content = await this.textOf(path);
+    if (content === null) return;
+    if (content.kind === "text") {
+      yield* this.found({ source: path, text: content.text });
+      return;
+    }
+    this.bad(
+      content.kind === "binary"
+        ? `${path}: expected UTF-8 text, got binary data; give a .jsonl, .txt or .md file, a folder of text, or any of them with .gz`
+        : `${path}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8) or pass --on-bad-record skip`,
+    );
+  }
+
+  private async *fromRecords(path: string): AsyncGenerator<Document> {
+    try {
+      for await (const { line, text } of fileLines(path)) {
+        if (text !== null && text.trim() === "") continue;
+        const source = `${path}:${line}`;
+        const parsed = text === null ? { got: "bytes that are not UTF-8" } : parseRecord(text);
+        if ("got" in parsed) this.bad(`${source}: ${EXPECTED}, got ${parsed.got}; ${MEND}`);
+        else yield* this.found({ source, ...parsed.fields });
+      }
+    } catch (error) {
+      // A file cut short: what came before the cut is good, so "skip" goes on with the next file.
+      this.skipOrThrow(error);
+    }
+  }
+
+  /** A whole text file; null when it could not be read and onBadRecord is "skip". */
+  private async textOf(path: string): Promise<FileText | null> {
+    try {
+      return await fileText(path);
+    } catch (error) {
+      this.skipOrThrow(error);
+      return null;
+    }
+  }
+
+  private async *fromFolder(root: string): AsyncGenerator<Document> {
+    for await (const { folder, files } of walkFolder(root)) {
+      const parts: string[] = [];
+      for (const file of files) {
+        if (isRecords(file)) {
+          yield* this.fromRecords(file);
+          continue;
+        }
+        const content = await this.textOf(file);
+        if (content === null) continue;
+        if (content.kind !== "text") this.counts.skippedFiles++;
+        else if (this.documentPer === "file") yield* this.found({ source: file, text: content.text });
+        else if (content.text.trim() === "") this.counts.empty++;
+        else parts.push(`=== ${relative(root, file).replaceAll("\\", "/")} ===\n${content.text}`);
+      }
+      const joined = parts.map((part) => (part.endsWith("\n") ? part : `${part}\n`)).join("\n");
+      if (parts.length > 0) yield* this.found({ source: folder, text: joined });
+    }
+  }
+
+  private *found(document: Document): Generator<Document> {
+    if ((document.text ?? `${document.src}${document.trg}`).trim() === "") {
+      this.counts.empty++;
+      return;
+    }
+    this.counts.documents++;
+    yield document;
+  }
+
+  private bad(message: string): void {
+    this.skipOrThrow(new UserError(message));
+  }
+
+  private skipOrThrow(error: unknown): void {
+    if (this.onBadRecord === "stop" || !(error instanceof UserError)) throw error;
+    this.counts.skippedRecords++;
+  }
+}
+
+/**
+ * Reads documents from files and folders, in the order given; folders in name order.
+ * @param paths `.jsonl`/`.ndjson` (also `.json`, one object a line), text files, folders; each file may be gzipped (`.gz`).
+ * @throws UserError (while iterating) for a missing or unreadable path, a path without documents, and broken records.
+ */
+export const readDocuments = (paths: readonly string[], options?: ReadOptions): DocumentReader =>
+  new DocumentReader(paths, options);

@@ -1,0 +1,57 @@
+/**
+ * @file Which files a path stands for: a folder is walked in name order; what is hidden, installed or linked away is left out.
+ */
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { closest } from "fastest-levenshtein";
+import { UserError } from "../errors.js";
+
+/** The files that stand directly in one folder. */
+export interface FolderFiles {
+  readonly folder: string;
+  readonly files: readonly string[];
+}
+
+const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Every folder under `root` that directly holds files, depth first, names in code unit order (the same on every machine). */
+export async function* walkFolder(root: string): AsyncGenerator<FolderFiles> {
+  const entries = (await readdir(root, { withFileTypes: true })).sort((a, b) => byName(a.name, b.name));
+  const visible = entries.filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules");
+  const files: string[] = [];
+  for (const entry of visible) {
+    const path = join(root, entry.name);
+    // A linked file is read; a linked folder is not entered, so that no loop can arise.
+    if (entry.isFile() || (entry.isSymbolicLink() && (await isFile(path)))) files.push(path);
+  }
+  if (files.length > 0) yield { folder: root, files };
+  for (const entry of visible) if (entry.isDirectory()) yield* walkFolder(join(root, entry.name));
+}
+
+const isFile = async (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+
+const exists = async (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+/** "file" or "folder". @throws UserError naming the path, its first missing part and the nearest name that does exist. */
+export async function kindOfPath(path: string): Promise<"file" | "folder"> {
+  const found = await stat(path).catch(() => null);
+  if (found) return found.isDirectory() ? "folder" : "file";
+  let missing = resolve(path);
+  while (dirname(missing) !== missing && !(await exists(dirname(missing)))) missing = dirname(missing);
+  const parent = dirname(missing);
+  const siblings = await readdir(parent).catch(() => []);
+  const where = missing === resolve(path) ? "" : ` (there is no ${missing})`;
+  const hint =
+    siblings.length > 0
+      ? `the nearest name there is ${join(parent, closest(basename(missing), siblings))}`
+      : `${parent} is empty`;
+  throw new UserError(`${path}: expected a file or folder, found nothing${where}; ${hint}`);
+}

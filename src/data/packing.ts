@@ -1,0 +1,159 @@
+/**
+ * @file Which pieces of documents share a row. Long documents are cut into pieces of at most N - g tokens; pieces are taken in
+ * (shuffled) order, and each row is filled from a short look-ahead with the longest piece that still fits. Nothing is dropped.
+ */
+import { UserError } from "../errors.js";
+import type { TokenCorpus } from "./corpus.js";
+
+/** Which positions of the text act as global tokens, besides the learned ones. */
+export type TextGlobals = "none" | "separators" | "source";
+
+/**
+ * Pieces of documents, one entry each. A document longer than the capacity becomes consecutive full pieces and a remainder; every
+ * piece stands alone (own segment, own learned globals, positions from 0), as a generated text does.
+ */
+export interface Pieces {
+  readonly document: Int32Array;
+  /** First token of the piece in its document. */
+  readonly start: Int32Array;
+  /** Tokens of the piece. */
+  readonly length: Int32Array;
+  /** Global tokens it brings: learned and text. */
+  readonly globals: Int32Array;
+  /** Documents that were cut. */
+  readonly cutDocuments: number;
+}
+
+export interface PieceOptions {
+  /** Row length N. */
+  readonly length: number;
+  /** Learned global tokens g in front of every piece. */
+  readonly globalTokens: number;
+  readonly textGlobals: TextGlobals;
+  /** Most text globals of one piece. */
+  readonly maxTextGlobals: number;
+  /** Ids that count as separators. */
+  readonly separators: ReadonlySet<number>;
+}
+
+/**
+ * Offsets in a piece of the text positions that are global, at most `maxTextGlobals`, the first ones. Only given positions
+ * qualify: making a target [SEP] global would tell the model where it is.
+ */
+export function textGlobalOffsets(
+  ids: ArrayLike<number>,
+  given: Uint8Array,
+  { textGlobals, maxTextGlobals, separators }: PieceOptions,
+): number[] {
+  const offsets: number[] = [];
+  if (textGlobals === "none") return offsets;
+  for (let i = 0; i < ids.length && offsets.length < maxTextGlobals; i++)
+    if (given[i] === 1 && (textGlobals === "source" || separators.has(ids[i]))) offsets.push(i);
+  return offsets;
+}
+
+/** @throws UserError for a conditional document that does not fit in one row: cutting it would part target and source. */
+export function cutIntoPieces(corpus: TokenCorpus, options: PieceOptions): Pieces {
+  const capacity = options.length - options.globalTokens;
+  if (capacity < 1)
+    throw new UserError(
+      `expected a sequence length above the ${options.globalTokens} learned global tokens, got ${options.length}; ` +
+        "raise training.sequenceLength or lower model.attention.globalTokens",
+    );
+  const document: number[] = [];
+  const start: number[] = [];
+  const length: number[] = [];
+  const globals: number[] = [];
+  let cutDocuments = 0;
+  for (let id = 0; id < corpus.size; id++) {
+    const total = corpus.length(id);
+    if (total > capacity) {
+      cutDocuments++;
+      if (corpus.given(id).includes(1))
+        throw new UserError(
+          `expected every source with its target to fit in one sequence (${capacity} tokens beside ${options.globalTokens} globals), ` +
+            `got document ${id + 1} with ${total} tokens; raise training.sequenceLength or shorten the pairs (maxLength)`,
+        );
+    }
+    for (let at = 0; at < total; at += capacity) {
+      const end = Math.min(total, at + capacity);
+      document.push(id);
+      start.push(at);
+      length.push(end - at);
+      const text = textGlobalOffsets(corpus.ids(id, at, end), corpus.given(id, at, end), options);
+      globals.push(options.globalTokens + text.length);
+    }
+  }
+  return {
+    document: Int32Array.from(document),
+    start: Int32Array.from(start),
+    length: Int32Array.from(length),
+    globals: Int32Array.from(globals),
+    cutDocuments,
+  };
+}
+
+/** Pieces row by row: row r holds `pieces[rowStarts[r]] .. pieces[rowStarts[r + 1] - 1]`. */
+export interface RowPlan {
+  readonly pieces: Int32Array;
+  readonly rowStarts: Int32Array;
+  readonly rows: number;
+}
+
+export interface PlanOptions {
+  readonly length: number;
+  readonly globalTokens: number;
+  /** Most global tokens of a row. */
+  readonly maxGlobals: number;
+  /** How many pieces in order are looked at to fill a row; 1 packs strictly in order. */
+  readonly lookAhead: number;
+  /** false: one piece a row. */
+  readonly packing: boolean;
+}
+
+/**
+ * Plans one epoch. Every row starts with the piece that has waited longest, so no piece waits for more than `lookAhead` rows.
+ * @param order the pieces in the order of this epoch, a permutation.
+ */
+export function planRows(pieces: Pieces, order: ArrayLike<number>, options: PlanOptions): RowPlan {
+  const count = order.length;
+  const planned = new Int32Array(count);
+  if (!options.packing) {
+    for (let i = 0; i < count; i++) planned[i] = order[i];
+    return { pieces: planned, rowStarts: Int32Array.from({ length: count + 1 }, (_, i) => i), rows: count };
+  }
+  const rowStarts = [0];
+  const waiting: number[] = [];
+  let next = 0;
+  let done = 0;
+  while (done < count) {
+    let room = options.length;
+    let roomForGlobals = options.maxGlobals;
+    for (;;) {
+      while (waiting.length < options.lookAhead && next < count) waiting.push(order[next++]);
+      const first = room === options.length;
+      const chosen = first ? 0 : longestFit(pieces, waiting, room - options.globalTokens, roomForGlobals);
+      if (chosen < 0 || waiting.length === 0) break;
+      const [piece] = waiting.splice(chosen, 1);
+      planned[done++] = piece;
+      room -= options.globalTokens + pieces.length[piece];
+      roomForGlobals -= pieces.globals[piece];
+    }
+    rowStarts.push(done);
+  }
+  return { pieces: planned, rowStarts: Int32Array.from(rowStarts), rows: rowStarts.length - 1 };
+}
+
+/** Index of the longest waiting piece within both bounds, the earliest of equals; -1 when none fits. */
+function longestFit(pieces: Pieces, waiting: readonly number[], room: number, globals: number): number {
+  let best = -1;
+  let longest = 0;
+  for (let i = 0; i < waiting.length; i++) {
+    const length = pieces.length[waiting[i]];
+    if (length > longest && length <= room && pieces.globals[waiting[i]] <= globals) {
+      best = i;
+      longest = length;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,37 @@
+/** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { UserError } from "../errors.js";
+import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
+
+/** Reads and checks a `tokenizer.json`, or the one in a folder. */
+export async function loadTokenizerJson(path: string): Promise<TokenizerJson> {
+  const found = await stat(path).catch(() => null);
+  const file = found?.isDirectory() ? join(path, "tokenizer.json") : path;
+  const text = await readFile(file, "utf8").catch(() => {
+    throw new UserError(
+      `${file}: expected a tokenizer, found no such file; train one with \`moe-diffuseq tokenizer train\``,
+    );
+  });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(
+      `${file}: expected JSON, got ${error instanceof Error ? error.message : error}; the file is damaged: write it again`,
+    );
+  }
+  checkTokenizerJson(json, file);
+  return json as TokenizerJson;
+}
+
+/** Writes both files into a folder, which is made if need be. */
+export async function saveTokenizerJson(
+  folder: string,
+  json: TokenizerJson,
+  config: Record<string, unknown>,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "tokenizer.json"), `${JSON.stringify(json, null, 1)}\n`);
+  await writeFile(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+}

@@ -1,0 +1,184 @@
+/**
+ * @file The tokenizer: byte-level BPE in the `tokenizer.json` format. Ids 0, 1, 2 are [PAD], [CLS], [SEP], then the 256 bytes,
+ * then the merges; decode(encode(text)) = text for every text that UTF-8 can write (a lone surrogate becomes U+FFFD).
+ */
+import { Tokenizer as Encoder } from "@huggingface/tokenizers";
+import { UserError } from "../errors.js";
+import { trainMerges, WordCounter } from "./bpe-trainer.js";
+import { BYTE_ALPHABET, detached, forEachWord, tokenBytes } from "./byte-level.js";
+import {
+  checkTokenizerJson,
+  type SpecialIds,
+  type TokenizerJson,
+  tokenizerConfig,
+  tokenizerJson,
+} from "./tokenizer-json.js";
+
+export type { SpecialIds, TokenizerJson } from "./tokenizer-json.js";
+
+export interface DecodeOptions {
+  /** Leave special tokens out (default true); else they are written by name. Ids beyond the vocabulary never have a text. */
+  readonly skipSpecial?: boolean;
+  /** Stop at the first [SEP], the end token (default false). */
+  readonly cutAtEnd?: boolean;
+}
+
+export interface TrainOptions {
+  /** Size of the vocabulary, special tokens and bytes included: exactly what comes out. At least 259. */
+  readonly vocabSize: number;
+}
+
+type Ids = ArrayLike<number>;
+
+const MAX_CACHED_WORDS = 1 << 18;
+const MAX_CACHED_LENGTH = 64;
+
+export class Tokenizer {
+  /** Number of token ids, specials included. Learned global tokens of a model follow after it and have no text. */
+  readonly vocabSize: number;
+  readonly special: SpecialIds;
+  /** Bytes of text that each id stands for; 0 for special tokens. [vocabSize] */
+  readonly byteLengths: Uint16Array;
+
+  private readonly bytes: readonly Uint8Array[];
+  private readonly names: ReadonlyMap<number, string>;
+  private readonly encoder: Encoder;
+  private readonly words = new Map<string, readonly number[]>();
+
+  private constructor(private readonly json: TokenizerJson) {
+    this.special = checkTokenizerJson(json);
+    const { vocab } = json.model;
+    this.names = new Map(Object.entries(vocab).map(([token, id]) => [id, token]));
+    this.vocabSize = this.names.size;
+    const specials = new Set(json.added_tokens.map(({ id }) => id));
+    this.bytes = Array.from({ length: this.vocabSize }, (_, id) =>
+      specials.has(id) ? new Uint8Array(0) : (tokenBytes(this.names.get(id)!) ?? new Uint8Array(0)),
+    );
+    this.byteLengths = Uint16Array.from(this.bytes, (bytes) => bytes.length);
+    // Without added tokens: a text that holds the characters "[SEP]" is a text that holds these characters.
+    this.encoder = new Encoder({ ...json, added_tokens: [] }, {});
+  }
+
+  /**
+   * Learns a vocabulary. The same texts in the same order give the same tokenizer.
+   * @throws UserError when `vocabSize` is below 259 or above 2^24, or the texts hold too little for it.
+   */
+  static async train(
+    texts: Iterable<string> | AsyncIterable<string>,
+    { vocabSize }: TrainOptions,
+  ): Promise<Tokenizer> {
+    const merges = vocabSize - SPECIAL_COUNT - BYTE_ALPHABET.length;
+    if (!Number.isInteger(vocabSize) || merges < 0 || vocabSize > 2 ** 24)
+      throw new UserError(
+        `expected a vocabulary size of at least ${SPECIAL_COUNT + BYTE_ALPHABET.length} (256 bytes and ${SPECIAL_COUNT} special tokens), ` +
+          `got ${vocabSize}; pass --set model.vocabSize=8192`,
+      );
+    const counter = new WordCounter();
+    const pause = pauser();
+    for await (const text of texts) {
+      counter.add(text);
+      await pause();
+    }
+    return Tokenizer.fromJSON(tokenizerJson(await trainMerges(counter, merges, pause)));
+  }
+
+  /**
+   * From the content of a `tokenizer.json`.
+   * @throws UserError unless it is byte-level BPE with [PAD], [CLS] and [SEP], the kind this project trains.
+   */
+  static fromJSON(json: TokenizerJson): Tokenizer {
+    return new Tokenizer(json);
+  }
+
+  /** The content of `tokenizer.json`, loadable by Hugging Face tokenizers and transformers in every language. */
+  toJSON(): TokenizerJson {
+    return this.json;
+  }
+
+  /** @param path a `tokenizer.json`, or the folder that holds one. @throws UserError when there is none or it does not fit. */
+  static async load(path: string): Promise<Tokenizer> {
+    const { loadTokenizerJson } = await import("./tokenizer-files.js");
+    return Tokenizer.fromJSON(await loadTokenizerJson(path));
+  }
+
+  /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, which is made if need be. */
+  async save(folder: string): Promise<void> {
+    const { saveTokenizerJson } = await import("./tokenizer-files.js");
+    await saveTokenizerJson(folder, this.json, tokenizerConfig());
+  }
+
+  /** The ids of a text, no special tokens added; "[SEP]" in the text is text. Ids equal those of Hugging Face's tokenizers. */
+  encode(text: string): Int32Array {
+    let ids = new Int32Array(Math.max(16, text.length >> 1));
+    let length = 0;
+    forEachWord(text, (word) => {
+      const found = this.words.get(word) ?? this.encodeWord(word);
+      if (length + found.length > ids.length) {
+        const grown = new Int32Array(Math.max(2 * ids.length, length + found.length));
+        grown.set(ids.subarray(0, length));
+        ids = grown;
+      }
+      for (let i = 0; i < found.length; i++) ids[length++] = found[i];
+    });
+    return ids.slice(0, length);
+  }
+
+  /** One pre-token. Texts repeat their words, so the cache answers 95 times of 100 and the encoder the rest. */
+  private encodeWord(word: string): readonly number[] {
+    const { ids } = this.encoder.encode(word, { add_special_tokens: false });
+    if (word.length <= MAX_CACHED_LENGTH) {
+      if (this.words.size >= MAX_CACHED_WORDS) this.words.clear();
+      this.words.set(detached(word), ids);
+    }
+    return ids;
+  }
+
+  /**
+   * The text of some ids. Never throws: bytes that are not UTF-8 (a character cut in two) become U+FFFD, ids beyond the
+   * vocabulary (learned global tokens) stand for nothing.
+   */
+  decode(ids: Ids, { skipSpecial = true, cutAtEnd = false }: DecodeOptions = {}): string {
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      if (cutAtEnd && id === this.special.sep) break;
+      const named = !skipSpecial && this.isSpecial(id);
+      const bytes = named ? new TextEncoder().encode(this.names.get(id)!) : this.bytes[id];
+      if (bytes === undefined || bytes.length === 0) continue;
+      parts.push(bytes);
+      size += bytes.length;
+    }
+    const joined = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      joined.set(part, at);
+      at += part.length;
+    }
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(joined);
+  }
+
+  /** Bytes of text that some ids stand for, special tokens counting nothing: the denominator of bits per byte. */
+  countBytes(ids: Ids): number {
+    let sum = 0;
+    for (let i = 0; i < ids.length; i++) sum += this.byteLengths[ids[i]] ?? 0;
+    return sum;
+  }
+
+  /** Whether an id is one of [PAD], [CLS], [SEP]. */
+  isSpecial(id: number): boolean {
+    return id === this.special.pad || id === this.special.cls || id === this.special.sep;
+  }
+}
+
+const SPECIAL_COUNT = 3;
+
+/** A function that lets other work run when 20 ms have passed since it last did. */
+function pauser(): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    if (performance.now() - last < 20) return;
+    await new Promise<void>((resolve) => setTimeout(resolve));
+    last = performance.now();
+  };
+}
