@@ -1,0 +1,103 @@
+/**
+ * @file Checks what is handed to a program against what the program declares, before anything runs: a wrong feed can end the process
+ * inside ONNX Runtime.
+ */
+import { UserError } from "../errors.js";
+import {
+  type DType,
+  GRADIENT_PREFIX,
+  type IoSpec,
+  type Shape,
+  sameShape,
+  showShape,
+  sizeOf,
+  type TensorData,
+} from "../graph/index.js";
+import type { ProgramInfo, RunOptions } from "./device.js";
+import type { ParameterLayout } from "./parameter-layout.js";
+
+export type Feeds = Readonly<Record<string, TensorData>>;
+
+const arrayTypes: Record<DType, { readonly name: string; new (length: number): TensorData["data"] }> = {
+  float32: Float32Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+};
+
+const quote = (names: readonly string[]): string =>
+  names.length === 0 ? "none" : names.map((name) => `"${name}"`).join(", ");
+const fits = (expected: Shape, got: readonly number[]): boolean =>
+  expected.length === got.length && expected.every((d, i) => (d === null ? got[i] >= 0 : d === got[i]));
+
+/** @throws UserError unless there is exactly one value for every input, each of the declared dtype and shape */
+export function checkFeeds(program: ProgramInfo, feeds: Feeds): void {
+  const specs = new Map(program.inputs.map((spec) => [spec.name, spec]));
+  const missing = program.inputs.map(({ name }) => name).filter((name) => !Object.hasOwn(feeds, name));
+  const unknown = Object.keys(feeds).filter((name) => !specs.has(name));
+  if (missing.length > 0 || unknown.length > 0)
+    throw new UserError(
+      `program "${program.name}": expected a feed for every input (${quote([...specs.keys()])}); ` +
+        `missing ${quote(missing)}, unknown ${quote(unknown)}`,
+    );
+  for (const [name, spec] of specs) checkFeed(program, spec, feeds[name]);
+}
+
+function checkFeed(program: ProgramInfo, { name, dtype, shape }: IoSpec, feed: TensorData): void {
+  const where = `program "${program.name}", input "${name}"`;
+  if (feed.dtype !== dtype || !fits(shape, feed.shape))
+    throw new UserError(
+      `${where}: expected ${dtype}${showShape(shape)}, got ${feed.dtype}${showShape(feed.shape)}; ` +
+        "feed what the program was built for, or build one for this shape",
+    );
+  const type = arrayTypes[dtype];
+  if (!(feed.data instanceof type))
+    throw new UserError(
+      `${where}: expected a ${type.name} for ${dtype}, got ${Object.prototype.toString.call(feed.data).slice(8, -1)}`,
+    );
+  if (feed.data.length !== sizeOf(feed.shape))
+    throw new UserError(
+      `${where}: expected ${sizeOf(feed.shape)} values for shape ${showShape(feed.shape)}, got ${feed.data.length}` +
+        (feed.data.buffer.byteLength === 0 ? "; was the array handed over in an earlier run?" : ""),
+    );
+}
+
+/** Name of the parameter whose gradient an output is. */
+export const parameterOfGradient = (spec: IoSpec): string => spec.name.slice(GRADIENT_PREFIX.length);
+
+/**
+ * @param layout of the parameters given; undefined when none were given
+ * @throws UserError when the program reads a parameter or makes a gradient that the store does not hold, or holds in another shape
+ */
+export function checkParameters(
+  program: ProgramInfo,
+  layout: ParameterLayout | undefined,
+  { slot = "value" }: RunOptions,
+): void {
+  if (!layout) {
+    const needed = program.parameters.length > 0 ? "parameters" : "gradients";
+    if (program[needed].length > 0)
+      throw new UserError(
+        `program "${program.name}": expected a parameter store for its ${program[needed].length} ${needed}, got none; ` +
+          "pass { parameters } to run",
+      );
+    return;
+  }
+  layout.requireSlot(slot);
+  const held = new Map(layout.specs.map((spec) => [spec.name, spec]));
+  for (const { name, shape } of program.parameters) {
+    const spec = held.get(name);
+    if (!spec || !sameShape(shape, spec.shape))
+      throw new UserError(
+        `program "${program.name}", parameter "${name}": expected shape ${showShape(shape)}, got ` +
+          (spec ? showShape(spec.shape) : "no such parameter in the store"),
+      );
+  }
+  for (const spec of program.gradients) {
+    const { shape } = layout.require("gradient", parameterOfGradient(spec));
+    if (!fits(spec.shape, shape))
+      throw new UserError(
+        `program "${program.name}", gradient "${spec.name}": expected shape ${showShape(spec.shape)}, got ${showShape(shape)} in the store`,
+      );
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * @file The fast device, seen from the caller's thread: checks arguments, sends them to the worker thread and waits there.
+ *
+ * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). cpu-host.ts is the other end.
+ */
+import { availableParallelism } from "node:os";
+import { transfer } from "comlink";
+import { UserError } from "../errors.js";
+import { type GraphModule, type OnnxProgram, type TensorData, writeOnnx } from "../graph/index.js";
+import { checkAdamW } from "./adamw.js";
+import { checkFeeds, checkParameters, type Feeds } from "./binding.js";
+import type { CpuHost } from "./cpu-host.js";
+import type {
+  AdamWOptions,
+  Device,
+  DeviceOptions,
+  Executable,
+  ParameterOptions,
+  ParameterSpec,
+  ParameterStore,
+  ProgramInfo,
+  RunOptions,
+  Slot,
+  StepResult,
+} from "./device.js";
+import { Lifetime } from "./lifetime.js";
+import { buffersOf, sendable } from "./messages.js";
+import { ParameterLayout } from "./parameter-layout.js";
+import type { CpuWorkerData } from "./worker.js";
+import { WorkerThread } from "./worker-thread.js";
+
+export class CpuDevice implements Device {
+  readonly kind = "cpu";
+  readonly lifetime = new Lifetime("the cpu device");
+  readonly thread: WorkerThread<CpuHost>;
+
+  private constructor(threads: number) {
+    this.thread = new WorkerThread<CpuHost>({ threads } satisfies CpuWorkerData);
+  }
+
+  /** Starts the worker thread. */
+  static async create({ threads = availableParallelism() }: DeviceOptions = {}): Promise<CpuDevice> {
+    if (!Number.isInteger(threads) || threads < 1)
+      throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
+    const device = new CpuDevice(threads);
+    await device.thread.call((host) => host.ready());
+    return device;
+  }
+
+  async createParameters(
+    specs: readonly ParameterSpec[],
+    options: ParameterOptions = {},
+  ): Promise<ParameterStore> {
+    this.lifetime.check();
+    const layout = new ParameterLayout(specs, options);
+    layout.checkLimit();
+    const plain = specs.map(({ name, shape, trainable }) => ({ name, shape: [...shape], trainable }));
+    const id = await this.thread.call((host) => host.createParameters(plain, options));
+    return new CpuParameterStore(this, id, layout);
+  }
+
+  async compile(module: GraphModule): Promise<Executable> {
+    this.lifetime.check();
+    return this.load(writeOnnx(module));
+  }
+
+  /** Makes a program from an ONNX model that is written already. */
+  async load(onnx: OnnxProgram): Promise<Executable> {
+    this.lifetime.check();
+    const { bytes, ...program } = onnx;
+    const sent = sendable(bytes, false);
+    const id = await this.thread.call((host) =>
+      host.load(transfer({ ...program, bytes: sent }, [sent.buffer as ArrayBuffer])),
+    );
+    return new CpuExecutable(this, id, program);
+  }
+
+  async dispose(): Promise<void> {
+    if (!this.lifetime.end()) return;
+    await this.thread.call((host) => host.close()).catch(() => {}); // a thread that failed has nothing left to close
+    await this.thread.end();
+  }
+}
+
+class CpuParameterStore implements ParameterStore {
+  readonly specs: readonly ParameterSpec[];
+  readonly totalParameters: number;
+  readonly #lifetime = new Lifetime("the parameters");
+
+  constructor(
+    readonly device: CpuDevice,
+    readonly id: number,
+    readonly layout: ParameterLayout,
+  ) {
+    this.specs = layout.specs;
+    this.totalParameters = layout.totalParameters;
+  }
+
+  check(): void {
+    this.device.lifetime.check();
+    this.#lifetime.check();
+  }
+
+  async write(slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void> {
+    this.check();
+    this.layout.requireSlot(slot);
+    this.layout.checkValues(slot, values);
+    const sent = Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, sendable(value, false)]),
+    );
+    const buffers = Object.values(sent).map((value) => value.buffer as ArrayBuffer);
+    await this.device.thread.call((host) => host.write(this.id, slot, transfer(sent, buffers)));
+  }
+
+  async read(slot: Slot, names?: readonly string[]): Promise<Record<string, Float32Array>> {
+    this.check();
+    const wanted = names ?? this.layout.namesOf(slot);
+    for (const name of wanted) this.layout.require(slot, name);
+    return this.device.thread.call((host) => host.read(this.id, slot, [...wanted]));
+  }
+
+  async zeroGradients(): Promise<void> {
+    this.check();
+    this.layout.requireSlot("gradient");
+    await this.device.thread.call((host) => host.zeroGradients(this.id));
+  }
+
+  async step(options: AdamWOptions): Promise<StepResult> {
+    this.check();
+    checkAdamW(this.layout, options);
+    return this.device.thread.call((host) => host.step(this.id, options));
+  }
+
+  async dispose(): Promise<void> {
+    if (!this.#lifetime.end() || this.device.lifetime.ended) return;
+    await this.device.thread.call((host) => host.freeParameters(this.id));
+  }
+}
+
+class CpuExecutable implements Executable {
+  readonly #lifetime: Lifetime;
+
+  constructor(
+    readonly device: CpuDevice,
+    readonly id: number,
+    readonly program: ProgramInfo,
+  ) {
+    this.#lifetime = new Lifetime(`program "${program.name}"`);
+  }
+
+  async run(feeds: Feeds, options: RunOptions = {}): Promise<Record<string, TensorData>> {
+    this.device.lifetime.check();
+    this.#lifetime.check();
+    checkFeeds(this.program, feeds);
+    const store = this.#storeOf(options);
+    checkParameters(this.program, store?.layout, options);
+    const sent: Record<string, TensorData> = {};
+    for (const { name } of this.program.inputs) {
+      const { dtype, shape, data } = feeds[name];
+      sent[name] = { dtype, shape: [...shape], data: sendable(data, options.transferFeeds ?? false) };
+    }
+    const { slot = "value", gradientScale = 1 } = options;
+    const parameters = store?.id ?? null;
+    return this.device.thread.call((host) =>
+      host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), { parameters, slot, gradientScale }),
+    );
+  }
+
+  #storeOf({ parameters }: RunOptions): CpuParameterStore | undefined {
+    if (!parameters) return undefined;
+    if (!(parameters instanceof CpuParameterStore) || parameters.device !== this.device)
+      throw new UserError(
+        `program "${this.program.name}": expected parameters made by the same device; create them with its createParameters`,
+      );
+    parameters.check();
+    return parameters;
+  }
+
+  async dispose(): Promise<void> {
+    if (!this.#lifetime.end() || this.device.lifetime.ended) return;
+    await this.device.thread.call((host) => host.unload(this.id));
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * @file What runs in the worker thread: ONNX Runtime sessions and the memory of the parameters, side by side.
+ *
+ * ONNX Runtime reads parameters as views of the WebAssembly memory, without copies. It returns gradients in new buffers; they are
+ * added to the memory and freed at once. The caller's side has checked every argument.
+ */
+import { transfer } from "comlink";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+import { UserError } from "../errors.js";
+import type { OnnxProgram, TensorData } from "../graph/index.js";
+import { type Feeds, parameterOfGradient } from "./binding.js";
+import type { AdamWOptions, ParameterOptions, ParameterSpec, Slot, StepResult } from "./device.js";
+import { wasmKernels } from "./kernels/wasm.js";
+import { buffersOf, discard } from "./messages.js";
+import { ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
+import { ParameterMemory } from "./parameter-memory.js";
+
+const PAGE = 65536;
+
+interface Program {
+  readonly session: InferenceSession;
+  readonly onnx: Omit<OnnxProgram, "bytes">;
+}
+
+/** `RunOptions` with the store replaced by its number. */
+export interface HostRunOptions {
+  readonly parameters: number | null;
+  readonly slot: "value" | "ema";
+  readonly gradientScale: number;
+}
+
+export class CpuHost {
+  readonly #programs = new Map<number, Program>();
+  readonly #memories = new Map<number, ParameterMemory>();
+  #nextId = 1;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(readonly threads: number) {}
+
+  /** Answers when the thread is up. */
+  ready(): void {}
+
+  /** Loads a model; returns its number. */
+  load(onnx: OnnxProgram): Promise<number> {
+    return this.#inOrder(async () => {
+      const { bytes, ...rest } = onnx;
+      const session = await named(onnx.name, "load", () =>
+        InferenceSession.create(bytes, {
+          intraOpNumThreads: this.threads,
+          interOpNumThreads: 1,
+          graphOptimizationLevel: "all",
+          enableMemPattern: false, // halves peak memory at equal speed
+          enableCpuMemArena: true,
+          logSeverityLevel: 3,
+        }),
+      );
+      return this.#register(this.#programs, { session, onnx: rest });
+    });
+  }
+
+  run(id: number, feeds: Feeds, options: HostRunOptions): Promise<Record<string, TensorData>> {
+    return this.#inOrder(async () => {
+      const { session, onnx } = this.#programs.get(id)!;
+      const memory = options.parameters === null ? undefined : this.#memories.get(options.parameters)!;
+      const values: Record<string, Tensor> = {};
+      for (const [name, { dtype, shape, data }] of Object.entries(feeds))
+        values[name] = new Tensor(dtype, data, shape);
+      for (const { name, shape } of onnx.parameters)
+        values[name] = new Tensor("float32", memory!.view(options.slot, name), shape as readonly number[]);
+      const results = await named(onnx.name, "run", () => session.run(values));
+      for (const buffer of buffersOf(Object.values(feeds))) discard(buffer);
+      for (const spec of onnx.gradients) {
+        const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
+        memory!.addGradient(parameterOfGradient(spec), gradient, options.gradientScale);
+        discard(gradient.buffer);
+      }
+      const outputs = Object.fromEntries(
+        onnx.outputs.map(({ name, dtype }): [string, TensorData] => [
+          name,
+          { dtype, shape: [...results[name].dims], data: results[name].data as TensorData["data"] },
+        ]),
+      );
+      return transfer(outputs, buffersOf(Object.values(outputs)));
+    });
+  }
+
+  unload(id: number): Promise<void> {
+    return this.#inOrder(async () => {
+      const program = this.#programs.get(id);
+      this.#programs.delete(id);
+      await program?.session.release();
+    });
+  }
+
+  createParameters(specs: readonly ParameterSpec[], options: ParameterOptions): Promise<number> {
+    return this.#inOrder(() => {
+      const layout = new ParameterLayout(specs, options);
+      layout.checkLimit();
+      // Allocated once at its final size: growing a memory would detach every view of it.
+      const pages = Math.ceil(layout.byteLength / PAGE);
+      let memory: WebAssembly.Memory;
+      try {
+        memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+      } catch {
+        throw new UserError(
+          `parameters: expected ${Math.ceil(layout.byteLength / 2 ** 20)} MB of memory, but the system refused; ` +
+            "free memory or make the model smaller",
+        );
+      }
+      const scratch = new Float32Array(memory.buffer, 0, SCRATCH_FLOATS);
+      const kernels = wasmKernels(memory, scratch);
+      return this.#register(this.#memories, new ParameterMemory(layout, memory.buffer, kernels));
+    });
+  }
+
+  write(id: number, slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void> {
+    return this.#inOrder(() => this.#memories.get(id)!.write(slot, values));
+  }
+
+  read(id: number, slot: Slot, names: readonly string[]): Promise<Record<string, Float32Array>> {
+    return this.#inOrder(() => {
+      const values = this.#memories.get(id)!.read(slot, names);
+      return transfer(
+        values,
+        Object.values(values).map((value) => value.buffer as ArrayBuffer),
+      );
+    });
+  }
+
+  zeroGradients(id: number): Promise<void> {
+    return this.#inOrder(() => this.#memories.get(id)!.zeroGradients());
+  }
+
+  step(id: number, options: AdamWOptions): Promise<StepResult> {
+    return this.#inOrder(() => this.#memories.get(id)!.step(options));
+  }
+
+  freeParameters(id: number): Promise<void> {
+    return this.#inOrder(() => {
+      this.#memories.delete(id);
+    });
+  }
+
+  /** Releases all sessions and memories. */
+  close(): Promise<void> {
+    return this.#inOrder(async () => {
+      const programs = [...this.#programs.values()];
+      this.#programs.clear();
+      this.#memories.clear();
+      for (const { session } of programs) await session.release();
+    });
+  }
+
+  /** Runs after everything that was asked for before: awaiting ONNX Runtime lets the next message in. */
+  #inOrder<T>(work: () => T | Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  #register<T>(items: Map<number, T>, item: T): number {
+    const id = this.#nextId++;
+    items.set(id, item);
+    return id;
+  }
+}
+
+/** Adds the program's name to an error of ONNX Runtime. */
+async function named<T>(program: string, task: "load" | "run", work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new Error(
+      `program "${program}": ONNX Runtime could not ${task} it: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}

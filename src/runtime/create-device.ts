@@ -1,0 +1,21 @@
+/** @file One entry to all devices. */
+import { UserError } from "../errors.js";
+import type { Device, DeviceKind, DeviceOptions } from "./device.js";
+
+/**
+ * Starts a device.
+ *
+ * @param kind "cpu" (ONNX Runtime in a worker thread) or "reference" (float64, slow, for checks)
+ * @param options threads: how many share one operator (cpu only); default: the processors this process may use
+ */
+export async function createDevice(kind: DeviceKind, options: DeviceOptions = {}): Promise<Device> {
+  switch (kind) {
+    // Loaded on demand: the reference works where the native library does not.
+    case "cpu":
+      return (await import("./cpu-device.js")).CpuDevice.create(options);
+    case "reference":
+      return new (await import("./reference-device.js")).ReferenceDevice();
+    default:
+      throw new UserError(`device: expected "cpu" or "reference", got "${kind as string}"`);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * @file Where graphs run and parameters live: the interfaces every device implements.
+ *
+ *     const device = await createDevice("cpu");
+ *     const parameters = await device.createParameters(specs, { training: true });
+ *     await parameters.write("value", initialValues);
+ *     const step = await device.compile({ name: "step", outputs: { loss }, gradients });
+ *     const { loss } = await step.run(feeds, { parameters });
+ *     await parameters.step({ learningRate: 1e-3, step: 1, ... });
+ *     await device.dispose();
+ *
+ * Calls on one device take effect in the order they are made, also when they are not awaited one by one.
+ */
+import type { GraphModule, OnnxProgram, TensorData } from "../graph/index.js";
+
+/** `reference`: float64 evaluation in this thread, slow, the oracle. `cpu`: ONNX Runtime in a worker thread. */
+export type DeviceKind = "cpu" | "reference";
+
+/** One parameter, float32. A parameter that is not trainable is a buffer: fed and saved, never touched by the optimiser. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly trainable: boolean;
+}
+
+/** The arrays kept for a trainable parameter. A buffer has "value" only; its "ema" is its value. */
+export type Slot = "value" | "gradient" | "moment1" | "moment2" | "ema";
+
+export interface ParameterOptions {
+  /** Keep gradients and both moments. Default: false (values only). */
+  readonly training?: boolean;
+  /** Keep an exponential moving average of the values. Default: false. */
+  readonly ema?: boolean;
+}
+
+export interface AdamWOptions {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Decoupled: value -= learningRate * weightDecay * value. */
+  readonly weightDecay: number;
+  /** The norm over all gradients is cut to this; null: never. */
+  readonly maxGradNorm: number | null;
+  /** Number of this update, from 1: corrects the bias of the moments. */
+  readonly step: number;
+  /** ema = emaDecay * ema + (1 - emaDecay) * value after the update; null: the average stays as it is. */
+  readonly emaDecay: number | null;
+  /** Parameters without weight decay. Default: none. */
+  readonly noDecay?: readonly string[];
+}
+
+export interface StepResult {
+  /** L2 norm over all gradients, before clipping. */
+  readonly gradNorm: number;
+  /** false when the norm is not finite: then no value, moment or average was touched. */
+  readonly applied: boolean;
+}
+
+/** Parameters and their optimiser state. All slots start at zero. */
+export interface ParameterStore {
+  readonly specs: readonly ParameterSpec[];
+  /** Elements of all parameters, buffers included. */
+  readonly totalParameters: number;
+  /** Replaces the given arrays, float32 with as many elements as the parameter has. The arrays are copied. */
+  write(slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void>;
+  /** Copies of the named arrays. Default: every parameter that has the slot. */
+  read(slot: Slot, names?: readonly string[]): Promise<Record<string, Float32Array>>;
+  /** Sets all gradients to zero. */
+  zeroGradients(): Promise<void>;
+  /** One AdamW update from the accumulated gradients, which stay as they are. */
+  step(options: AdamWOptions): Promise<StepResult>;
+  /** Frees the memory. A second call does nothing. */
+  dispose(): Promise<void>;
+}
+
+export interface RunOptions {
+  /** Values for the program's parameters, from the same device. Needed when the program has any. */
+  readonly parameters?: ParameterStore;
+  /** Which values to compute with. Default: "value". */
+  readonly slot?: "value" | "ema";
+  /** Gradients are added to slot "gradient" times this. Default: 1. */
+  readonly gradientScale?: number;
+  /** Hand the feeds' memory over instead of copying it: the arrays are empty afterwards. Default: false. */
+  readonly transferFeeds?: boolean;
+}
+
+/** Names, element types and shapes of a compiled program. */
+export type ProgramInfo = Omit<OnnxProgram, "bytes">;
+
+export interface Executable {
+  readonly program: ProgramInfo;
+  /**
+   * Computes the outputs. Gradients, if the module has any, are added to the parameter store and not returned.
+   *
+   * @param feeds a value for every input of the program
+   * @throws UserError when a feed is missing, unknown or of another dtype or shape than the program's
+   */
+  run(feeds: Readonly<Record<string, TensorData>>, options?: RunOptions): Promise<Record<string, TensorData>>;
+  /** Frees the program. A second call does nothing. */
+  dispose(): Promise<void>;
+}
+
+export interface Device {
+  readonly kind: DeviceKind;
+  /** @throws UserError when the parameters do not fit the memory a device can hold (cpu: 4 GB with all slots) */
+  createParameters(specs: readonly ParameterSpec[], options?: ParameterOptions): Promise<ParameterStore>;
+  compile(module: GraphModule): Promise<Executable>;
+  /** Frees everything the device made and ends its thread. A second call does nothing. */
+  dispose(): Promise<void>;
+}
+
+export interface DeviceOptions {
+  /** Threads that share one operator (cpu only). Default: the processors this process may use. */
+  readonly threads?: number;
+}

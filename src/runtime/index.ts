@@ -1,0 +1,16 @@
+/** @file Where graphs run and parameters live: devices, parameter stores, compiled programs. */
+export { createDevice } from "./create-device.js";
+export type {
+  AdamWOptions,
+  Device,
+  DeviceKind,
+  DeviceOptions,
+  Executable,
+  ParameterOptions,
+  ParameterSpec,
+  ParameterStore,
+  ProgramInfo,
+  RunOptions,
+  Slot,
+  StepResult,
+} from "./device.js";

@@ -1,0 +1,143 @@
+/**
+ * @file The slow device: programs are evaluated in float64 by `evaluate`, parameters are float32 and updated by plain loops.
+ *
+ * It is the oracle of the other devices, and needs neither a thread nor a native library.
+ */
+import { UserError } from "../errors.js";
+import {
+  evaluate,
+  GRADIENT_PREFIX,
+  type GraphModule,
+  type NDArray,
+  type TensorData,
+  writeOnnx,
+} from "../graph/index.js";
+import { checkAdamW } from "./adamw.js";
+import { checkFeeds, checkParameters, type Feeds } from "./binding.js";
+import type {
+  AdamWOptions,
+  Device,
+  Executable,
+  ParameterOptions,
+  ParameterSpec,
+  ParameterStore,
+  ProgramInfo,
+  RunOptions,
+  Slot,
+  StepResult,
+} from "./device.js";
+import { referenceKernels } from "./kernels/reference.js";
+import { Lifetime } from "./lifetime.js";
+import { ParameterLayout } from "./parameter-layout.js";
+import { ParameterMemory } from "./parameter-memory.js";
+
+export class ReferenceDevice implements Device {
+  readonly kind = "reference";
+  readonly lifetime = new Lifetime("the reference device");
+
+  async createParameters(
+    specs: readonly ParameterSpec[],
+    options: ParameterOptions = {},
+  ): Promise<ParameterStore> {
+    this.lifetime.check();
+    return new ReferenceParameterStore(this, new ParameterLayout(specs, options));
+  }
+
+  async compile(module: GraphModule): Promise<Executable> {
+    this.lifetime.check();
+    const { bytes: _, ...program } = writeOnnx(module);
+    return new ReferenceExecutable(this, module, program);
+  }
+
+  async dispose(): Promise<void> {
+    this.lifetime.end();
+  }
+}
+
+class ReferenceParameterStore implements ParameterStore {
+  readonly specs: readonly ParameterSpec[];
+  readonly totalParameters: number;
+  readonly #lifetime = new Lifetime("the parameters");
+  #memory: ParameterMemory | undefined;
+
+  constructor(
+    readonly device: ReferenceDevice,
+    layout: ParameterLayout,
+  ) {
+    this.specs = layout.specs;
+    this.totalParameters = layout.totalParameters;
+    this.#memory = new ParameterMemory(layout, new ArrayBuffer(layout.byteLength), referenceKernels);
+  }
+
+  /** The memory, while it may be used. */
+  get memory(): ParameterMemory {
+    this.device.lifetime.check();
+    this.#lifetime.check();
+    return this.#memory!;
+  }
+
+  async write(slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void> {
+    this.memory.write(slot, values);
+  }
+  async read(slot: Slot, names?: readonly string[]): Promise<Record<string, Float32Array>> {
+    return this.memory.read(slot, names ?? this.memory.layout.namesOf(slot));
+  }
+  async zeroGradients(): Promise<void> {
+    this.memory.zeroGradients();
+  }
+  async step(options: AdamWOptions): Promise<StepResult> {
+    checkAdamW(this.memory.layout, options);
+    return this.memory.step(options);
+  }
+  async dispose(): Promise<void> {
+    this.#lifetime.end();
+    this.#memory = undefined;
+  }
+}
+
+class ReferenceExecutable implements Executable {
+  readonly #lifetime: Lifetime;
+
+  constructor(
+    readonly device: ReferenceDevice,
+    readonly module: GraphModule,
+    readonly program: ProgramInfo,
+  ) {
+    this.#lifetime = new Lifetime(`program "${program.name}"`);
+  }
+
+  async run(feeds: Feeds, options: RunOptions = {}): Promise<Record<string, TensorData>> {
+    this.device.lifetime.check();
+    this.#lifetime.check();
+    checkFeeds(this.program, feeds);
+    const memory = this.#memoryOf(options);
+    checkParameters(this.program, memory?.layout, options);
+    const { slot = "value", gradientScale = 1 } = options;
+    const parameters = Object.fromEntries(
+      this.program.parameters.map(({ name, shape }): [string, TensorData] => [
+        name,
+        { dtype: "float32", shape: shape as readonly number[], data: memory!.view(slot, name) },
+      ]),
+    );
+    const values = evaluate(this.module, feeds, parameters);
+    for (const [name, { data }] of Object.entries(values))
+      if (name.startsWith(GRADIENT_PREFIX))
+        memory!.addGradient(name.slice(GRADIENT_PREFIX.length), Float32Array.from(data), gradientScale);
+    return Object.fromEntries(
+      this.program.outputs.map(({ name }) => [name, (values[name] as NDArray).toTensorData()]),
+    );
+  }
+
+  #memoryOf({ parameters }: RunOptions): ParameterMemory | undefined {
+    if (!parameters) return undefined;
+    if (!(parameters instanceof ReferenceParameterStore) || parameters.device !== this.device)
+      throw new UserError(
+        `program "${this.program.name}": expected parameters made by the same device; create them with its createParameters`,
+      );
+    return parameters.memory;
+  }
+
+  async dispose(): Promise<void> {
+    this.#lifetime.end();
+  }
+}
