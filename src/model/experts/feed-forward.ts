@@ -15,7 +15,7 @@ import {
   type Tensor,
   withScope,
 } from "../../graph/index.js";
-import { linearParameters, type ParameterDefinition } from "../parameters.js";
+import { linearParameters, type ParameterDefinition, type ParameterLookup } from "../parameters.js";
 import { type ExpertWeights, runExperts } from "./experts.js";
 import { type RouterKind, routeTokens } from "./router.js";
 import { type RouterLosses, type RouterStatistics, routerLosses } from "./router-losses.js";
@@ -103,7 +103,7 @@ export function feedForwardParameters(config: FeedForwardConfig, prefix: string)
  */
 export function feedForward(
   x: Tensor,
-  parameters: (name: string) => Tensor,
+  parameters: ParameterLookup,
   config: FeedForwardConfig,
   prefix: string,
   layout: TokenLayout,
