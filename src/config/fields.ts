@@ -15,7 +15,7 @@ export interface ConfigField {
 }
 
 interface JsonSchema {
-  type?: string;
+  type?: string | string[];
   enum?: unknown[];
   anyOf?: JsonSchema[];
   items?: JsonSchema;
@@ -34,7 +34,7 @@ function typeName(schema: JsonSchema): string {
   if (schema.enum) return schema.enum.join(" | ");
   if (schema.anyOf) return schema.anyOf.map(typeName).join(" | ");
   if (schema.type === "array") return `${typeName(schema.items ?? {})}[]`;
-  return schema.type ?? "any";
+  return [schema.type ?? "any"].flat().join(" | ");
 }
 
 function flatten(schema: JsonSchema, prefix: string): ConfigField[] {

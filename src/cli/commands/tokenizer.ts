@@ -1,0 +1,56 @@
+/** @file `moe-diffuseq tokenizer train`: a byte-level BPE vocabulary from texts. */
+import type { Command } from "commander";
+import { modelConfigSchema } from "../../config/index.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import { formatBytes } from "../format.js";
+import type { Flags } from "../options.js";
+import { ProgressLine } from "../progress-line.js";
+
+export function registerTokenizer(program: Command, host: CommandHost): void {
+  const tokenizer = program.command("tokenizer").description("vocabularies");
+  const train = tokenizer
+    .command("train")
+    .description("train a byte-level BPE vocabulary (without --data: on the embedded corpus)");
+  defineCommand<Flags & { out: string }>(
+    train,
+    host,
+    ["data", "vocabSize", "onBadRecord", "out!"],
+    async (flags, { terminal, signal }) => {
+      const { embeddedCorpus, readDocuments, Tokenizer } = await import("../../data/index.js");
+      const reader = flags.data ? readDocuments(flags.data, { onBadRecord: flags.onBadRecord }) : null;
+      const progress = new ProgressLine(terminal.stderr);
+      let documents = 0;
+      let characters = 0;
+      async function* texts(): AsyncGenerator<string> {
+        for await (const { text, src, trg } of reader ?? embeddedCorpus()) {
+          signal.throwIfAborted();
+          documents++;
+          for (const part of [text, src, trg]) {
+            if (part === undefined) continue;
+            characters += part.length;
+            yield part;
+          }
+          progress.update(`${documents} documents, ${formatBytes(characters)}`);
+        }
+        progress.update(`${documents} documents, ${formatBytes(characters)}: merging`);
+      }
+      const vocabulary = await Tokenizer.train(texts(), {
+        vocabSize: flags.vocabSize ?? modelConfigSchema.parse({}).vocabSize,
+      });
+      progress.end();
+      await vocabulary.save(flags.out);
+      const skipped = reader?.counts.skippedRecords ?? 0;
+      const note = skipped > 0 ? `, ${skipped} broken records skipped` : "";
+      return {
+        json: {
+          vocabSize: vocabulary.vocabSize,
+          documents,
+          characters,
+          skippedRecords: skipped,
+          out: flags.out,
+        },
+        text: `${vocabulary.vocabSize} tokens from ${documents} documents${note}: ${flags.out}/tokenizer.json`,
+      };
+    },
+  );
+}

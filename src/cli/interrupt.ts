@@ -1,0 +1,48 @@
+/**
+ * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once.
+ */
+import type { Terminal } from "./terminal.js";
+
+/** A second signal sooner than this is the same key press: `npm run` hands on what the terminal has sent already. */
+const SAME_PRESS_MS = 300;
+const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
+export type StopSignal = keyof typeof exitCodes;
+
+/** Why an AbortSignal made here was aborted; `exitCode` is what shells expect of a process ended so. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly exitCode: number;
+  constructor(readonly signal: StopSignal) {
+    super(`Stopped by ${signal}.`);
+    this.exitCode = exitCodes[signal];
+  }
+}
+
+/**
+ * Runs `work` with a signal that the first SIGINT or SIGTERM aborts (reason: Interrupted); the second ends the process
+ * with 130 (143). The handlers are gone when `work` has ended.
+ */
+export async function withInterrupt<T>(
+  terminal: Terminal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  let first = 0;
+  const onSignal = (signal: StopSignal) => {
+    const now = performance.now();
+    if (!controller.signal.aborted) {
+      first = now;
+      terminal.stderr.write("\nStopping ... (once more to stop at once)\n");
+      controller.abort(new Interrupted(signal));
+    } else if (now - first > SAME_PRESS_MS) {
+      process.exit(exitCodes[signal]);
+    }
+  };
+  const signals = Object.keys(exitCodes) as StopSignal[];
+  for (const signal of signals) process.on(signal, onSignal);
+  try {
+    return await work(controller.signal);
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal);
+  }
+}

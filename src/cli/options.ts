@@ -1,0 +1,136 @@
+/**
+ * @file The options that several commands share, each defined once, and how they become a configuration.
+ * A flag of its own (`--max-steps`) is the same as `--set training.maxSteps=...`, and wins over it.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type PartialRunConfig, presetNames } from "../config/index.js";
+
+function number(text: string, accept: (value: number) => boolean, expected: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (!accept(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
+  return value;
+}
+const atLeast = (least: number) => (text: string) =>
+  number(
+    text,
+    (value) => Number.isSafeInteger(value) && value >= least,
+    `a whole number of at least ${least}`,
+  );
+const positive = (text: string) =>
+  number(text, (value) => value > 0 && Number.isFinite(value), "a number above 0");
+const notNegative = (text: string) =>
+  number(text, (value) => value >= 0 && Number.isFinite(value), "a number of at least 0");
+const share = (text: string) =>
+  number(text, (value) => value > 0 && value <= 1, "a number above 0 and at most 1");
+const collect = (text: string, earlier: readonly string[] = []) => [...earlier, text];
+
+/** Every shared option, by the name it has in the parsed flags. */
+const definitions = {
+  config: () => new Option("--config <file>", "JSON file with any part of a configuration"),
+  preset: () => new Option("--preset <name>", `${presetNames.join(", ")} (default: moe-diffuseq)`),
+  set: () =>
+    new Option(
+      "--set <key=value>",
+      "one setting, such as model.numLayers=6 (repeatable; `config` lists them)",
+    ).argParser(collect),
+  data: () => new Option("--data <path...>", "files or folders of text (.jsonl, .txt, code, .gz)"),
+  valid: () => new Option("--valid <path...>", "files or folders to validate on"),
+  onBadRecord: () =>
+    new Option("--on-bad-record <what>", "broken lines: stop, or skip and count").choices(["stop", "skip"]),
+  tokenizer: () => new Option("--tokenizer <path>", "tokenizer.json to use instead of training one"),
+  vocabSize: () =>
+    new Option(
+      "--vocab-size <n>",
+      "tokens in the vocabulary, 256 bytes and the special ones included",
+    ).argParser(atLeast(1)),
+  out: () => new Option("--out <dir>", "directory of the run"),
+  resume: () => new Option("--resume", "continue the run in --out from its latest checkpoint"),
+  maxSteps: () => new Option("--max-steps <n>", "stop after this many steps").argParser(atLeast(1)),
+  maxMinutes: () => new Option("--max-minutes <n>", "stop after this many minutes").argParser(positive),
+  maxTokens: () => new Option("--max-tokens <n>", "stop after this many tokens").argParser(atLeast(1)),
+  model: () => new Option("--model <dir>", "directory of a trained run"),
+  prompt: () => new Option("--prompt <text>", "text to continue"),
+  src: () => new Option("--src <text>", "source text to write a target for"),
+  infill: () =>
+    new Option("--infill <file>", "file whose gaps ([MASK], or [MASK:n] for n tokens) are filled"),
+  length: () => new Option("--length <n>", "tokens to write, the given text included").argParser(atLeast(1)),
+  steps: () => new Option("--steps <n>", "denoising steps").argParser(atLeast(1)),
+  sampler: () => new Option("--sampler <name>", "auto, ancestral, ddim or absorbing"),
+  temperature: () =>
+    new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
+  topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
+  topP: () =>
+    new Option("--top-p <x>", "draw among the likeliest tokens that reach this mass").argParser(share),
+  seed: () => new Option("--seed <n>", "seed of every random number").argParser(atLeast(0)),
+  num: () => new Option("--num <n>", "texts to write").argParser(atLeast(1)),
+  stream: () => new Option("--stream", "show the text as it settles, step by step"),
+  threads: () =>
+    new Option("--threads <n>", "threads for the arithmetic (default: all cores)").argParser(atLeast(1)),
+  json: () => new Option("--json", "print one JSON object as the last line of standard output"),
+} satisfies Record<string, () => Option>;
+
+export type OptionName = keyof typeof definitions;
+
+/** The parsed values of the shared options; a command sees those it has added. */
+export interface Flags {
+  config?: string;
+  preset?: string;
+  set?: string[];
+  data?: string[];
+  valid?: string[];
+  onBadRecord?: "stop" | "skip";
+  tokenizer?: string;
+  vocabSize?: number;
+  out?: string;
+  resume?: boolean;
+  maxSteps?: number;
+  maxMinutes?: number;
+  maxTokens?: number;
+  model?: string;
+  prompt?: string;
+  src?: string;
+  infill?: string;
+  length?: number;
+  steps?: number;
+  sampler?: string;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  seed?: number;
+  num?: number;
+  stream?: boolean;
+  threads?: number;
+  json?: boolean;
+}
+
+/** Gives `command` the named options, in that order. A name with `!` is mandatory. */
+export function addOptions(command: Command, names: readonly (OptionName | `${OptionName}!`)[]): Command {
+  for (const name of names) {
+    const mandatory = name.endsWith("!");
+    const option = definitions[(mandatory ? name.slice(0, -1) : name) as OptionName]();
+    command.addOption(option.makeOptionMandatory(mandatory));
+  }
+  return command;
+}
+
+type Plain = Record<string, unknown>;
+
+/** Leaves out what was not given, so that it does not hide what a file or preset says. */
+function given(fields: Plain): Plain {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** What the flags of `train` say, as a layer of configuration. `--seed` is the run's. */
+export function trainingOverrides(flags: Flags): PartialRunConfig {
+  const { maxSteps, maxMinutes, maxTokens, seed, data, valid, onBadRecord, tokenizer } = flags;
+  return {
+    training: given({ maxSteps, maxMinutes, maxTokens, seed }),
+    data: given({ train: data, valid, onBadRecord, tokenizer }),
+  };
+}
+
+/** What the flags of `generate` say, as a layer of configuration. `--seed` is the text's. */
+export function generationOverrides(flags: Flags): PartialRunConfig {
+  const { length, steps, sampler, temperature, topK, topP, seed, num } = flags;
+  return { generation: given({ length, steps, sampler, temperature, topK, topP, seed, num }) };
+}

@@ -1,0 +1,126 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, it } from "vitest";
+import { version } from "../version.js";
+import { generationOverrides, trainingOverrides } from "./options.js";
+import { runCommandLine } from "./program.js";
+import { memoryTerminal } from "./testing/memory-terminal.js";
+
+const folder = mkdtempSync(join(tmpdir(), "cli-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function run(...args: string[]) {
+  const terminal = memoryTerminal();
+  const code = await runCommandLine(args, terminal);
+  return { code, out: terminal.stdout.text, err: terminal.stderr.text };
+}
+
+describe("the command line", () => {
+  it("answers --version and --help on standard output", async () => {
+    expect(await run("--version")).toEqual({ code: 0, out: `${version}\n`, err: "" });
+    const help = await run("tokenizer", "train", "--help");
+    expect(help).toMatchObject({ code: 0, err: "" });
+    expect(help.out).toContain("--vocab-size <n>");
+  });
+
+  it("without a command shows what there is, as wrong usage", async () => {
+    expect(await run()).toMatchObject({ code: 2, out: "", err: expect.stringContaining("Commands:") });
+  });
+
+  it.each([
+    [["confg"], "(Did you mean config?)"],
+    [["config", "--prest", "masked"], "(Did you mean --preset?)"],
+    [["config", "masked"], "too many arguments"],
+    [["tokenizer", "train"], "required option '--out <dir>' not specified"],
+    [["tokenizer", "train", "--out", "x", "--vocab-size", "1e3x"], "Expected a whole number of at least 1."],
+    [["tokenizer", "train", "--out", "x", "--on-bad-record", "skp"], "Allowed choices are stop, skip"],
+  ])("%j is wrong usage", async (args, message) => {
+    const { code, out, err } = await run(...args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+  });
+
+  it("prints a user's mistake as a message, without a stack trace", async () => {
+    expect(await run("config", "--set", "model.numLayer=6")).toEqual({
+      code: 1,
+      out: "",
+      err: '--set: unknown key "model.numLayer"; did you mean "model.numLayers"?\n',
+    });
+  });
+
+  it("shows configurations", async () => {
+    const { out } = await run(
+      "config",
+      "--preset",
+      "masked",
+      "--set",
+      "model.numLayers=6",
+      "--set",
+      "training.seed=3",
+      "--json",
+    );
+    expect(out.trimEnd()).not.toContain("\n");
+    expect(JSON.parse(out)).toMatchObject({
+      preset: "masked",
+      model: { numLayers: 6 },
+      training: { seed: 3 },
+    });
+    expect((await run("config", "--list")).out).toContain("model.attention.window (integer; 128)");
+  });
+
+  it("turns flags into settings, and leaves out what was not given", () => {
+    expect(trainingOverrides({ maxSteps: 5, data: ["a"], json: true })).toEqual({
+      training: { maxSteps: 5 },
+      data: { train: ["a"] },
+    });
+    expect(generationOverrides({ seed: 3, topP: 0.5 })).toEqual({ generation: { seed: 3, topP: 0.5 } });
+  });
+});
+
+describe("tokenizer train", () => {
+  it("writes a vocabulary, counts broken lines, and keeps standard output to one JSON object", async () => {
+    const data = join(folder, "a.jsonl");
+    const words = Array.from({ length: 50 }, (_, i) => `some${i}word and other${i * i}words`).join(" ");
+    writeFileSync(
+      data,
+      `${JSON.stringify({ text: words })}\n{broken\n${JSON.stringify({ src: words, trg: "x" })}\n`,
+    );
+    const out = join(folder, "tokenizer");
+    const args = ["tokenizer", "train", "--data", data, "--vocab-size", "280", "--out", out, "--json"];
+    const stopped = await run(...args);
+    expect(stopped).toMatchObject({ code: 1, out: "", err: expect.stringContaining("a.jsonl:2") });
+    const done = await run(...args, "--on-bad-record", "skip");
+    expect(done).toMatchObject({ code: 0 });
+    expect(JSON.parse(done.out)).toMatchObject({ vocabSize: 280, documents: 2, skippedRecords: 1 });
+    expect(existsSync(join(out, "tokenizer.json"))).toBe(true);
+  });
+});
+
+describe("the executable", () => {
+  const main = ["--import", "tsx", new URL("./main.ts", import.meta.url).pathname];
+
+  it("exits with the code", async () => {
+    const failure = await promisify(execFile)(process.execPath, [...main, "config", "--preset", "x"]).catch(
+      (error: { code: number; stderr: string }) => error,
+    );
+    expect(failure).toMatchObject({ code: 1, stderr: expect.stringContaining('There is no preset "x"') });
+    expect(failure.stderr).not.toContain("    at ");
+  });
+
+  it("ends quietly when its reader has seen enough", async () => {
+    const child = spawn(process.execPath, [...main, "config", "--list"], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.destroy();
+    let err = "";
+    child.stderr.on("data", (chunk) => {
+      err += chunk;
+    });
+    const [code] = await once(child, "close");
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+  });
+});

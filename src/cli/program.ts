@@ -1,0 +1,75 @@
+/**
+ * @file The program `moe-diffuseq`: its commands, and what becomes of errors. A mistake of the user is a message on
+ * standard error, never a stack trace (unless MOE_DIFFUSEQ_DEBUG=1). Exit codes: 0 done, 1 failed, 2 wrong usage,
+ * 130 or 143 interrupted.
+ */
+import { Command, CommanderError } from "commander";
+import { UserError } from "../errors.js";
+import { version } from "../version.js";
+import type { CommandHost } from "./command.js";
+import { registerConfig } from "./commands/config.js";
+import { registerTokenizer } from "./commands/tokenizer.js";
+import { Interrupted } from "./interrupt.js";
+import type { Terminal } from "./terminal.js";
+
+const register: readonly ((program: Command, host: CommandHost) => void)[] = [
+  registerTokenizer,
+  registerConfig,
+];
+
+function buildProgram(host: CommandHost): Command {
+  const { stdout, stderr } = host.terminal;
+  const program = new Command("moe-diffuseq")
+    .description(
+      "Text diffusion for long documents: sparse attention, mixture of experts, soft absorbing state.",
+    )
+    .version(version)
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      getOutHelpWidth: () => stdout.columns ?? 100,
+      getErrHelpWidth: () => stderr.columns ?? 100,
+    })
+    .showHelpAfterError("(--help lists what there is)")
+    .exitOverride();
+  for (const add of register) add(program, host);
+  return program;
+}
+
+/** Says what went wrong and returns the exit code for it. */
+function reportError(error: unknown, { stderr }: Terminal, debug: boolean): number {
+  // Commander has printed its message (or the help that was asked for) already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof Interrupted) return error.exitCode;
+  const expected = error instanceof UserError;
+  const { stack, message } = error instanceof Error ? error : new Error(String(error));
+  if (debug) stderr.write(`${stack ?? message}\n`);
+  else if (expected) stderr.write(`${message}\n`);
+  else
+    stderr.write(
+      `${message}\nThis is a fault of the program. MOE_DIFFUSEQ_DEBUG=1 shows where it happened.\n`,
+    );
+  return 1;
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param args arguments without the interpreter and the script.
+ * @returns the exit code.
+ */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode = 0;
+  const program = buildProgram({
+    terminal,
+    onExit: (code) => {
+      exitCode = code;
+    },
+  });
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    return reportError(error, terminal, process.env.MOE_DIFFUSEQ_DEBUG === "1");
+  }
+}

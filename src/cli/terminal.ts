@@ -1,0 +1,33 @@
+/**
+ * @file Where a command writes. Results go to standard output, all talk about progress to standard error; with `--json`
+ * standard output is one line, one object.
+ */
+import type { Writable } from "node:stream";
+
+export type OutputStream = Writable & { isTTY?: boolean; columns?: number };
+
+/** The two streams of a process, or stand-ins for them in tests. */
+export interface Terminal {
+  stdout: OutputStream;
+  stderr: OutputStream;
+}
+
+/** What a command comes to. */
+export interface CommandResult {
+  /** What `--json` prints, as one line. */
+  json: Readonly<Record<string, unknown>>;
+  /** What is printed without `--json`; nothing, when the command has shown its result on the way. */
+  text?: string;
+  /** Default 0. */
+  exitCode?: number;
+}
+
+/** Waits until everything written to a stream has left this process. */
+export function flush(stream: Writable): Promise<void> {
+  return new Promise((resolve) => stream.write("", () => resolve()));
+}
+
+export function printResult({ stdout }: Terminal, { json, text }: CommandResult, asJson: boolean): void {
+  if (asJson) stdout.write(`${JSON.stringify(json)}\n`);
+  else if (text !== undefined) stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+}
