@@ -86,6 +86,8 @@ export type LossTerm = (typeof lossTerms)[number];
 interface LossGraph {
   readonly loss: Tensor;
   readonly outputs: Record<string, Tensor>;
+  /** The head's own output [B, N, D]. */
+  readonly embedding: Tensor;
   readonly parameter: ParameterLookup;
 }
 
@@ -134,6 +136,7 @@ function lossGraph(config: ModuleConfig, shape: BatchShape, training: boolean): 
   return {
     loss: sumOf(weighted),
     outputs: { ...terms, nll: reshape(nll, grid), ...routerStatistics(prediction) },
+    embedding: reshape(prediction.embedding, [...grid, model.embeddingSize]),
     parameter,
   };
 }
@@ -172,10 +175,11 @@ export function trainingModule(config: ModuleConfig, shape: BatchShape): GraphMo
   };
 }
 
-/** The same loss without gradients and dropout. */
+/** The same loss without gradients and dropout; with self-conditioning also the prediction to be fed back, embedding [B, N, D]. */
 export function evaluationModule(config: ModuleConfig, shape: BatchShape): GraphModule {
-  const { loss, outputs } = lossGraph(config, shape, false);
-  return { name: "evaluation", outputs: { loss, ...outputs } };
+  const { loss, outputs, embedding } = lossGraph(config, shape, false);
+  const fedBack: Record<string, Tensor> = config.model.selfConditioning ? { embedding } : {};
+  return { name: "evaluation", outputs: { loss, ...outputs, ...fedBack } };
 }
 
 /**

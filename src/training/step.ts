@@ -1,0 +1,267 @@
+/**
+ * @file One optimiser step: noise the rows, run the training graph once a micro-batch, update the parameters and the routers' biases.
+ *
+ * Row numbers decide everything random, so a step is a function of the parameters, the sampler's memory and the number of its first row.
+ */
+import type { RunConfig } from "../config/index.js";
+import type { Row, RowSource } from "../data/index.js";
+import { corruptRows } from "../diffusion/batch.js";
+import { evaluationModule, type LossTerm, lossTerms, trainingModule } from "../diffusion/modules.js";
+import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
+import type { TensorData } from "../graph/index.js";
+import { selectionBiasName, updatedSelectionBias } from "../model/experts/index.js";
+import { type CounterRandom, Stream } from "../random/index.js";
+import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+
+/** What one step did. Losses are means over the step's rows. */
+export interface StepResult {
+  readonly loss: number;
+  readonly terms: Partial<Record<LossTerm, number>>;
+  readonly gradNorm: number;
+  /** false: the gradient was not finite and nothing was updated. */
+  readonly applied: boolean;
+  /** Load of each expert over the mean load, a row a layer; [] without experts. */
+  readonly expertLoad: number[][];
+  /** Mean entropy of each layer's router in nats. */
+  readonly routerEntropy: number[];
+}
+
+interface MicroBatch {
+  readonly rows: readonly Row[];
+  readonly feeds: Record<string, TensorData>;
+  /** t of each row [B], and the share of its row that each position counts [B * N]: kept, as the feeds are handed over. */
+  readonly times: number[];
+  readonly targets: Float32Array;
+}
+
+export class TrainingStep {
+  private prepared: { firstRow: number; batches: MicroBatch[] } | null = null;
+  private readonly biases: Map<string, Float32Array>;
+
+  private constructor(
+    private readonly config: RunConfig,
+    private readonly rows: RowSource,
+    private readonly random: CounterRandom,
+    private readonly store: ParameterStore,
+    private readonly training: Executable,
+    private readonly predictor: Executable | null,
+    readonly timeSampler: TimeSampler,
+    biases: Record<string, Float32Array>,
+  ) {
+    this.biases = new Map(Object.entries(biases));
+  }
+
+  static async create(
+    config: RunConfig,
+    rows: RowSource,
+    random: CounterRandom,
+    device: Device,
+    store: ParameterStore,
+  ): Promise<TrainingStep> {
+    const { batchSize, sequenceLength } = config.training;
+    const shape = { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals };
+    const training = await device.compile(trainingModule(config, shape));
+    const predictor = config.model.selfConditioning
+      ? await device.compile(evaluationModule(config, shape))
+      : null;
+    const names = Array.from({ length: config.model.numLayers }, (_, layer) =>
+      selectionBiasName(config.model, `layers.${layer}`),
+    ).filter((name) => name !== null);
+    const biases = names.length > 0 ? await store.read("value", names) : {};
+    const sampler = createTimeSampler(config.diffusion, random);
+    return new TrainingStep(config, rows, random, store, training, predictor, sampler, biases);
+  }
+
+  /** Rows one step consumes. */
+  get rowsPerStep(): number {
+    return this.config.training.batchSize * this.config.training.gradientAccumulation;
+  }
+
+  /** Runs the step whose first row is number `firstRow`. `step` counts from 1. */
+  async run(firstRow: number, step: number, learningRate: number): Promise<StepResult> {
+    const { gradientAccumulation, emaDecay, beta1, beta2, epsilon, weightDecay, maxGradNorm } =
+      this.config.training;
+    const { batches } = this.prepared?.firstRow === firstRow ? this.prepared : this.prepare(firstRow);
+    const outputs: Record<string, TensorData>[] = [];
+    await this.store.zeroGradients();
+    for (const [i, { rows, feeds }] of batches.entries()) {
+      const complete = await this.withSelfCondition(rows, feeds);
+      const running = this.training.run(this.feedsFor(complete, rows), {
+        parameters: this.store,
+        gradientScale: 1 / gradientAccumulation,
+        transferFeeds: true,
+      });
+      // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
+      if (i === batches.length - 1 && this.config.diffusion.timeSampler !== "loss-aware")
+        this.prepared = this.prepare(firstRow + this.rowsPerStep);
+      outputs.push(await running);
+    }
+    const { gradNorm, applied } = await this.store.step({
+      learningRate,
+      beta1,
+      beta2,
+      epsilon,
+      weightDecay,
+      maxGradNorm,
+      step,
+      emaDecay,
+      noDecay: this.undecayed,
+    });
+    this.observe(batches, outputs);
+    const result = this.summarise(outputs, gradNorm, applied);
+    if (applied) await this.balance(outputs);
+    return result;
+  }
+
+  private prepare(firstRow: number): { firstRow: number; batches: MicroBatch[] } {
+    const { batchSize, gradientAccumulation } = this.config.training;
+    const batches = Array.from({ length: gradientAccumulation }, (_, k) => {
+      const rows = Array.from({ length: batchSize }, (__, b) => this.rows.row(firstRow + k * batchSize + b));
+      const feeds = corruptRows(rows, this.config, this.random, {
+        maxGlobals: this.rows.maxGlobals,
+        timeSampler: this.timeSampler,
+      });
+      const times = Array.from(feeds.time.data as Float32Array);
+      return { rows, feeds, times, targets: rowShares(feeds.given, feeds.segment) };
+    });
+    return { firstRow, batches };
+  }
+
+  private get undecayed(): string[] {
+    return this.store.specs.filter((s) => s.shape.length < 2).map((s) => s.name);
+  }
+
+  /** The feeds the training program asks for; dropout masks are drawn here. */
+  private feedsFor(feeds: Record<string, TensorData>, rows: readonly Row[]): Record<string, TensorData> {
+    return Object.fromEntries(
+      this.training.program.inputs.map(({ name, shape }) => [
+        name,
+        feeds[name] ?? this.dropoutMask(name, shape as number[], rows),
+      ]),
+    );
+  }
+
+  /** 0 with probability `dropout`, else 1 / (1 - dropout): float32 [B * N, hidden], every row from its own counter. */
+  private dropoutMask(name: string, shape: readonly number[], rows: readonly Row[]): TensorData {
+    const { dropout } = this.config.model;
+    const data = new Float32Array(shape[0] * shape[1]);
+    const perRow = data.length / rows.length;
+    const site = this.training.program.inputs.findIndex((input) => input.name === name);
+    for (const [b, row] of rows.entries()) {
+      const part = data.subarray(b * perRow, (b + 1) * perRow);
+      this.random.fillUniform(part, Stream.Dropout, row.sequence, site);
+      for (let i = 0; i < part.length; i++) part[i] = part[i] < dropout ? 0 : 1 / (1 - dropout);
+    }
+    return { dtype: "float32", shape, data };
+  }
+
+  /** Half of the rows get the model's own prediction as an input, the others zeros (Analog Bits, arXiv 2208.04202). */
+  private async withSelfCondition(
+    rows: readonly Row[],
+    feeds: Record<string, TensorData>,
+  ): Promise<Record<string, TensorData>> {
+    if (!this.predictor) return feeds;
+    const { embeddingSize } = this.config.model;
+    const shape = [...feeds.ids.shape, embeddingSize];
+    const perRow = shape[1] * embeddingSize;
+    const selfCondition = { dtype: "float32" as const, shape, data: new Float32Array(rows.length * perRow) };
+    const chosen = rows.map((row) => this.random.uniform(Stream.SelfCondition, row.sequence, 0, 0) < 0.5);
+    if (chosen.includes(true)) {
+      const all: Record<string, TensorData> = { ...feeds, selfCondition };
+      const wanted = this.predictor.program.inputs.map(({ name }) => [name, all[name]]);
+      const { embedding } = await this.predictor.run(Object.fromEntries(wanted), { parameters: this.store });
+      for (const [b, yes] of chosen.entries())
+        if (yes)
+          selfCondition.data.set(
+            (embedding.data as Float32Array).subarray(b * perRow, (b + 1) * perRow),
+            b * perRow,
+          );
+    }
+    return { ...feeds, selfCondition };
+  }
+
+  /** Tells a loss-aware sampler how large the losses were at their noise levels. */
+  private observe(batches: readonly MicroBatch[], outputs: readonly Record<string, TensorData>[]): void {
+    for (const [i, { times, targets }] of batches.entries()) {
+      const nll = outputs[i].nll.data as Float32Array;
+      const length = nll.length / times.length;
+      const losses = times.map((_, b) => {
+        let sum = 0;
+        for (let p = b * length; p < (b + 1) * length; p++) sum += targets[p] * nll[p];
+        return sum;
+      });
+      this.timeSampler.observe(times, losses);
+    }
+  }
+
+  private summarise(
+    outputs: readonly Record<string, TensorData>[],
+    gradNorm: number,
+    applied: boolean,
+  ): StepResult {
+    const mean = (name: string) =>
+      outputs.reduce((sum, o) => sum + Number(o[name].data[0]), 0) / outputs.length;
+    const terms: StepResult["terms"] = {};
+    for (const term of lossTerms) if (outputs[0][term]) terms[term] = mean(term);
+    const loads = expertLoads(outputs);
+    const entropies = outputs.map((o) => o.routerEntropy);
+    const layers = loads.length;
+    return {
+      loss: mean("loss"),
+      terms,
+      gradNorm,
+      applied,
+      expertLoad: loads.map((load) => {
+        const average = load.reduce((a, b) => a + b, 0) / load.length;
+        return Array.from(load, (count) => (average === 0 ? 0 : count / average));
+      }),
+      routerEntropy: Array.from({ length: layers }, (_, layer) => {
+        const values = entropies.flatMap(({ data, shape }) =>
+          Array.from((data as Float32Array).subarray(layer * shape[1], (layer + 1) * shape[1])),
+        );
+        return values.reduce((a, b) => a + b, 0) / values.length;
+      }),
+    };
+  }
+
+  /** The loss-free balance: selection biases move against the loads of this step. */
+  private async balance(outputs: readonly Record<string, TensorData>[]): Promise<void> {
+    if (this.biases.size === 0) return;
+    const loads = expertLoads(outputs);
+    for (const [layer, [name, bias]] of [...this.biases.entries()].entries())
+      this.biases.set(
+        name,
+        updatedSelectionBias(bias, loads[layer], this.config.model.experts.balanceUpdate),
+      );
+    await this.store.write("value", Object.fromEntries(this.biases));
+  }
+}
+
+/** Tokens each expert computed in the step, summed over its rows and micro-batches: [layers][experts]. */
+function expertLoads(outputs: readonly Record<string, TensorData>[]): Float64Array[] {
+  if (!outputs[0].expertCounts) return [];
+  const [layers, rows, experts] = outputs[0].expertCounts.shape;
+  return Array.from({ length: layers }, (_, layer) => {
+    const load = new Float64Array(experts);
+    for (const { expertCounts } of outputs)
+      for (let b = 0; b < rows; b++)
+        for (let e = 0; e < experts; e++)
+          load[e] += Number(expertCounts.data[(layer * rows + b) * experts + e]);
+    return load;
+  });
+}
+
+/** 1 / targets of the row at its target positions, 0 elsewhere: [B * N]. */
+function rowShares(given: TensorData, segment: TensorData): Float32Array {
+  const [rows, length] = given.shape;
+  const shares = new Float32Array(rows * length);
+  for (let b = 0; b < rows; b++) {
+    let count = 0;
+    for (let p = b * length; p < (b + 1) * length; p++) {
+      shares[p] = Number(given.data[p] === 0 && Number(segment.data[p]) >= 0);
+      count += shares[p];
+    }
+    for (let p = b * length; p < (b + 1) * length; p++) shares[p] /= Math.max(1, count);
+  }
+  return shares;
+}

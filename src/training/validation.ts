@@ -1,0 +1,137 @@
+/**
+ * @file Validation: the loss on held-out rows with noise that never changes, so that two numbers differ by the model alone.
+ *
+ * In the masked limit the weights are the bound's, and nats over bytes give bits per byte: an upper bound on what the model needs to
+ * encode the text.
+ */
+import type { RunConfig } from "../config/index.js";
+import type { Row, RowSource, Tokenizer } from "../data/index.js";
+import { corruptRows } from "../diffusion/batch.js";
+import { evaluationModule, type LossTerm, lossTerms } from "../diffusion/modules.js";
+import { padRows } from "../diffusion/padding.js";
+import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
+import type { TensorData } from "../graph/index.js";
+import { CounterRandom } from "../random/index.js";
+import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+
+/** Seed of all validation noise, whatever the run's seed: runs are compared under the same noise. */
+const VALIDATION_SEED = 20_251_220;
+
+export interface ValidationResult {
+  readonly sequences: number;
+  /** Mean over rows, as in training (router terms included). */
+  readonly loss: number;
+  readonly terms: Partial<Record<LossTerm, number>>;
+  /** Mean negative log likelihood of target tokens in nats; masked limit: of absorbed ones. */
+  readonly crossEntropy: number;
+  /** Masked limit: bound on the negative log likelihood, nats a token and bits a byte. */
+  readonly boundNats?: number;
+  readonly bitsPerByte?: number;
+}
+
+export class Validation {
+  private readonly random = new CounterRandom(VALIDATION_SEED);
+  private readonly times: TimeSampler;
+
+  private constructor(
+    private readonly config: RunConfig,
+    private readonly rows: RowSource,
+    private readonly tokenizer: Pick<Tokenizer, "countBytes">,
+    private readonly program: Executable,
+  ) {
+    const { minTime } = config.diffusion;
+    this.times = createTimeSampler({ timeSampler: "low-discrepancy", minTime }, this.random);
+  }
+
+  static async create(
+    config: RunConfig,
+    rows: RowSource,
+    tokenizer: Pick<Tokenizer, "countBytes">,
+    device: Device,
+  ): Promise<Validation> {
+    const { batchSize, sequenceLength } = config.training;
+    const shape = { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals };
+    return new Validation(config, rows, tokenizer, await device.compile(evaluationModule(config, shape)));
+  }
+
+  /** Evaluates the first `sequences` validation rows (all of them when there are fewer). */
+  async run(
+    store: ParameterStore,
+    options: { sequences: number; slot?: "value" | "ema"; signal?: AbortSignal },
+  ): Promise<ValidationResult> {
+    const { batchSize, sequenceLength } = this.config.training;
+    const masked = !this.config.diffusion.gaussian;
+    const count = Math.min(options.sequences, this.rows.rowsInEpoch());
+    const sums = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
+    const terms: Partial<Record<LossTerm, number>> = {};
+    for (let first = 0; first < count; first += batchSize) {
+      options.signal?.throwIfAborted();
+      const rows = Array.from({ length: Math.min(batchSize, count - first) }, (_, i) =>
+        this.rows.row(first + i),
+      );
+      const padded = padRows(rows, sequenceLength, batchSize);
+      const feeds = this.corrupt(padded);
+      const outputs = await this.program.run(
+        Object.fromEntries(this.program.program.inputs.map(({ name }) => [name, feeds[name]])),
+        { parameters: store, slot: options.slot ?? "ema" },
+      );
+      sums.loss += Number(outputs.loss.data[0]) * rows.length;
+      for (const term of lossTerms)
+        if (outputs[term])
+          terms[term] = (terms[term] ?? 0) + (Number(outputs[term].data[0]) * rows.length) / count;
+      this.accumulate(rows, feeds, outputs.nll.data as Float32Array, sums);
+    }
+    return {
+      sequences: count,
+      loss: sums.loss / count,
+      terms,
+      crossEntropy: sums.nll / sums.counted,
+      ...(masked
+        ? { boundNats: sums.boundNats / sums.targets, bitsPerByte: sums.boundNats / Math.LN2 / sums.bytes }
+        : {}),
+    };
+  }
+
+  private corrupt(rows: readonly Row[]): Record<string, TensorData> {
+    const feeds = corruptRows(rows, this.config, this.random, {
+      maxGlobals: this.rows.maxGlobals,
+      timeSampler: this.times,
+      ...(this.config.diffusion.gaussian ? {} : { weighting: "elbo" as const }),
+    });
+    if (!this.config.model.selfConditioning) return feeds;
+    const shape = [...feeds.ids.shape, this.config.model.embeddingSize];
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    return { ...feeds, selfCondition: { dtype: "float32", shape, data } };
+  }
+
+  /** Adds a batch's likelihoods. ceWeight holds w(t) / (targets of the row * rows): undo both divisors for sums over tokens. */
+  private accumulate(
+    rows: readonly Row[],
+    feeds: Record<string, TensorData>,
+    nll: Float32Array,
+    sums: { nll: number; counted: number; boundNats: number; targets: number; bytes: number },
+  ): void {
+    const length = this.config.training.sequenceLength;
+    const weights = feeds.ceWeight.data as Float32Array;
+    for (const [b, row] of rows.entries()) {
+      const targets: number[] = [];
+      let weighted = 0;
+      for (let p = 0; p < length; p++) {
+        if (row.given[p] === 1 || row.segment[p] < 0) continue;
+        targets.push(row.ids[p]);
+        const at = b * length + p;
+        if (weights[at] === 0) continue;
+        weighted += weights[at] * nll[at];
+        sums.nll += nll[at];
+        sums.counted++;
+      }
+      sums.boundNats += (weighted * targets.length * rows.length) / this.config.diffusion.ceWeight;
+      sums.targets += targets.length;
+      sums.bytes += this.tokenizer.countBytes(Int32Array.from(targets));
+    }
+  }
+
+  dispose(): Promise<void> {
+    return this.program.dispose();
+  }
+}
