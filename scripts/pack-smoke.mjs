@@ -1,0 +1,78 @@
+/**
+ * @file Packs the package, installs it into an empty project, and uses it there as a stranger would: the command line, every
+ * sub-path export, the types. Also holds the tarball to its size limit and to publint.
+ *
+ *   node scripts/pack-smoke.mjs
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const MAX_TARBALL_BYTES = 3_000_000;
+const work = mkdtempSync(join(tmpdir(), "pack-smoke-"));
+
+/** Runs a command and returns its standard output; its standard error is shown. */
+function run(cwd, command, ...args) {
+  return execFileSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    // Without it ONNX Runtime's install script fetches CUDA files from another host than the registry.
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" },
+  });
+}
+
+function check(condition, message) {
+  if (!condition) throw new Error(message);
+  console.log(`ok  ${message}`);
+}
+
+try {
+  const [packed] = JSON.parse(run(root, "npm", "pack", "--json", "--silent", "--pack-destination", work).match(/^\[[\s\S]*/m)[0]);
+  const tarball = join(work, packed.filename);
+  const { size } = statSync(tarball);
+  check(size < MAX_TARBALL_BYTES, `tarball of ${size} bytes, at most ${MAX_TARBALL_BYTES}`);
+  const stray = packed.files.filter(({ path }) => /\.test\.|\/testing\//.test(path));
+  check(stray.length === 0, `no tests in the tarball ${stray.map(({ path }) => path).join(" ")}`);
+  run(root, "npx", "publint", "--strict", tarball);
+  check(true, "publint is content");
+
+  const project = join(work, "project");
+  mkdirSync(project);
+  writeFileSync(join(project, "package.json"), '{ "name": "stranger", "private": true, "type": "module" }\n');
+  run(project, "npm", "install", "--no-audit", "--no-fund", "--prefer-offline", tarball);
+
+  const { name, version, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const printed = run(project, "npx", "--no-install", name, "--version").trim();
+  check(printed === version, `${name} --version prints ${version}`);
+  const config = JSON.parse(run(project, "npx", "--no-install", name, "config", "--preset", "masked", "--json"));
+  check(config.diffusion.gaussian === false, "config --json prints one JSON object");
+
+  const paths = Object.keys(exports).filter((path) => !path.endsWith(".json"));
+  const imports = paths.map((path) => `await import("${name}${path.slice(1)}");`).join("\n");
+  writeFileSync(join(project, "imports.mjs"), imports);
+  run(project, process.execPath, "imports.mjs");
+  check(true, `imports of ${paths.join(" ")}`);
+
+  writeFileSync(
+    join(project, "use.ts"),
+    [
+      ...paths.map((path, index) => `import * as room${index} from "${name}${path.slice(1)}";`),
+      `import { resolveConfig, type RunConfig } from "${name}";`,
+      'const config: RunConfig = resolveConfig({ preset: "masked", sets: ["model.numLayers=2"] });',
+      "const layers: number = config.model.numLayers;",
+      "// @ts-expect-error the types are no any",
+      "const wrong: string = config.model.numLayers;",
+      `console.log(layers, wrong, ${paths.map((_, index) => `room${index}`).join(", ")});`,
+    ].join("\n"),
+  );
+  const compiler = join(root, "node_modules", ".bin", "tsc");
+  const types = ["--typeRoots", join(root, "node_modules", "@types"), "--types", "node"];
+  run(project, compiler, "--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--skipLibCheck", ...types, "use.ts");
+  check(true, "the typed API compiles");
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}

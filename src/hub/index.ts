@@ -1,0 +1,12 @@
+/** @file Files that other programs read and write: safetensors, and writing that is whole or not at all. */
+export { type WrittenFile, writeFileAtomic } from "./durable-file.js";
+export {
+  readSafetensors,
+  readSafetensorsHeader,
+  type SafetensorsData,
+  type SafetensorsDType,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+  type SafetensorsTensor,
+  writeSafetensors,
+} from "./safetensors.js";
