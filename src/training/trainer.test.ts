@@ -1,0 +1,160 @@
+/** @file Whole runs: they learn, they continue to the last bit after any kind of stop, and they say what went wrong. */
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
+import { readSafetensors } from "../hub/safetensors.js";
+import { readMetrics } from "./metrics-log.js";
+import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
+
+let corpus: string;
+beforeAll(() => {
+  corpus = writeCorpus(temporaryFolder());
+});
+const configOf = (preset: PresetName = "moe-diffuseq", extra: PartialRunConfig = {}) =>
+  tinyRunConfig(corpus, preset, extra);
+const outFolder = () => join(temporaryFolder(), "run");
+const run = (config: RunConfig, out: string, options: Partial<TrainOptions> = {}) =>
+  train({ config, out, threads: 1, ...options });
+
+/** Everything in the log that does not depend on the clock. */
+const losses = (out: string) =>
+  readMetrics(join(out, "metrics.jsonl")).map(({ seconds: _s, tokensPerSecond: _t, ...rest }) => rest);
+const weights = async (out: string) => (await readSafetensors(join(out, "model.safetensors"))).tensors;
+
+describe("a training run", () => {
+  it.each(presetNames)(
+    "%s: equal seeds give equal runs; the loss falls; the directory is complete",
+    async (preset) => {
+      const config = configOf(preset, { training: { maxSteps: 12, learningRate: 1e-2 } });
+      const [a, b] = [outFolder(), outFolder()];
+      const first = await run(config, a);
+      await run(config, b, { threads: 2 });
+      expect(losses(b)).toEqual(losses(a));
+      expect(await weights(b)).toEqual(await weights(a));
+      expect(first).toMatchObject({ steps: 12, tokens: 12 * 96, interrupted: false });
+      const lines = readMetrics(join(a, "metrics.jsonl"));
+      const valid = lines.filter((line) => line.kind === "valid").map((line) => line.loss as number);
+      expect(valid.at(-1)).toBeLessThan(valid[0]);
+      for (const file of ["config.json", "tokenizer.json", "model.safetensors", "generation_config.json"])
+        expect(existsSync(join(a, file)), file).toBe(true);
+      expect(readdirSync(join(a, "checkpoints"))).toEqual(["step-00000009", "step-00000012"]);
+    },
+  );
+
+  it.each([
+    [
+      "self-conditioning, dropout and accumulation",
+      { model: { selfConditioning: true, dropout: 0.1 }, training: { gradientAccumulation: 2 } },
+    ],
+    [
+      "loss-aware times without averaging",
+      { diffusion: { timeSampler: "loss-aware" }, training: { emaDecay: null } },
+    ],
+  ] satisfies [string, PartialRunConfig][])(
+    "%s: stopping by signal and resuming continues to the last bit",
+    async (_name, extra) => {
+      const config = configOf("moe-diffuseq", extra);
+      const [whole, parts] = [outFolder(), outFolder()];
+      await run(config, whole);
+      for (const stopAfter of [2, 7, 99]) {
+        const controller = new AbortController();
+        const onEvent = (event: TrainEvent) => {
+          if (event.kind === "step" && event.metrics.step === stopAfter) controller.abort();
+        };
+        const summary = await run(config, parts, {
+          resume: stopAfter > 2,
+          signal: controller.signal,
+          onEvent,
+        });
+        expect(summary.interrupted).toBe(stopAfter !== 99);
+        expect(summary.steps).toBe(Math.min(stopAfter, 10));
+      }
+      expect(losses(parts)).toEqual(losses(whole));
+      expect(await weights(parts)).toEqual(await weights(whole));
+    },
+  );
+
+  it("kill -9 and resume: the log and the weights are those of a run that was never killed", async () => {
+    const config = configOf("moe-diffuseq", { training: { maxSteps: 14, checkpointEvery: 4 } });
+    const folder = temporaryFolder();
+    const [whole, killed, configPath] = [
+      join(folder, "whole"),
+      join(folder, "killed"),
+      join(folder, "c.json"),
+    ];
+    writeFileSync(configPath, JSON.stringify(config));
+    await run(config, whole);
+    const child = spawn(
+      process.execPath,
+      [
+        "--import",
+        "tsx",
+        fileURLToPath(new URL("testing/train-child.ts", import.meta.url)),
+        configPath,
+        killed,
+      ],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.on("data", (data: Buffer) => {
+        if (/step 6\n/.test(data.toString())) child.kill("SIGKILL");
+      });
+      child.on("exit", (_code, signal) =>
+        signal === "SIGKILL" ? resolve() : reject(new Error("it ended by itself")),
+      );
+    });
+    const last = readMetrics(join(killed, "metrics.jsonl")).at(-1)!;
+    expect(last.step).toBeGreaterThanOrEqual(6);
+    expect(last.step).toBeLessThan(14);
+    const summary = await run(config, killed, { resume: true });
+    expect(summary.steps).toBe(14);
+    expect(losses(killed)).toEqual(losses(whole));
+    expect(await weights(killed)).toEqual(await weights(whole));
+  });
+
+  it("a larger budget continues a finished run; other settings are refused", async () => {
+    const out = outFolder();
+    await run(configOf("masked", { training: { maxSteps: 3 } }), out);
+    const more = await run(configOf("masked", { training: { maxSteps: 5 } }), out, { resume: true });
+    expect(more.steps).toBe(5);
+    await expect(
+      run(configOf("masked", { training: { learningRate: 1 } }), out, { resume: true }),
+    ).rejects.toThrow(/training.learningRate/);
+    await expect(run(configOf("masked"), out)).rejects.toThrow(/holds a run already/);
+  });
+
+  it("a loss that is not finite names step and cause and keeps the last checkpoint", async () => {
+    const out = outFolder();
+    const config = configOf("masked", { training: { maxSteps: 3 } });
+    await run(config, out);
+    const checkpoint = join(out, "checkpoints", "step-00000003");
+    const before = readFileSync(join(checkpoint, "model.safetensors"));
+    // An infinite learning rate in effect: the next update throws the weights out of the float range.
+    const wild = configOf("masked", { training: { maxSteps: 40, learningRate: 1e30, maxGradNorm: null } });
+    const broken = outFolder();
+    await expect(run(wild, broken)).rejects.toThrow(/Step \d+: .*not finite/);
+    expect(readFileSync(join(checkpoint, "model.safetensors"))).toEqual(before);
+    for (const line of readMetrics(join(broken, "metrics.jsonl"))) expect(line.loss).not.toBeNull();
+  });
+
+  it("a damaged newest checkpoint is named and the one before it offered", async () => {
+    const out = outFolder();
+    await run(configOf("masked", { training: { maxSteps: 6 } }), out);
+    truncateSync(join(out, "checkpoints", "step-00000006", "optimizer.safetensors"), 100);
+    const config = configOf("masked", { training: { maxSteps: 8 } });
+    await expect(run(config, out, { resume: true })).rejects.toThrow(/step-00000006 is damaged[\s\S]*step 3 is whole/);
+    const summary = await run(config, out, { resume: true, fallback: true });
+    expect(summary.steps).toBe(8);
+  });
+
+  it("says what is missing: a budget, a run to resume, documents", async () => {
+    const config = configOf();
+    const unbounded = { ...config, training: { ...config.training, maxSteps: null } };
+    await expect(run(unbounded, outFolder())).rejects.toThrow(/needs a budget/);
+    await expect(run(config, outFolder(), { resume: true })).rejects.toThrow(/not the directory of a run/);
+  });
+});
