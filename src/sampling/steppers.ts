@@ -1,0 +1,158 @@
+/**
+ * @file One step of the reverse process, from t to s, for one sequence. On the positions in the Gaussian branch both
+ * samplers are linear in the predicted x0, the state and fresh noise xi:
+ *
+ *     z_s = m + A (x0 - m) + B (z_t - m) + S xi
+ *
+ *     ancestral (DDPM, arXiv 2006.11239)   A, B, S^2 = the posterior q(z_s | z_t, x0)
+ *     DDIM (2010.02502)                    S = eta * posterior deviation, B = sqrt(sigma_s^2 - S^2) / sigma_t, A = a_s - B a_t
+ *
+ * eta = 1 is ancestral, eta = 0 deterministic. Released positions join at level s: z_s = m + a_s (x0 - m) + sigma_s xi.
+ *
+ * What x0 is, the caller says. With the mean of the prediction, ancestral and DDIM are exact as steps get small; with the
+ * code of a drawn token, ancestral is exact for any number of steps as far as a single position goes. A released position
+ * always wants a drawn one (`drawn`): around a mean of many tokens it would stand where no text stands.
+ */
+import type { DiffusionProcess } from "../diffusion/process.js";
+import { UserError } from "../errors.js";
+import { type CounterRandom, Stream } from "../random/index.js";
+import { type ReleaseContext, type ReleasePolicy, releaseAbsorbed } from "./steppers-release.js";
+
+/** One sequence of N positions with codes of width D on its way from t to s. */
+export interface StepContext extends ReleaseContext {
+  /** m: [D]. */
+  readonly m: Float32Array;
+  /** The prediction at t: [N, D]. */
+  readonly x0: Float32Array;
+  /** Codes of drawn tokens, for released positions: [N, D]. Default: x0. */
+  readonly drawn?: Float32Array;
+  /** The state: [N, D], changed in place on targets. */
+  readonly z: Float32Array;
+}
+
+export interface StepOptions extends ReleasePolicy {
+  /** "absorbing" moves the positions in the Gaussian branch as "ancestral" does. */
+  readonly sampler: "ancestral" | "ddim" | "absorbing";
+  /** DDIM: share of fresh noise, in [0, 1]. Default 0. */
+  readonly eta?: number;
+}
+
+/** A, B, S of one step of the Gaussian branch. */
+export interface StepCoefficients {
+  readonly x0Coefficient: number;
+  readonly zCoefficient: number;
+  readonly deviation: number;
+}
+
+/** S + 1 times from `start` down to `end`, evenly spaced: the network runs at all of them but the last. */
+export function timeGrid(steps: number, start = 1, end = 0): Float64Array {
+  if (!Number.isInteger(steps) || steps < 1) throw new UserError(`Expected at least one step, got ${steps}.`);
+  if (!(start <= 1 && end >= 0 && end < start)) {
+    throw new UserError(`Expected times 1 >= start > end >= 0, got start ${start}, end ${end}.`);
+  }
+  return Float64Array.from({ length: steps + 1 }, (_, k) =>
+    k === steps ? end : start + ((end - start) * k) / steps,
+  );
+}
+
+/** Coefficients of q(z_s | z_t, x0). */
+export function ancestralCoefficients(process: DiffusionProcess, s: number, t: number): StepCoefficients {
+  const { x0Coefficient, zCoefficient, variance } = process.posterior(s, t);
+  return { x0Coefficient, zCoefficient, deviation: Math.sqrt(variance) };
+}
+
+/** Coefficients of DDIM with a share `eta` of fresh noise. */
+export function ddimCoefficients(process: DiffusionProcess, s: number, t: number, eta = 0): StepCoefficients {
+  const from = process.level(t);
+  const to = process.level(s);
+  const variance = eta * eta * process.posterior(s, t).variance;
+  const zCoefficient = from.sigma === 0 ? 0 : Math.sqrt(Math.max(0, to.sigma ** 2 - variance)) / from.sigma;
+  return {
+    x0Coefficient: to.signal - zCoefficient * from.signal,
+    zCoefficient,
+    deviation: Math.sqrt(variance),
+  };
+}
+
+/** What the state of a sequence starts from. Arrays are filled in place, on targets. */
+export interface StartContext {
+  readonly process: DiffusionProcess;
+  /** [N, D], m at absorbed positions. */
+  readonly z: Float32Array;
+  /** [N] */
+  readonly absorbed: Uint8Array;
+  /** [N] 1: to be generated. */
+  readonly target: Uint8Array;
+  /** [D] */
+  readonly m: Float32Array;
+  readonly random: CounterRandom;
+  readonly sequence: number;
+  /** Time of the state. Default 1. */
+  readonly time?: number;
+  /** [N, D] codes under the noise, to start from a text at time < 1. Default: m, as nothing is known. */
+  readonly x0?: Float32Array;
+}
+
+/** Draws a state of the Gaussian branch at the start; `startAbsorbed` alone is enough in the masked limit. */
+export function startState(context: StartContext): void {
+  const { process, z, absorbed, target, m, random, sequence, time = 1, x0 } = context;
+  startAbsorbed(context);
+  const { signal, sigma } = process.level(time);
+  const width = m.length;
+  const noise = new Float32Array(z.length);
+  random.fillNormal(noise, Stream.SamplerNoise, sequence, 0);
+  for (let p = 0; p < target.length; p++) {
+    if (target[p] === 0) continue;
+    for (let d = 0; d < width; d++) {
+      const at = p * width + d;
+      const free = (x0 ? signal * (x0[at] - m[d]) : 0) + sigma * noise[at];
+      z[at] = absorbed[p] === 1 ? m[d] : m[d] + free;
+    }
+  }
+}
+
+/** Draws which targets are absorbed at the start: `absorbed` [N] is filled in place. */
+export function startAbsorbed(
+  context: Pick<StartContext, "process" | "absorbed" | "target" | "random" | "sequence" | "time">,
+): void {
+  const { process, absorbed, target, random, sequence, time = 1 } = context;
+  const probability = process.absorbed(time);
+  const uniforms = new Float32Array(target.length);
+  random.fillUniform(uniforms, Stream.Absorb, sequence, 0);
+  for (let p = 0; p < target.length; p++) absorbed[p] = target[p] === 1 && uniforms[p] < probability ? 1 : 0;
+}
+
+/**
+ * One step of a Gaussian process: moves the positions in the Gaussian branch, then releases absorbed ones into it.
+ * (In the masked limit there is nothing to move: use `releaseAbsorbed`.) Returns the released positions.
+ */
+export function stepGaussian(context: StepContext, options: StepOptions): number[] {
+  const { process, s, t, m, x0, z, absorbed, target, random, sequence, step } = context;
+  const width = m.length;
+  const coefficients =
+    options.sampler === "ddim"
+      ? ddimCoefficients(process, s, t, options.eta)
+      : ancestralCoefficients(process, s, t);
+  const free: number[] = [];
+  for (let p = 0; p < target.length; p++) if (target[p] === 1 && absorbed[p] === 0) free.push(p);
+  const released = releaseAbsorbed(context, options);
+
+  const noise = new Float32Array(z.length);
+  if (coefficients.deviation > 0 || released.length > 0) {
+    random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
+  }
+  const { x0Coefficient, zCoefficient, deviation } = coefficients;
+  for (const p of free) {
+    for (let d = 0, at = p * width; d < width; d++, at++) {
+      z[at] = m[d] + x0Coefficient * (x0[at] - m[d]) + zCoefficient * (z[at] - m[d]) + deviation * noise[at];
+    }
+  }
+  const { signal, sigma } = process.level(s);
+  const drawn = context.drawn ?? x0;
+  for (const p of released) {
+    for (let d = 0, at = p * width; d < width; d++, at++) {
+      z[at] = m[d] + signal * (drawn[at] - m[d]) + sigma * noise[at];
+    }
+  }
+  return released;
+}
