@@ -9,10 +9,12 @@ import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerConfig } from "./commands/config.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
+import { registerTrain } from "./commands/train.js";
 import { Interrupted } from "./interrupt.js";
 import type { Terminal } from "./terminal.js";
 
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
+  registerTrain,
   registerTokenizer,
   registerConfig,
 ];

@@ -24,12 +24,6 @@ export const dataConfigSchema = z.strictObject({
     .enum(["stop", "skip"])
     .default("stop")
     .describe("a broken line stops the run with its file and line, or is skipped and counted"),
-  maxLength: z
-    .int()
-    .min(6)
-    .nullable()
-    .default(null)
-    .describe("src-trg pairs are cut to this many tokens, the longer side first; null: never cut"),
   padTargets: z
     .int()
     .min(1)
@@ -38,12 +32,6 @@ export const dataConfigSchema = z.strictObject({
     .describe(
       "fill documents up to this many tokens with [PAD] targets, so that length is learned; null: do not",
     ),
-  maxTokens: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe("read no more than this many tokens of training text; null: all of it"),
   tokenizer: z
     .string()
     .min(1)

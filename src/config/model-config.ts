@@ -104,9 +104,17 @@ export const modelConfigSchema = z
       .describe("nonlinearity of the feed-forward blocks"),
     dropout: z.number().min(0).lt(1).default(0).describe("share of block outputs set to zero while training"),
     ropeTheta: positive.default(1000).describe("base of the rotary position frequencies"),
+    positionEmbedding: z
+      .enum(["none", "sinusoidal"])
+      .default("none")
+      .describe(
+        "absolute positions in the document added to the input, beside the rotary ones (BERT has them)",
+      ),
     inputConvolution: size
       .default(3)
-      .describe("taps of the depthwise convolution over the input, which tells left from right; odd, 1: off"),
+      .describe(
+        "positions the input layer reads (itself and its neighbours), which tells left from right; odd, 1: off",
+      ),
     timeConditioning: z.boolean().default(true).describe("tell the network the noise level t"),
     selfConditioning: z
       .boolean()

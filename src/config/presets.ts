@@ -13,6 +13,7 @@ import type { PartialRunConfig } from "./run-config.js";
 const diffuseqModel = {
   normPlacement: "post",
   activation: "gelu",
+  positionEmbedding: "sinusoidal",
   timeConditioning: true,
   codebook: "learned",
   inputDecoding: "posterior-mean",

@@ -138,6 +138,14 @@ describe("resolveConfig", () => {
     expect(fault({ configFile: join(folder, "none.json") })).toContain("there is no such file");
   });
 
+  it("starts from the configuration of a run, and keeps its preset", () => {
+    const base = file(JSON.stringify(resolveConfig({ preset: "masked", sets: ["model.numLayers=2"] })));
+    const config = resolveConfig({ base, sets: ["training.maxSteps=9"] });
+    expect(config).toMatchObject({ preset: "masked", model: { numLayers: 2 }, training: { maxSteps: 9 } });
+    expect(resolveConfig({ base, preset: "masked" }).preset).toBe("masked");
+    expect(fault({ base, preset: "diffuseq" })).toContain("was made from preset masked");
+  });
+
   it("names the nearest preset", () => {
     expect(fault({ preset: "diffuseqv2" })).toContain('did you mean "diffuseq-v2"?');
     expect(fault({ preset: "toString" })).toContain('There is no preset "toString"');

@@ -9,6 +9,8 @@ import type { PartialRunConfig, RunConfig } from "./run-config.js";
 export interface ResolveOptions {
   /** Name of a preset. Default: the file's `preset` key, else `moe-diffuseq`. */
   preset?: string;
+  /** The `config.json` of a run to start from, instead of a preset. `preset` may then only repeat what it has. */
+  base?: string;
   /** JSON file with any part of a configuration; its `preset` key, if any, names what it builds on. */
   configFile?: string;
   /** `a.b.c=value` settings, in order. */
@@ -30,15 +32,40 @@ export function readConfigFile(path: string): unknown {
   return parseJson(text, path);
 }
 
-/** Defaults < preset < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
+/** What everything else is laid over: the configuration of a run, or a preset. */
+function foundation(
+  { base, preset }: ResolveOptions,
+  file: unknown,
+): { layer: ConfigLayer; preset: string | null } {
+  const asked = preset ?? presetOf(file);
+  if (base === undefined) {
+    const found = findPreset(asked ?? defaultPreset);
+    return { layer: { name: `preset ${found.name}`, config: found.config }, preset: found.name };
+  }
+  const config = readConfigFile(base);
+  const own = presetOf(config);
+  if (asked !== null && asked !== own) {
+    throw new UserError(
+      `${base} was made from preset ${own ?? "(none)"}, so it cannot become ${asked}; leave --preset out.`,
+    );
+  }
+  return { layer: { name: base, config }, preset: own };
+}
+
+function presetOf(config: unknown): string | null {
+  const preset = (config as PartialRunConfig | null | undefined)?.preset;
+  return typeof preset === "string" ? preset : null;
+}
+
+/** Defaults < preset (or `base`) < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
 export function resolveConfig(options: ResolveOptions = {}): RunConfig {
-  const file = options.configFile === undefined ? undefined : readConfigFile(options.configFile);
-  const named = (file as PartialRunConfig | null | undefined)?.preset;
-  const preset = findPreset(options.preset ?? (typeof named === "string" ? named : defaultPreset));
-  const layers: ConfigLayer[] = [{ name: `preset ${preset.name}`, config: preset.config }];
-  if (file !== undefined) layers.push({ name: options.configFile!, config: file });
+  const { configFile } = options;
+  const file = configFile === undefined ? undefined : readConfigFile(configFile);
+  const { layer, preset } = foundation(options, file);
+  const layers: ConfigLayer[] = [layer];
+  if (configFile !== undefined) layers.push({ name: configFile, config: file });
   for (const setting of options.sets ?? []) layers.push({ name: "--set", config: parseSetting(setting) });
   if (options.overrides) layers.push({ name: "command line", config: options.overrides });
-  layers.push({ name: "preset", config: { preset: preset.name } });
+  layers.push({ name: "preset", config: { preset } });
   return configFromLayers(layers);
 }

@@ -15,7 +15,7 @@ import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
 import { UserError } from "../errors.js";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
-import { readSafetensors, writeSafetensors } from "../hub/safetensors.js";
+import { writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
 
@@ -107,23 +107,5 @@ export class RunDirectory {
       format: "moe-diffuseq",
       version,
     });
-  }
-
-  /** The weights of `model.safetensors` by name, float32, row-major. Throws a UserError when it is missing or broken. */
-  async loadModel(): Promise<Record<string, Float32Array>> {
-    if (!existsSync(this.modelPath)) {
-      throw new UserError(
-        `${this.path} has no model.safetensors: training has not come to its first checkpoint. ` +
-          "Continue it with train --resume.",
-      );
-    }
-    const { tensors } = await readSafetensors(this.modelPath);
-    const weights: Record<string, Float32Array> = {};
-    for (const [name, { data }] of Object.entries(tensors)) {
-      if (!(data instanceof Float32Array))
-        throw new UserError(`${this.modelPath}: expected "${name}" to be F32.`);
-      weights[name] = data;
-    }
-    return weights;
   }
 }

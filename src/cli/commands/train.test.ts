@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { readMetrics } from "../../training/metrics-log.js";
+import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
+import { runCommandLine } from "../program.js";
+import { memoryTerminal } from "../testing/memory-terminal.js";
+
+const folder = mkdtempSync(join(tmpdir(), "cli-train-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const config = join(folder, "tiny.json");
+writeFileSync(config, JSON.stringify(tinyRunConfig(writeCorpus(folder), "masked")));
+
+async function run(...args: string[]) {
+  const terminal = memoryTerminal();
+  const code = await runCommandLine(["train", "--threads", "1", ...args], terminal);
+  return { code, out: terminal.stdout.text, err: terminal.stderr.text };
+}
+
+it("trains, tells, resumes with a larger budget, and refuses other settings", async () => {
+  const out = join(folder, "run");
+  const first = await run("--config", config, "--out", out, "--max-steps", "4", "--json");
+  expect(first.code).toBe(0);
+  expect(first.err).toContain("parameters; ");
+  expect(first.err).toMatch(/step 4 {2}validation: loss .* bits per byte/);
+  expect(JSON.parse(first.out)).toMatchObject({ out, steps: 4, interrupted: false, resume: null });
+
+  const again = await run("--config", config, "--out", out);
+  expect(again).toMatchObject({
+    code: 1,
+    out: "",
+    err: expect.stringContaining("Pass --resume to continue"),
+  });
+
+  const resumed = await run("--resume", "--out", out, "--max-steps", "6");
+  expect(resumed.code).toBe(0);
+  expect(resumed.err).toContain("continuing from step 4");
+  expect(resumed.out).toContain(`Trained 6 steps`);
+  const steps = readMetrics(join(out, "metrics.jsonl")).filter((line) => line.kind === "train");
+  expect(steps.map((line) => line.step)).toEqual([1, 2, 3, 4, 5, 6]);
+
+  const other = await run("--resume", "--out", out, "--set", "model.numLayers=2");
+  expect(other).toMatchObject({ code: 1, err: expect.stringContaining("these differ: model.numLayers") });
+});
+
+it("says what is missing", async () => {
+  const nowhere = join(folder, "nowhere");
+  expect((await run("--resume", "--out", nowhere)).err).toContain("is not the directory of a run");
+  expect((await run("--config", config, "--out", nowhere, "--set", "training.maxSteps=null")).err).toContain(
+    "needs a budget",
+  );
+});

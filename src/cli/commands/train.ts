@@ -1,0 +1,130 @@
+/** @file `moe-diffuseq train`: a training run, new or resumed. */
+import { join } from "node:path";
+import type { Command } from "commander";
+import { resolveConfig } from "../../config/resolve.js";
+import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import { formatCount, formatDuration } from "../format.js";
+import { Interrupted } from "../interrupt.js";
+import { type Flags, trainingOverrides } from "../options.js";
+import { ProgressLine, trainingLine } from "../progress-line.js";
+import type { CommandResult, OutputStream } from "../terminal.js";
+
+const examples = `
+Examples:
+  moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked
+  moe-diffuseq train --resume --out runs/masked --max-minutes 120`;
+
+function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): string {
+  const bound = bitsPerByte === undefined ? "" : `, at most ${bitsPerByte.toFixed(3)} bits per byte`;
+  return `loss ${loss.toFixed(4)}, cross entropy ${crossEntropy.toFixed(4)} nats${bound}`;
+}
+
+function describeStart({ data, parameters, step }: Extract<TrainEvent, { kind: "ready" }>): string {
+  const { counts } = data.trainCorpus;
+  const skipped = data.skipped > 0 ? `, ${data.skipped} broken records skipped` : "";
+  const from = step > 0 ? `; continuing from step ${step}` : "";
+  return (
+    `${formatCount(parameters)} parameters; ${formatCount(counts.documents)} documents, ` +
+    `${formatCount(counts.tokens)} tokens of ${data.source}${skipped}${from}`
+  );
+}
+
+/** Shows the events of a training run on standard error: one live line, and lines that stay. */
+export function showTraining(stream: OutputStream, totalSteps: number | null) {
+  const line = new ProgressLine(stream);
+  const onEvent = (event: TrainEvent) => {
+    switch (event.kind) {
+      case "preparing":
+        line.update(`${event.what} ...`);
+        break;
+      case "ready":
+        line.note(describeStart(event));
+        break;
+      case "step": {
+        const { step, loss, tokensPerSecond } = event.metrics;
+        line.update(
+          trainingLine({ step, totalSteps, loss, tokensPerSecond, secondsLeft: event.secondsLeft }),
+        );
+        break;
+      }
+      case "validation":
+        line.note(`step ${event.metrics.step}  validation: ${describeValidation(event.metrics)}`);
+        break;
+      case "validating":
+      case "checkpoint":
+        break;
+      default:
+        event satisfies never;
+    }
+  };
+  return { onEvent, end: () => line.end() };
+}
+
+function describeSummary(summary: TrainSummary, resume: string): string {
+  const { out, steps, tokens, seconds, validation, interrupted } = summary;
+  return [
+    `${interrupted ? "Stopped after" : "Trained"} ${steps} steps, ${formatCount(tokens)} tokens, ${formatDuration(seconds)}: ${out}`,
+    ...(validation ? [`Validation: ${describeValidation(validation)}`] : []),
+    interrupted ? `Everything is saved. To continue:\n  ${resume}` : "",
+  ]
+    .filter((line) => line !== "")
+    .join("\n");
+}
+
+export function registerTrain(program: Command, host: CommandHost): void {
+  const command = program
+    .command("train")
+    .description("train a model, or continue training with --resume (without --data: on the embedded corpus)")
+    .option("--fallback", "with --resume: when the latest checkpoint is damaged, use the newest whole one")
+    .addHelpText("after", examples);
+  defineCommand<Flags & { out: string; fallback?: boolean }>(
+    command,
+    host,
+    [
+      "config",
+      "preset",
+      "set",
+      "data",
+      "valid",
+      "onBadRecord",
+      "tokenizer",
+      "out!",
+      "resume",
+      "maxSteps",
+      "maxMinutes",
+      "maxTokens",
+      "seed",
+      "threads",
+    ],
+    async (flags, { terminal, signal }): Promise<CommandResult> => {
+      const { out, resume, fallback, threads } = flags;
+      const { RunDirectory } = await import("../../training/run-directory.js");
+      const config = resolveConfig({
+        base: resume ? (await RunDirectory.open(out)).configPath : undefined,
+        preset: flags.preset,
+        configFile: flags.config,
+        sets: flags.set,
+        overrides: trainingOverrides(flags),
+      });
+      const { train } = await import("../../training/trainer.js");
+      const show = showTraining(terminal.stderr, config.training.maxSteps);
+      let summary: TrainSummary;
+      try {
+        summary = await train({ config, out, resume, fallback, threads, signal, onEvent: show.onEvent });
+      } finally {
+        show.end();
+      }
+      const resumeCommand = `moe-diffuseq train --resume --out ${JSON.stringify(out)}`;
+      return {
+        json: {
+          ...summary,
+          config: join(out, "config.json"),
+          resume: summary.interrupted ? resumeCommand : null,
+        },
+        text: describeSummary(summary, resumeCommand),
+        exitCode: summary.interrupted && signal.reason instanceof Interrupted ? signal.reason.exitCode : 0,
+      };
+    },
+  );
+}
