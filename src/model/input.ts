@@ -9,6 +9,7 @@ import {
   concat,
   constant,
   equal,
+  gather,
   greater,
   layerNorm,
   linear,
@@ -39,6 +40,16 @@ export function inputParameters(config: ModelConfig): ParameterDefinition[] {
   return [
     ...linearParameters("input", hiddenSize, taps, 1 / Math.sqrt((taps + embeddingSize) / 2)),
     { name: "given_embedding", shape: [hiddenSize], trainable: true, init: { kind: "zeros" } },
+    ...(config.positionEmbedding === "sinusoidal"
+      ? [
+          {
+            name: "position_scale",
+            shape: [hiddenSize],
+            trainable: true,
+            init: { kind: "constant", value: 0.5 },
+          } as const,
+        ]
+      : []),
     ...(config.selfConditioning
       ? linearParameters("self_condition", hiddenSize, embeddingSize).filter((d) => d.shape.length === 2)
       : []),
@@ -111,6 +122,19 @@ function neighbours(x: Tensor, taps: number, { shape: { batchSize, length }, lay
   return reshape(concat(parts, 2), [batchSize * length, taps * width]);
 }
 
+/** Sinusoids of the position in the document (Transformer, arXiv 1706.03762): sin and cos of p * 10000^(-2j/H). -> [T, hidden] */
+function sinusoids(position: Tensor, hiddenSize: number): Tensor {
+  const [batch, length] = position.staticShape;
+  const half = Math.ceil(hiddenSize / 2);
+  const table = new Float32Array(length * hiddenSize);
+  for (let p = 0; p < length; p++)
+    for (let j = 0; j < hiddenSize; j++) {
+      const angle = p * 10000 ** (-(j % half) / half);
+      table[p * hiddenSize + j] = j < half ? Math.sin(angle) : Math.cos(angle);
+    }
+  return gather(constant(table, [length, hiddenSize]), reshape(position, [batch * length]));
+}
+
 /** The first hidden state [T, hidden]. `selfCondition`: the last prediction of x0 [T, D] (zeros: none yet). */
 export function inputLayer(
   config: ModelConfig,
@@ -124,6 +148,8 @@ export function inputLayer(
   return withScope("input", () => {
     let h = linear(neighbours(x, inputConvolution, rows), p("input.weight"), p("input.bias"));
     h = add(h, mul(reshape(rows.given, [batchSize * length, 1]), p("given_embedding")));
+    if (config.positionEmbedding === "sinusoidal")
+      h = add(h, mul(sinusoids(rows.position, hiddenSize), p("position_scale")));
     if (selfCondition) h = add(h, linear(selfCondition, p("self_condition.weight")));
     if (config.timeConditioning) {
       const time = reshape(timeEmbedding(rows.time, config, p), [batchSize, 1, hiddenSize]);
