@@ -104,7 +104,7 @@ export class TrainingStep {
       weightDecay,
       maxGradNorm,
       step,
-      emaDecay,
+      emaDecay: emaDecay === null ? null : averageDecay(emaDecay, step),
       noDecay: this.undecayed,
     });
     this.observe(batches, outputs);
@@ -236,6 +236,9 @@ export class TrainingStep {
     await this.store.write("value", Object.fromEntries(this.biases));
   }
 }
+
+/** The decay of the average at a step: short while there is little to average, so that the start is soon forgotten. */
+export const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** Tokens each expert computed in the step, summed over its rows and micro-batches: [layers][experts]. */
 function expertLoads(outputs: readonly Record<string, TensorData>[]): Float64Array[] {
