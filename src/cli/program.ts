@@ -8,6 +8,7 @@ import { UserError } from "../errors.js";
 import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerConfig } from "./commands/config.js";
+import { registerGenerate } from "./commands/generate.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
 import { Interrupted } from "./interrupt.js";
@@ -15,6 +16,7 @@ import type { Terminal } from "./terminal.js";
 
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerTrain,
+  registerGenerate,
   registerTokenizer,
   registerConfig,
 ];

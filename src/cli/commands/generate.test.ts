@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
+import { train } from "../../training/trainer.js";
+import { runCommandLine } from "../program.js";
+import { memoryTerminal } from "../testing/memory-terminal.js";
+
+const folder = mkdtempSync(join(tmpdir(), "cli-generate-"));
+const model = join(folder, "run");
+beforeAll(async () => {
+  const config = tinyRunConfig(writeCorpus(folder), "masked", { training: { maxSteps: 2 } });
+  await train({ config, out: model, threads: 1 });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function generate(...args: string[]) {
+  const terminal = memoryTerminal();
+  const code = await runCommandLine(
+    ["generate", "--model", model, "--threads", "1", "--length", "24", "--steps", "4", ...args],
+    terminal,
+  );
+  return { code, out: terminal.stdout.text, err: terminal.stderr.text };
+}
+
+it("continues a prompt, the same for the same seed, and streams the steps to standard error", async () => {
+  const plain = await generate("--prompt", "Fellow citizens", "--seed", "3");
+  expect(plain).toMatchObject({ code: 0, out: expect.stringMatching(/^Fellow citizens/) });
+  const streamed = await generate("--prompt", "Fellow citizens", "--seed", "3", "--stream");
+  expect(streamed.out).toBe(plain.out);
+  expect(streamed.err).toMatch(/step 1\/4 .*Fellow citizens[\s\S]*step 4\/4 {2}100% settled/);
+});
+
+it("writes several texts, and one JSON object with --json", async () => {
+  const { out, code } = await generate("--num", "2", "--json", "--set", "generation.temperature=0.5");
+  expect(code).toBe(0);
+  expect(out.trimEnd()).not.toContain("\n");
+  const result = JSON.parse(out);
+  expect(result.settings).toMatchObject({ num: 2, steps: 4, temperature: 0.5 });
+  expect(result.texts.map((text: { sample: number }) => text.sample)).toEqual([0, 1]);
+  expect((await generate("--num", "2")).out).toMatch(/^=== 1 of 2 ===\n[\s\S]*\n\n=== 2 of 2 ===\n/);
+});
+
+it("fills the gaps of a file and keeps the rest to the byte", async () => {
+  const template = join(folder, "draft.txt");
+  writeFileSync(template, "One [MASK:3] two\té [MASK:2] end.\n");
+  const terminal = memoryTerminal();
+  const args = [
+    "generate",
+    "--model",
+    model,
+    "--threads",
+    "1",
+    "--steps",
+    "3",
+    "--infill",
+    template,
+    "--json",
+  ];
+  expect(await runCommandLine(args, terminal)).toBe(0);
+  const [{ text, gaps }] = JSON.parse(terminal.stdout.text).texts;
+  expect(text).toBe(`One ${gaps[0]} two\té ${gaps[1]} end.\n`);
+});
+
+it("says what does not fit", async () => {
+  expect(await generate("--set", "model.numLayers=2")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("only generation.* can be set here"),
+  });
+  expect((await generate("--sampler", "ancestrl")).err).toContain('did you mean "ancestral"?');
+  expect((await generate("--infill", join(folder, "none"))).err).toContain("there is no such file");
+  const terminal = memoryTerminal();
+  expect(await runCommandLine(["generate", "--model", folder], terminal)).toBe(1);
+  expect(terminal.stderr.text).toContain("expected the directory of a trained run");
+});

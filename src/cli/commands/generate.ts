@@ -1,0 +1,156 @@
+/** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { configFromLayers, type GenerationConfig, parseSetting, type RunConfig } from "../../config/index.js";
+import { UserError } from "../../errors.js";
+import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import { formatCount, formatDuration } from "../format.js";
+import { type Flags, generationOverrides } from "../options.js";
+import { ProgressLine } from "../progress-line.js";
+import { SettlingView } from "../settling-view.js";
+import type { CommandResult, OutputStream } from "../terminal.js";
+
+const examples = `
+Examples:
+  moe-diffuseq generate --model runs/masked --length 512 --stream
+  moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
+  moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
+  moe-diffuseq generate --model runs/masked --infill draft.txt`;
+
+interface GenerateFlags extends Flags {
+  model: string;
+  suffix?: string;
+}
+
+/** The model's settings for drawing text, with --set and flags over them. */
+function generationSettings(config: RunConfig, flags: Flags): GenerationConfig {
+  const foreign = flags.set?.find((setting) => !setting.startsWith("generation."));
+  if (foreign) {
+    throw new UserError(`--set ${foreign}: a trained model is as it is; only generation.* can be set here.`);
+  }
+  const sets = (flags.set ?? []).map((setting) => ({ name: "--set", config: parseSetting(setting) }));
+  return configFromLayers([
+    { name: "the model", config },
+    ...sets,
+    { name: "command line", config: generationOverrides(flags) },
+  ]).generation;
+}
+
+async function readRequest({
+  src,
+  prompt,
+  suffix,
+  infill,
+  length,
+}: GenerateFlags): Promise<GenerationRequest> {
+  if (infill === undefined) return { src, prompt, suffix };
+  const template = await readFile(infill, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new UserError(
+      `Cannot read the template ${infill}: ${error.code === "ENOENT" ? "there is no such file" : error.message}.`,
+    );
+  });
+  return { src, prompt, suffix, length, infill: template };
+}
+
+/** Shows denoising on standard error: the text itself with `--stream`, else a live line. */
+export function showSteps(stream: OutputStream, whole: boolean) {
+  const view = whole ? new SettlingView(stream) : null;
+  const line = new ProgressLine(stream);
+  let milliseconds = 0;
+  let steps = 0;
+  return {
+    onStep({ step, of, batch, batches, samples, milliseconds: took }: StepEvent): void {
+      milliseconds += took;
+      steps++;
+      const tokens = samples.reduce((sum, { settled }) => sum + settled.length, 0);
+      const settled = samples.reduce((sum, sample) => sum + sample.settled.reduce((a, b) => a + b, 0), 0);
+      const left = ((of * batches - steps) * milliseconds) / steps / 1000;
+      const status = [
+        batches > 1 ? `batch ${batch}/${batches}` : "",
+        `step ${step}/${of}`,
+        `${Math.round((100 * settled) / tokens)}% settled`,
+        `${formatDuration(left)} left`,
+      ];
+      const text = status.filter((part) => part !== "").join("  ");
+      if (view) view.show(samples[0].text, text);
+      else line.update(text);
+    },
+    end(): void {
+      view?.clear();
+      line.end();
+    },
+  };
+}
+
+function printTexts(texts: readonly Generation[]): string {
+  if (texts.length === 1) return texts[0].text;
+  return texts.map(({ text }, index) => `=== ${index + 1} of ${texts.length} ===\n${text}`).join("\n\n");
+}
+
+export function registerGenerate(program: Command, host: CommandHost): void {
+  const command = program
+    .command("generate")
+    .description("write text with a trained model")
+    .option("--suffix <text>", "text that the result ends with")
+    .addHelpText("after", examples);
+  defineCommand<GenerateFlags>(
+    command,
+    host,
+    [
+      "model!",
+      "prompt",
+      "src",
+      "infill",
+      "length",
+      "steps",
+      "sampler",
+      "temperature",
+      "topK",
+      "topP",
+      "seed",
+      "num",
+      "stream",
+      "set",
+      "threads",
+    ],
+    async (flags, { terminal, signal }): Promise<CommandResult> => {
+      const request = await readRequest(flags);
+      const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
+      const model = await DiffusionModel.fromPretrained(flags.model, { threads: flags.threads });
+      const show = showSteps(terminal.stderr, flags.stream ?? false);
+      const texts: Generation[] = [];
+      const began = performance.now();
+      let settings: GenerationConfig;
+      try {
+        settings = generationSettings(model.config, flags);
+        for await (const event of generateSteps(model, [request], settings, { signal })) {
+          show.onStep(event);
+          texts.push(...event.finished);
+        }
+      } finally {
+        show.end();
+        await model.dispose();
+      }
+      const seconds = (performance.now() - began) / 1000;
+      const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
+      terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}\n`);
+      return {
+        json: {
+          model: flags.model,
+          texts: texts.map(({ text, gaps, ids, ended, sample }) => ({
+            text,
+            gaps,
+            tokens: ids.length,
+            ended,
+            sample,
+          })),
+          settings,
+          tokens,
+          seconds,
+        },
+        text: printTexts(texts),
+      };
+    },
+  );
+}
