@@ -1,0 +1,104 @@
+/**
+ * @file The canvas: one request as a row of positions, some given, some to be written. The flag vector is all that tells
+ * unconditional, conditional, prefix, suffix and infilling apart. A canvas looks like a document does in training:
+ *
+ *     [learned globals] text ([SEP])                               free text
+ *     [learned globals] [CLS] src [SEP] [SEP] text ([SEP])         with a source
+ *
+ * Where the text ends with a gap, the model ends it with a [SEP] of its own; where it ends with given text, the [SEP] is given too.
+ */
+import type { RunConfig } from "../config/index.js";
+import { textGlobalOffsets } from "../data/packing.js";
+import type { Row } from "../data/rows.js";
+import type { SpecialIds } from "../data/tokenizer.js";
+import { type GenerationRequest, requestParts } from "./request.js";
+
+/** What stands at positions start .. end - 1 of the row. */
+export type CanvasPart =
+  | { readonly kind: "given"; readonly text: string; readonly start: number; readonly end: number }
+  | { readonly kind: "gap"; readonly start: number; readonly end: number };
+
+export interface Canvas {
+  /** The row without padding: n positions; targets hold [PAD] until they are written. */
+  readonly row: Omit<Row, "sequence">;
+  /** [n] 1: to be written. */
+  readonly target: Uint8Array;
+  /** The text, in order; what stands in front (globals, source) and behind (a given [SEP]) is no part of it. */
+  readonly parts: readonly CanvasPart[];
+  /** First position of the last part when it is a gap, where the text may end; else n. */
+  readonly endFrom: number;
+}
+
+/** The parts of a run's configuration that a canvas depends on. */
+export interface CanvasConfig {
+  readonly model: Pick<RunConfig["model"], "vocabSize" | "attention">;
+  readonly data: Pick<RunConfig["data"], "padTargets">;
+}
+
+/** What a canvas needs of a tokenizer. */
+export interface CanvasTokenizer {
+  readonly special: SpecialIds;
+  encode(text: string): Int32Array;
+}
+
+/**
+ * The canvas of a request.
+ * @param defaultLength tokens of the text when the request does not say. Models trained with `padTargets` have seen whole documents of
+ * that many tokens: with a source, the text is at most as long as what they leave.
+ * @throws UserError for a request that contradicts itself or leaves nothing to write
+ */
+export function buildCanvas(
+  request: GenerationRequest,
+  config: CanvasConfig,
+  tokenizer: CanvasTokenizer,
+  defaultLength: number,
+): Canvas {
+  const { special } = tokenizer;
+  const { attention, vocabSize } = config.model;
+  const encode = (text: string) => tokenizer.encode(text);
+  const condition =
+    request.src === undefined ? [] : [special.cls, ...encode(request.src), special.sep, special.sep];
+  const room = (config.data.padTargets ?? Number.POSITIVE_INFINITY) - condition.length;
+  const length = condition.length > 0 && room >= 1 ? Math.min(defaultLength, room) : defaultLength;
+  const tokenParts = requestParts(request, encode, length);
+
+  const ids: number[] = Array.from({ length: attention.globalTokens }, (_, k) => vocabSize + k);
+  const globals = Array.from(ids.keys());
+  const separators = new Set([special.cls, special.sep]);
+  // Given text inside the target is not made global: in training, only a source is given.
+  const allGiven = new Uint8Array(condition.length).fill(1);
+  const placing = { ...attention, length: Number.POSITIVE_INFINITY, separators };
+  for (const offset of textGlobalOffsets(condition, allGiven, placing)) globals.push(ids.length + offset);
+  for (const id of condition) ids.push(id);
+
+  const parts = tokenParts.map((part): CanvasPart => {
+    const start = ids.length;
+    if (part.kind === "given") for (const id of part.ids) ids.push(id);
+    else for (let i = 0; i < part.size; i++) ids.push(special.pad);
+    const end = ids.length;
+    return part.kind === "given"
+      ? { kind: "given", text: part.text, start, end }
+      : { kind: "gap", start, end };
+  });
+  const last = parts[parts.length - 1];
+  if (last.kind === "given") ids.push(special.sep);
+
+  const target = new Uint8Array(ids.length);
+  for (const { kind, start, end } of parts) if (kind === "gap") target.fill(1, start, end);
+  return {
+    row: {
+      ids: Int32Array.from(ids),
+      given: target.map((flag) => 1 - flag),
+      segment: new Int32Array(ids.length),
+      position: Int32Array.from(ids.keys()),
+      globals: Int32Array.from(globals),
+    },
+    target,
+    parts,
+    endFrom: last.kind === "gap" ? last.start : ids.length,
+  };
+}
+
+/** Slots for global tokens that every canvas of a model fits in. */
+export const canvasGlobalSlots = ({ attention }: CanvasConfig["model"]): number =>
+  attention.globalTokens + (attention.textGlobals === "none" ? 0 : attention.maxTextGlobals);
