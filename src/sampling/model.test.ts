@@ -1,0 +1,79 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { writeSafetensors } from "../hub/safetensors.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import { createDevice } from "../runtime/index.js";
+import { generate } from "./generate.js";
+import { DiffusionModel } from "./model.js";
+import { tinyModel, tinyRunConfig, tinyTokenizer, tinyWeights } from "./testing/tiny-model.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "model-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const config = tinyRunConfig("moe-diffuseq");
+
+async function save(change: (shapes: Record<string, readonly number[]>) => void = () => {}): Promise<void> {
+  const weights = tinyWeights(config);
+  const shapes = Object.fromEntries(denoiserParameters(config.model).map(({ name, shape }) => [name, shape]));
+  change(shapes);
+  await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  await (await tinyTokenizer()).save(folder);
+  const tensors = Object.entries(shapes).map(([name, shape]) => [
+    name,
+    { shape, data: weights[name] ?? new Float32Array(1) },
+  ]);
+  await writeSafetensors(join(folder, "model.safetensors"), Object.fromEntries(tensors));
+}
+
+describe("a model from a directory", () => {
+  it("writes what the model that was saved writes", async () => {
+    await save();
+    const settings = { length: 10, steps: 3 };
+    const device = await createDevice("cpu", { threads: 1 });
+    const model = await tinyModel(device, "moe-diffuseq");
+    const expected = await generate(model, {}, settings);
+    await device.dispose();
+    const loaded = await DiffusionModel.fromPretrained(folder, { threads: 1 });
+    expect(await generate(loaded, {}, settings)).toEqual(expected);
+    await loaded.dispose();
+    await expect(generate(loaded, {}, settings)).rejects.toThrow("disposed");
+  });
+
+  it("takes its defaults for drawing from generation_config.json", async () => {
+    await save();
+    await writeFile(join(folder, "generation_config.json"), JSON.stringify({ length: 7, steps: 2 }));
+    const model = await DiffusionModel.fromPretrained(folder, { device: "reference" });
+    expect(model.config.generation).toMatchObject({ length: 7, steps: 2, temperature: 0.8 });
+    await model.dispose();
+  });
+
+  it("says what is missing or does not belong together", async () => {
+    const load = () => DiffusionModel.fromPretrained(folder, { device: "reference" });
+    await expect(load()).rejects.toThrow("found no config.json");
+    await writeFile(join(folder, "config.json"), "{}");
+    await expect(load()).rejects.toThrow("found no model.safetensors");
+    await save((shapes) => delete shapes["input.bias"]);
+    await expect(load()).rejects.toThrow('found no "input.bias"');
+    await save((shapes) => {
+      shapes.other = [1];
+    });
+    await expect(load()).rejects.toThrow('got "other"');
+    await save((shapes) => {
+      shapes["embeddings.weight"] = [...shapes["embeddings.weight"]].reverse();
+    });
+    await expect(load()).rejects.toThrow('"embeddings.weight" has shape');
+    await save();
+    const tokenizer = JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"));
+    const [merge] = tokenizer.model.merges.splice(-1);
+    delete tokenizer.model.vocab[merge.join("")];
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
+    await expect(load()).rejects.toThrow(
+      "expected a tokenizer of 272 tokens (model.vocabSize), got one of 271",
+    );
+  });
+});

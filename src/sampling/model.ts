@@ -1,0 +1,142 @@
+/**
+ * @file A trained model, ready to write: configuration, tokenizer, parameters on a device, and a compiled denoiser for each batch shape
+ * that was asked for.
+ *
+ *     const model = await DiffusionModel.fromPretrained("runs/abstracts");
+ *     const [{ text }] = await generate(model, { prompt: "We show that" }, { length: 256 });
+ *     await model.dispose();
+ */
+import type { RunConfig } from "../config/index.js";
+import type { Tokenizer } from "../data/tokenizer.js";
+import { codebookModule, denoisingModule } from "../diffusion/modules.js";
+import { UserError } from "../errors.js";
+import type { GraphModule, TensorData } from "../graph/index.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import type { BatchShape } from "../model/layout.js";
+import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
+import { canvasGlobalSlots } from "./canvas.js";
+import { nearestCodeModule } from "./nearest-code.js";
+import { readPretrained } from "./pretrained.js";
+import { type Program, ProgramCache } from "./program-cache.js";
+
+export interface ModelOptions {
+  /** Where the network runs: "cpu" (default), "reference" (slow, exact), or a device of your own, which outlives the model. */
+  readonly device?: DeviceKind | Device;
+  /** Threads that share one operator, when the device is made here. Default: the processors this process may use. */
+  readonly threads?: number;
+}
+
+export interface ModelParts {
+  readonly config: RunConfig;
+  readonly tokenizer: Tokenizer;
+  readonly device: Device;
+  /** Values by the names of `denoiserParameters`, on that device. */
+  readonly parameters: ParameterStore;
+  /** Which values to compute with. Default: "value"; "ema": the averages of a model in training. */
+  readonly slot?: "value" | "ema";
+}
+
+/** What samplers need on the host: codebook float32 [V, D] and the absorbing state m float32 [D]. */
+export interface HostCodes {
+  readonly codebook: Float32Array;
+  readonly absorbing: Float32Array;
+}
+
+type Outputs = Record<string, TensorData>;
+
+export class DiffusionModel {
+  readonly config: RunConfig;
+  readonly tokenizer: Tokenizer;
+  readonly device: Device;
+  readonly #parts: ModelParts;
+  readonly #programs: ProgramCache;
+  #owned: readonly { dispose(): Promise<void> }[] = [];
+
+  /** A model around parameters that live already: those of a run in training, say. `dispose` leaves them and the device alone. */
+  constructor(parts: ModelParts) {
+    const { config, tokenizer, device } = parts;
+    if (tokenizer.vocabSize !== config.model.vocabSize)
+      throw new UserError(
+        `model: expected a tokenizer of ${config.model.vocabSize} tokens (model.vocabSize), got one of ${tokenizer.vocabSize}; ` +
+          "use the tokenizer the model was trained with",
+      );
+    this.config = config;
+    this.tokenizer = tokenizer;
+    this.device = device;
+    this.#parts = parts;
+    this.#programs = new ProgramCache((module) => device.compile(module));
+  }
+
+  /**
+   * The model in a run's directory.
+   * @throws UserError when a file is missing or broken, or weights, tokenizer and configuration do not belong together
+   */
+  static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<DiffusionModel> {
+    const { config, tokenizer, weights } = await readPretrained(folder);
+    return DiffusionModel.fromWeights(config, tokenizer, weights, options);
+  }
+
+  /** A model with these weights, float32 by the names of `denoiserParameters`. They are copied. */
+  static async fromWeights(
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    weights: Readonly<Record<string, Float32Array>>,
+    { device: wanted = "cpu", threads }: ModelOptions = {},
+  ): Promise<DiffusionModel> {
+    const ownsDevice = typeof wanted === "string";
+    const device = ownsDevice ? await createDevice(wanted, { threads }) : wanted;
+    let parameters: ParameterStore | undefined;
+    try {
+      parameters = await device.createParameters(denoiserParameters(config.model));
+      await parameters.write("value", weights);
+      const model = new DiffusionModel({ config, tokenizer, device, parameters });
+      model.#owned = ownsDevice ? [parameters, device] : [parameters];
+      return model;
+    } catch (error) {
+      await parameters?.dispose();
+      if (ownsDevice) await device.dispose();
+      throw error;
+    }
+  }
+
+  /** Slots for global tokens in every row this model writes. */
+  get globalSlots(): number {
+    return canvasGlobalSlots(this.config.model);
+  }
+
+  /** The denoiser for B rows of N positions (see `denoisingModule`). Any length will do: positions are rotary. */
+  denoiser(batchSize: number, length: number): Promise<Program> {
+    const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
+    return this.#programs.use(`denoiser ${batchSize}x${length}`, () => denoisingModule(this.config, shape));
+  }
+
+  /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */
+  nearestCode(positions: number): Promise<Program> {
+    return this.#programs.use(`nearest ${positions}`, () => nearestCodeModule(this.config.model, positions));
+  }
+
+  /** Runs a program with the model's parameters. Feeds the program does not know are left out. */
+  run({ executable }: Program, feeds: Readonly<Record<string, TensorData>>): Promise<Outputs> {
+    const { parameters, slot } = this.#parts;
+    const wanted = executable.program.inputs.map(({ name }) => [name, feeds[name]]);
+    return executable.run(Object.fromEntries(wanted), { parameters, slot });
+  }
+
+  /** Codebook and absorbing state as they are now. */
+  async hostCodes(): Promise<HostCodes> {
+    const module = (): GraphModule => codebookModule(this.config);
+    const program = await this.#programs.use("codebook", module);
+    try {
+      const { codebook, absorbing } = await this.run(program, {});
+      return { codebook: codebook.data as Float32Array, absorbing: absorbing.data as Float32Array };
+    } finally {
+      await program.release();
+    }
+  }
+
+  /** Frees the programs, and with a model from `fromPretrained` or `fromWeights` its parameters and the device made for it. */
+  async dispose(): Promise<void> {
+    await this.#programs.dispose();
+    for (const owned of this.#owned) await owned.dispose();
+  }
+}

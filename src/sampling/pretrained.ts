@@ -1,0 +1,70 @@
+/**
+ * @file A model's directory, as training leaves it: `config.json`, `tokenizer.json`, `model.safetensors`, and, laid over the
+ * configuration's defaults for drawing text, `generation_config.json`.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { configFromLayers, type RunConfig } from "../config/index.js";
+import { parseJson } from "../config/json.js";
+import { Tokenizer } from "../data/tokenizer.js";
+import { UserError } from "../errors.js";
+import { readSafetensors } from "../hub/safetensors.js";
+import { denoiserParameters } from "../model/denoiser.js";
+
+export interface Pretrained {
+  readonly config: RunConfig;
+  readonly tokenizer: Tokenizer;
+  /** Every parameter and buffer of the model by name, float32, row-major. */
+  readonly weights: Record<string, Float32Array>;
+}
+
+/** @throws UserError when a file is missing or broken, or the weights are not those of the configuration */
+export async function readPretrained(folder: string): Promise<Pretrained> {
+  const files = { config: join(folder, "config.json"), weights: join(folder, "model.safetensors") };
+  if (!existsSync(files.config))
+    throw new UserError(
+      `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
+    );
+  if (!existsSync(files.weights))
+    throw new UserError(
+      `${folder}: expected trained weights, found no model.safetensors; training has not come to its first checkpoint: ` +
+        "continue it with `train --resume`",
+    );
+  const layers = [{ name: files.config, config: await readJson(files.config) }];
+  const generation = join(folder, "generation_config.json");
+  if (existsSync(generation))
+    layers.push({ name: generation, config: { generation: await readJson(generation) } });
+  const config = configFromLayers(layers);
+  const tokenizer = await Tokenizer.load(folder);
+  const { tensors } = await readSafetensors(files.weights);
+  return { config, tokenizer, weights: checkedWeights(config, tensors, files.weights) };
+}
+
+const readJson = async (file: string) => parseJson(await readFile(file, "utf8"), file);
+
+function checkedWeights(
+  config: RunConfig,
+  tensors: Awaited<ReturnType<typeof readSafetensors>>["tensors"],
+  file: string,
+): Record<string, Float32Array> {
+  const definitions = denoiserParameters(config.model);
+  const fail = (what: string): never => {
+    throw new UserError(
+      `${file}: expected the weights of the model in config.json, ${what}; the two belong to other runs`,
+    );
+  };
+  const known = new Set(definitions.map(({ name }) => name));
+  const extra = Object.keys(tensors).find((name) => !known.has(name));
+  if (extra !== undefined) fail(`got "${extra}", which it does not have`);
+  return Object.fromEntries(
+    definitions.map(({ name, shape }) => {
+      const tensor = tensors[name];
+      if (tensor === undefined) return fail(`found no "${name}"`);
+      if (!(tensor.data instanceof Float32Array)) return fail(`got "${name}" in another type than F32`);
+      if (tensor.shape.join() !== shape.join())
+        return fail(`whose "${name}" has shape [${shape}], got [${tensor.shape}]`);
+      return [name, tensor.data];
+    }),
+  );
+}
