@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UserError } from "../errors.js";
+import { createDevice, type Device } from "../runtime/index.js";
+import { PLACEHOLDER } from "./canvas-text.js";
+import { generate, generateSteps, type StepEvent } from "./generate.js";
+import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
+
+let device: Device;
+beforeAll(async () => {
+  device = await createDevice("cpu", { threads: 2 });
+});
+afterAll(() => device.dispose());
+
+const settings = { length: 40, steps: 8 };
+
+async function eventsOf(events: AsyncIterable<StepEvent>): Promise<StepEvent[]> {
+  const all: StepEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+}
+
+const sum = (values: Iterable<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
+
+describe("the steps of a generation", () => {
+  it("masked limit: tokens settle for good, evenly over the steps", async () => {
+    const model = await tinyModel(device, "masked");
+    const events = await eventsOf(generateSteps(model, [{ prompt: "the " }], { ...settings, num: 2 }));
+    expect(events.map(({ step, of, batch, batches }) => [step, of, batch, batches])).toEqual(
+      Array.from({ length: 8 }, (_, i) => [i + 1, 8, 1, 1]),
+    );
+    expect(events.map(({ time }) => time)).toEqual(
+      [7, 6, 5, 4, 3, 2, 1, 0].map((k) => expect.closeTo(k / 8, 9)),
+    );
+    for (const sample of [0, 1]) {
+      const states = events.map(({ samples }) => samples[sample]);
+      for (const [i, state] of states.entries()) {
+        const open = state.settled.length - sum(state.settled);
+        expect(state.text.split(PLACEHOLDER).length - 1).toBeLessThanOrEqual(open);
+        expect(state.text.startsWith("the ")).toBe(true);
+        if (i === 0) continue;
+        for (let p = 0; p < state.settled.length; p++) {
+          if (states[i - 1].settled[p] === 0) continue;
+          expect(state.settled[p]).toBe(1);
+          expect(state.ids[p]).toBe(states[i - 1].ids[p]);
+        }
+      }
+      const last = states[7];
+      expect(sum(last.settled)).toBe(last.settled.length);
+      expect(last.text).toBe(events[7].finished[sample].text);
+    }
+    const settled = events.map(({ samples }) => sum(samples.flatMap((sample) => sum(sample.settled))));
+    expect(settled[3] - settled[0]).toBeGreaterThan(10);
+    expect(events.slice(0, 7).every(({ finished }) => finished.length === 0)).toBe(true);
+    await model.dispose();
+  });
+
+  it("tell of confidence and expert load", async () => {
+    const model = await tinyModel(device, "moe-diffuseq", {}, forceToken(70));
+    for (const event of await eventsOf(generateSteps(model, [{}, { src: "cat" }], settings))) {
+      expect(event.samples.map(({ confidence }) => confidence)).toEqual([1, 1]);
+      expect(event.milliseconds).toBeGreaterThan(0);
+      const load = event.expertLoad!;
+      expect([load.length, ...load.map((experts) => experts.length)]).toEqual([2, 3, 3]);
+      for (const experts of load) expect(sum(experts)).toBeCloseTo(3, 5);
+    }
+    const dense = await tinyModel(device, "diffuseq");
+    const [event] = await eventsOf(generateSteps(dense, [{}], settings));
+    expect(event.expertLoad).toBeNull();
+    expect(event.samples[0].confidence).toBeLessThan(1);
+    await model.dispose();
+    await dense.dispose();
+  });
+
+  it("come batch by batch, samples of one length together", async () => {
+    const model = await tinyModel(device, "masked");
+    const requests = [{ length: 100 }, { length: 20 }, { length: 30 }];
+    const events = await eventsOf(generateSteps(model, requests, { steps: 1, num: 3 }, { maxBatch: 4 }));
+    expect(
+      events.map(({ batch, samples }) => [batch, samples.map((s) => `${s.request}.${s.sample}`)]),
+    ).toEqual([
+      [1, ["0.0", "0.1", "0.2"]],
+      [2, ["1.0", "1.1", "1.2"]],
+      [3, ["2.0", "2.1", "2.2"]],
+    ]);
+    const texts = await generate(model, requests, { steps: 1, num: 3 });
+    expect(texts.map(({ request, sample }) => `${request}.${sample}`)).toEqual(
+      events.flatMap(({ samples }) => samples.map((s) => `${s.request}.${s.sample}`)),
+    );
+    await model.dispose();
+  });
+
+  it("stop when the signal says so", async () => {
+    const model = await tinyModel(device, "moe-diffuseq");
+    const stopper = new AbortController();
+    let steps = 0;
+    const run = async () => {
+      for await (const _ of generateSteps(model, [{}], settings, { signal: stopper.signal })) {
+        steps++;
+        if (steps === 2) stopper.abort(new Error("enough"));
+      }
+    };
+    await expect(run()).rejects.toThrow("enough");
+    expect(steps).toBe(2);
+    await expect(generate(model, {}, settings, { signal: stopper.signal })).rejects.toThrow("enough");
+    // Leaving the loop is another way to stop; the model goes on to work.
+    for await (const { step } of generateSteps(model, [{}], settings)) if (step === 3) break;
+    expect(await generate(model, {}, settings)).toHaveLength(1);
+    await model.dispose();
+  });
+
+  it("equal seeds give equal texts, other seeds others", async () => {
+    const model = await tinyModel(device, "moe-diffuseq");
+    const write = async (seed: number) => (await generate(model, {}, { ...settings, seed }))[0].text;
+    expect(await write(5)).toBe(await write(5));
+    expect(await write(5)).not.toBe(await write(6));
+    await model.dispose();
+  });
+});
+
+it("settings that make no sense are refused with what to do", async () => {
+  const masked = await tinyModel(device, "masked");
+  const plain = await tinyModel(device, "diffuseq");
+  const refused = async (promise: Promise<unknown>, message: string) => {
+    await expect(promise).rejects.toThrow(UserError);
+    await expect(promise).rejects.toThrow(message);
+  };
+  await refused(generate(masked, {}, { sampler: "ddim" }), 'expected "absorbing" or "auto"');
+  await refused(generate(plain, {}, { sampler: "absorbing" }), "absorbRate 0");
+  await refused(generate(plain, {}, { steps: 0 }), "generation.steps: expected at least 1, got 0");
+  await refused(generate(plain, {}, { topq: 1 } as object), 'unknown key "generation.topq"');
+  await refused(generate(plain, { firstSample: -1 }), "firstSample");
+  await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
+  expect(await generate(plain, [])).toEqual([]);
+  await masked.dispose();
+  await plain.dispose();
+});
+
+it("texts are in the language of the tokenizer", async () => {
+  const [letter] = (await tinyTokenizer()).encode("a");
+  const model = await tinyModel(device, "diffuseq-v2", {}, forceToken(letter));
+  expect((await generate(model, {}, { ...settings, temperature: 0 }))[0].text).toBe("a".repeat(40));
+  await model.dispose();
+});

@@ -1,0 +1,112 @@
+import { describe, expect, it } from "vitest";
+import type { PartialRunConfig, PresetName } from "../config/index.js";
+import { onEveryDevice } from "../runtime/testing/devices.js";
+import { type GenerationSettings, generate } from "./generate.js";
+import type { GenerationRequest } from "./request.js";
+import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
+
+const tokenizer = await tinyTokenizer();
+const [letter] = tokenizer.encode("a");
+const { sep, pad, cls } = tokenizer.special;
+
+/** Every process with every sampler it has. */
+const variants: {
+  name: string;
+  preset: PresetName;
+  extra?: PartialRunConfig;
+  settings?: GenerationSettings;
+}[] = [
+  { name: "masked, random release", preset: "masked" },
+  { name: "masked, release by confidence", preset: "masked", settings: { release: "confidence" } },
+  { name: "moe-diffuseq, ancestral", preset: "moe-diffuseq", settings: { sampler: "ancestral" } },
+  { name: "moe-diffuseq, ddim", preset: "moe-diffuseq", settings: { sampler: "ddim", eta: 0.5 } },
+  {
+    name: "moe-diffuseq, absorbing by confidence",
+    preset: "moe-diffuseq",
+    settings: { sampler: "absorbing", release: "confidence" },
+  },
+  { name: "diffuseq, clamped", preset: "diffuseq", settings: { clamp: true } },
+  {
+    name: "diffuseq-v2, self-conditioned",
+    preset: "diffuseq-v2",
+    extra: { model: { selfConditioning: true } },
+  },
+];
+
+const settings: GenerationSettings = { length: 12, steps: 4, seed: 3, temperature: 1, topP: 1 };
+
+onEveryDevice((device, kind) => {
+  // The reference is slow: one variant of each process.
+  const some = variants.filter(({ name }) => kind === "cpu" || /random|ancestral|clamped/.test(name));
+  describe.each(some)("$name", ({ preset, extra, settings: own }) => {
+    const config = { ...settings, ...own };
+
+    it("writes what a certain model says, and only that", async () => {
+      const model = await tinyModel(device(), preset, extra, forceToken(letter));
+      const requests: GenerationRequest[] = [
+        {},
+        { src: "the cat" },
+        { prompt: "the cat " },
+        { suffix: " cat" },
+        { infill: "the [MASK:3] sat[MASK:2], 東[MASK:1]京" },
+      ];
+      const texts = await generate(model, requests, config);
+      const count = (text: string) => 12 - tokenizer.encode(text).length;
+      expect(texts.map(({ text }) => text)).toEqual([
+        "a".repeat(12),
+        "a".repeat(12),
+        `the cat ${"a".repeat(count("the cat "))}`,
+        `${"a".repeat(count(" cat"))} cat`,
+        "the aaa sataa, 東a京",
+      ]);
+      expect(texts.map(({ ended }) => ended)).toEqual([false, false, false, true, true]);
+      await model.dispose();
+    });
+
+    it("writes the same text alone, among others, in any batch and with more padding", async () => {
+      const model = await tinyModel(device(), preset, extra);
+      const request = { prompt: "the cat ", length: 15 };
+      const alone = await generate(model, request, config);
+      const several = await generate(model, request, { ...config, num: 4 });
+      expect(several[0]).toEqual(alone[0]);
+      expect(new Set(several.map(({ text }) => text)).size).toBe(4);
+      const third = await generate(model, { ...request, firstSample: 2 }, config);
+      expect(third[0].text).toBe(several[2].text);
+      const others = [{ src: "mat" }, request, { length: 5 }, { infill: "[MASK:9] the [MASK:4]" }];
+      const among = await generate(model, others, { ...config, num: 3 }, { maxBatch: 5, lengthMultiple: 32 });
+      expect(among.filter((text) => text.request === 1).map(({ text }) => text)).toEqual(
+        several.slice(0, 3).map(({ text }) => text),
+      );
+      await model.dispose();
+    });
+  });
+
+  it("ends the text where the model says so", async () => {
+    const model = await tinyModel(device(), "masked", {}, forceToken(sep));
+    const texts = await generate(model, [{}, { src: "cat" }, { prompt: "the " }], settings);
+    expect(texts.map(({ text, ended }) => [text, ended])).toEqual([
+      ["", true],
+      ["", true],
+      ["the ", true],
+    ]);
+    // Where given text follows, there is no end.
+    const [{ text, gaps }] = await generate(model, { infill: "the[MASK:2] cat" }, settings);
+    expect(text).toBe(`the${gaps[0]} cat`);
+    await model.dispose();
+  });
+
+  it("never writes [CLS], and [PAD] only where training did", async () => {
+    const both = (weights: Record<string, Float32Array>) => {
+      forceToken(pad)(weights);
+      forceToken(cls)(weights);
+      weights.output_bias[letter] = 5e3;
+    };
+    const plain = await tinyModel(device(), "diffuseq", {}, both);
+    expect((await generate(plain, {}, settings))[0].text).toBe("a".repeat(12));
+    const padding = await tinyModel(device(), "diffuseq", { data: { padTargets: 16 } }, both);
+    expect((await generate(padding, {}, settings))[0].ids).toEqual(new Int32Array(12).fill(pad));
+    expect((await generate(padding, { infill: "[MASK:2]the" }, settings))[0].text).toBe("aathe");
+    await plain.dispose();
+    await padding.dispose();
+  });
+});

@@ -1,0 +1,266 @@
+/**
+ * @file `generate` and `generateSteps`: texts from requests, all at once or watched step by step.
+ *
+ *     const [{ text }] = await generate(model, { src: "..." });
+ *     for await (const { samples, step, of } of generateSteps(model, [{ prompt: "We show" }])) console.log(step, of, samples[0].text);
+ *
+ * A text depends on the model, its request, the settings, the seed and its sample number; not on what else is written at the
+ * same time, nor on batch size, padding and threads (as far as the device computes a row alike in every batch).
+ */
+import { configFromLayers, type GenerationConfig } from "../config/index.js";
+import { UserError } from "../errors.js";
+import { CounterRandom } from "../random/index.js";
+import { buildCanvas, type Canvas } from "./canvas.js";
+import { readCanvas, showCanvas } from "./canvas-text.js";
+import type { DiffusionModel } from "./model.js";
+import type { GenerationRequest } from "./request.js";
+import { type ExpertLoad, SampleBatch } from "./sample-batch.js";
+import type { SampleSetting } from "./sample-state.js";
+import { SamplingProcess, samplingTimes } from "./sampling-times.js";
+
+/** One text. */
+export interface Generation {
+  /** Number of its request, from 0. */
+  readonly request: number;
+  /** Number of the sample (see `firstSample`). */
+  readonly sample: number;
+  /** Given parts to the byte, what was written between them; without the source; cut where the model ended it. */
+  readonly text: string;
+  /** What was written, gap by gap. */
+  readonly gaps: readonly string[];
+  /** int32, tokens of the text. */
+  readonly ids: Int32Array;
+  /** Whether the text came to its end; false: the length ran out. */
+  readonly ended: boolean;
+}
+
+/** One sample as it stands after a step. */
+export interface SampleProgress {
+  readonly request: number;
+  readonly sample: number;
+  /** int32 [n]: best guess at every position of the canvas. */
+  readonly ids: Int32Array;
+  /** uint8 [n]: 1 where the guess stands: for good in the masked limit, else with a probability of 0.9 or more. */
+  readonly settled: Uint8Array;
+  /** Mean probability of the guesses. */
+  readonly confidence: number;
+  /** The text so far, a placeholder for every token that is not settled. */
+  readonly text: string;
+}
+
+export interface StepEvent {
+  /** Steps done, from 1. */
+  readonly step: number;
+  /** Steps there are. */
+  readonly of: number;
+  /** Noise level reached: 0 after the last step. */
+  readonly time: number;
+  /** Samples are written in batches, one after the other: which one this is, from 1. */
+  readonly batch: number;
+  readonly batches: number;
+  readonly samples: readonly SampleProgress[];
+  /** [layer][expert], 1: even share; null without experts. */
+  readonly expertLoad: ExpertLoad | null;
+  /** Wall-clock time of this step. */
+  readonly milliseconds: number;
+  /** After the last step: the texts of this batch. Else empty. */
+  readonly finished: readonly Generation[];
+}
+
+export interface GenerateOptions {
+  /** Stops the run before its next step: the iteration throws the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Most samples in one batch. Default: as many as make 4,096 positions, at least one. */
+  readonly maxBatch?: number;
+  /** Rows are padded to a multiple of this many positions, so that similar lengths share a compiled program. Default 64. */
+  readonly lengthMultiple?: number;
+}
+
+/** Settings of one call: what is left out is taken from the model's configuration. */
+export type GenerationSettings = Partial<GenerationConfig>;
+
+/** Positions in a batch, by default. */
+const BATCH_POSITIONS = 4096;
+
+interface Plan {
+  readonly request: number;
+  readonly canvas: Canvas;
+  readonly sequence: number;
+}
+
+/**
+ * Writes the texts of all requests, `settings.num` for each, and tells of every step.
+ * @throws UserError for requests or settings that make no sense, before the first step
+ */
+export async function* generateSteps(
+  model: DiffusionModel,
+  requests: readonly GenerationRequest[],
+  settings: GenerationSettings = {},
+  options: GenerateOptions = {},
+): AsyncGenerator<StepEvent, void, undefined> {
+  yield* run(model, requests, settings, options, true);
+}
+
+/**
+ * The texts of one request or of several, in the order of requests and, for each, of samples.
+ * @throws UserError for requests or settings that make no sense
+ */
+export async function generate(
+  model: DiffusionModel,
+  request: GenerationRequest | readonly GenerationRequest[],
+  settings: GenerationSettings = {},
+  options: GenerateOptions = {},
+): Promise<Generation[]> {
+  const requests = Array.isArray(request)
+    ? (request as readonly GenerationRequest[])
+    : [request as GenerationRequest];
+  const texts: Generation[] = [];
+  for await (const { finished } of run(model, requests, settings, options, false)) texts.push(...finished);
+  return texts.sort((a, b) => a.request - b.request || a.sample - b.sample);
+}
+
+async function* run(
+  model: DiffusionModel,
+  requests: readonly GenerationRequest[],
+  settings: GenerationSettings,
+  { signal, maxBatch, lengthMultiple = 64 }: GenerateOptions,
+  look: boolean,
+): AsyncGenerator<StepEvent, void, undefined> {
+  const config = generationConfig(model, settings);
+  const sampler = chooseSampler(model, config);
+  checkCount("maxBatch", maxBatch ?? 1);
+  checkCount("lengthMultiple", lengthMultiple);
+  const plans = requests.flatMap((request, number) => planRequest(model, request, number, config));
+  if (plans.length === 0) return;
+  signal?.throwIfAborted();
+  const process = new SamplingProcess(model.config.diffusion);
+  const codes = process.gaussian ? await model.hostCodes() : null;
+  const { pad, cls, sep } = model.tokenizer.special;
+  const setting: SampleSetting = {
+    process,
+    times: samplingTimes(process, config.steps),
+    config,
+    sampler,
+    random: new CounterRandom(config.seed),
+    vocabSize: model.config.model.vocabSize,
+    codebook: codes?.codebook ?? null,
+    absorbing: codes?.absorbing ?? null,
+    // [PAD] is a target only where training made it one; what stands behind [SEP] is cut off anyway.
+    forbidden: {
+      inside: [pad, cls, sep],
+      ending: model.config.data.padTargets === null ? [pad, cls] : [cls],
+    },
+  };
+  const batches = planBatches(plans, lengthMultiple, maxBatch);
+  for (const [number, { plans: part, batchSize, length }] of batches.entries()) {
+    const batch = await SampleBatch.start(model, setting, part, { batchSize, length });
+    try {
+      for (let step = 1; step <= config.steps; step++) {
+        signal?.throwIfAborted();
+        const start = performance.now();
+        await batch.advance(step, look);
+        signal?.throwIfAborted();
+        if (!look && step < config.steps) continue;
+        yield {
+          step,
+          of: config.steps,
+          time: setting.times[step],
+          batch: number + 1,
+          batches: batches.length,
+          samples: batch.samples.map((sample, i) => ({
+            request: part[i].request,
+            sample: sample.sequence,
+            ids: sample.guess.slice(),
+            settled: sample.settled.slice(),
+            confidence: sample.confidence,
+            text: look ? showCanvas(sample.canvas, sample.guess, sample.settled, model.tokenizer) : "",
+          })),
+          expertLoad: batch.expertLoad,
+          milliseconds: performance.now() - start,
+          finished:
+            step < config.steps
+              ? []
+              : batch.samples.map((sample, i) => ({
+                  request: part[i].request,
+                  sample: sample.sequence,
+                  ...readCanvas(sample.canvas, sample.guess, model.tokenizer),
+                })),
+        };
+      }
+    } finally {
+      await batch.release();
+    }
+  }
+}
+
+/** The model's settings with those of the call over them, checked. */
+function generationConfig(model: DiffusionModel, settings: GenerationSettings): GenerationConfig {
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  return configFromLayers([
+    { name: "the model", config: model.config },
+    { name: "generate", config: { generation: given } },
+  ]).generation;
+}
+
+/** The sampler that fits the process; "auto" is resolved. */
+function chooseSampler({ config }: DiffusionModel, { sampler }: GenerationConfig): SampleSetting["sampler"] {
+  const { gaussian, absorbRate } = config.diffusion;
+  if (!gaussian) {
+    if (sampler === "auto" || sampler === "absorbing") return "absorbing";
+    throw new UserError(
+      `sampler: expected "absorbing" or "auto", got "${sampler}"; the model knows absorbed tokens and no Gaussian noise`,
+    );
+  }
+  if (sampler === "absorbing" && absorbRate === 0)
+    throw new UserError(
+      'sampler: expected "ancestral", "ddim" or "auto", got "absorbing"; the model was trained with absorbRate 0',
+    );
+  return sampler === "auto" ? "ancestral" : sampler;
+}
+
+function planRequest(
+  model: DiffusionModel,
+  request: GenerationRequest,
+  number: number,
+  config: GenerationConfig,
+): Plan[] {
+  const canvas = buildCanvas(request, model.config, model.tokenizer, config.length);
+  const { firstSample = 0 } = request;
+  if (!Number.isInteger(firstSample) || firstSample < 0)
+    throw new UserError(`firstSample: expected an integer from 0 on, got ${firstSample}`);
+  return Array.from({ length: config.num }, (_, k) => ({
+    request: number,
+    canvas,
+    sequence: firstSample + k,
+  }));
+}
+
+interface PlannedBatch {
+  readonly plans: readonly Plan[];
+  readonly batchSize: number;
+  readonly length: number;
+}
+
+/** Samples of one padded length run together, in batches of one size. */
+function planBatches(plans: readonly Plan[], multiple: number, maxBatch?: number): PlannedBatch[] {
+  const byLength = new Map<number, Plan[]>();
+  for (const plan of plans) {
+    const length = Math.ceil(plan.canvas.target.length / multiple) * multiple;
+    byLength.set(length, [...(byLength.get(length) ?? []), plan]);
+  }
+  return [...byLength].flatMap(([length, group]) => {
+    const most = maxBatch ?? Math.max(1, Math.floor(BATCH_POSITIONS / length));
+    const count = Math.ceil(group.length / most);
+    const batchSize = Math.ceil(group.length / count);
+    return Array.from({ length: Math.ceil(group.length / batchSize) }, (_, i) => ({
+      plans: group.slice(i * batchSize, (i + 1) * batchSize),
+      batchSize,
+      length,
+    }));
+  });
+}
+
+function checkCount(name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 1)
+    throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
+}

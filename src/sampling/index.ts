@@ -1,0 +1,15 @@
+/** @file Sampling: from a trained model to text, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
+export { buildCanvas, type Canvas, type CanvasPart } from "./canvas.js";
+export { PLACEHOLDER } from "./canvas-text.js";
+export {
+  type GenerateOptions,
+  type Generation,
+  type GenerationSettings,
+  generate,
+  generateSteps,
+  type SampleProgress,
+  type StepEvent,
+} from "./generate.js";
+export { DiffusionModel, type ModelOptions, type ModelParts } from "./model.js";
+export { DEFAULT_GAP, type GenerationRequest, type InfillPart, parseTemplate } from "./request.js";
+export type { ExpertLoad } from "./sample-batch.js";

@@ -1,0 +1,180 @@
+/**
+ * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
+ * each sample.
+ */
+import { BatchBuffers } from "../diffusion/buffers.js";
+import { allocateLevels, levelTensors, setLevel } from "../diffusion/level-inputs.js";
+import { PADDING_SEQUENCE, padRows } from "../diffusion/padding.js";
+import { placeRows } from "../diffusion/place-rows.js";
+import type { TensorData } from "../graph/index.js";
+import type { Canvas } from "./canvas.js";
+import type { DiffusionModel } from "./model.js";
+import type { Program } from "./program-cache.js";
+import { type SampleSetting, SampleState } from "./sample-state.js";
+
+/** A sample to be written. */
+export interface SamplePlan {
+  readonly canvas: Canvas;
+  /** Number of the sample: the identity of its random numbers. */
+  readonly sequence: number;
+}
+
+export interface BatchShape {
+  /** B: rows; those beyond the samples are padding. */
+  readonly batchSize: number;
+  /** N: positions a row, at least those of the longest canvas. */
+  readonly length: number;
+}
+
+/** [layer][expert] tokens that went to the expert, as a share of what it would get if loads were even (1: even). */
+export type ExpertLoad = readonly (readonly number[])[];
+
+export class SampleBatch {
+  readonly samples: readonly SampleState[];
+  /** Of the last step; null without experts. */
+  expertLoad: ExpertLoad | null = null;
+  private readonly buffers = new BatchBuffers();
+  private readonly rows: ReturnType<typeof padRows>;
+  private readonly targets: readonly Uint8Array[];
+  private readonly absorbed: readonly Uint8Array[];
+  /** [B, N, D] */
+  private readonly state: Float32Array;
+  private selfCondition: Float32Array | null;
+  private released = false;
+
+  private constructor(
+    private readonly model: DiffusionModel,
+    private readonly setting: SampleSetting,
+    plans: readonly SamplePlan[],
+    private readonly shape: BatchShape,
+    private readonly denoiser: Program,
+    private readonly nearest: Program | null,
+  ) {
+    const { batchSize, length } = shape;
+    const width = model.config.model.embeddingSize;
+    const { special } = model.tokenizer;
+    const rows = plans.map(({ canvas, sequence }) => ({ ...canvas.row, sequence }));
+    // The masked limit writes into the ids, so every sample gets its own.
+    this.rows = padRows(rows, length, batchSize, special.pad).map((row) => ({
+      ...row,
+      ids: row.ids.slice(),
+    }));
+    this.targets = this.rows.map(({ sequence }, b) => {
+      const target = new Uint8Array(length);
+      if (sequence !== PADDING_SEQUENCE) target.set(plans[b].canvas.target);
+      return target;
+    });
+    this.absorbed = this.rows.map(() => new Uint8Array(length));
+    this.state = new Float32Array(setting.absorbing ? batchSize * length * width : 0);
+    this.selfCondition = model.config.model.selfConditioning
+      ? new Float32Array(batchSize * length * width)
+      : null;
+    this.samples = plans.map(({ canvas, sequence }, b) => {
+      const n = canvas.target.length;
+      const from = b * length * width;
+      return new SampleState(canvas, sequence, setting, {
+        ids: this.rows[b].ids.subarray(0, n),
+        absorbed: this.absorbed[b].subarray(0, n),
+        z: this.state.subarray(from, setting.absorbing ? from + n * width : from),
+      });
+    });
+  }
+
+  /** Compiles what the shape needs and draws the starting states. */
+  static async start(
+    model: DiffusionModel,
+    setting: SampleSetting,
+    plans: readonly SamplePlan[],
+    shape: BatchShape,
+  ): Promise<SampleBatch> {
+    const denoiser = await model.denoiser(shape.batchSize, shape.length);
+    try {
+      const clamps = setting.config.clamp && setting.absorbing !== null;
+      const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
+      return new SampleBatch(model, setting, plans, shape, denoiser, nearest);
+    } catch (error) {
+      await denoiser.release();
+      throw error;
+    }
+  }
+
+  /**
+   * All samples go from t_{step - 1} to t_step.
+   * @param look whether anybody will look at the samples before the last step
+   */
+  async advance(step: number, look: boolean): Promise<void> {
+    const { model, shape, setting } = this;
+    const outputs = await model.run(this.denoiser, this.feeds(setting.times[step - 1]));
+    const x0 = setting.absorbing ? await this.clamped(outputs.x0) : null;
+    if (this.selfCondition) this.selfCondition = outputs.embedding.data as Float32Array;
+    const logits = outputs.logits.data as Float32Array;
+    const size = shape.length * setting.vocabSize;
+    const wide = shape.length * model.config.model.embeddingSize;
+    let last = performance.now();
+    for (const [b, sample] of this.samples.entries()) {
+      const n = sample.canvas.target.length;
+      sample.advance(
+        {
+          logits: logits.subarray(b * size, b * size + n * setting.vocabSize),
+          x0: x0?.subarray(b * wide, b * wide + n * model.config.model.embeddingSize) ?? null,
+        },
+        step,
+        look,
+      );
+      // The caller's event loop gets a turn between samples.
+      if (performance.now() - last > 20) {
+        await new Promise<void>((resolve) => setTimeout(resolve));
+        last = performance.now();
+      }
+    }
+    this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
+  }
+
+  private feeds(t: number): Record<string, TensorData> {
+    const { model, setting, shape, buffers } = this;
+    const { batchSize, length } = shape;
+    const levels = allocateLevels(batchSize, length, buffers);
+    // t as the network sees it; below the smallest level of training it sees that one.
+    const level = { ...setting.process.level(t), time: Math.max(t, model.config.diffusion.minTime) };
+    for (let b = 0; b < batchSize; b++) setLevel(levels, b, level, this.targets[b], this.absorbed[b]);
+    const wide = [batchSize, length, model.config.model.embeddingSize];
+    return {
+      ...placeRows(this.rows, model.globalSlots, buffers),
+      ...levelTensors(levels),
+      ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: this.state } } : {}),
+      ...(this.selfCondition
+        ? { selfCondition: { dtype: "float32", shape: wide, data: this.selfCondition } }
+        : {}),
+    };
+  }
+
+  /** x0 [B, N, D], moved to the nearest codes when the configuration asks for it. */
+  private async clamped(x0: TensorData): Promise<Float32Array> {
+    if (!this.nearest) return x0.data as Float32Array;
+    const [batch, length, width] = x0.shape;
+    const flat = { ...x0, shape: [batch * length, width] };
+    return (await this.model.run(this.nearest, { x0: flat })).code.data as Float32Array;
+  }
+
+  /** Gives the programs back. */
+  async release(): Promise<void> {
+    if (this.released) return;
+    this.released = true;
+    await this.denoiser.release();
+    await this.nearest?.release();
+  }
+}
+
+/** counts float32 [L, B, E] of the first `rows` rows. */
+function expertLoad(counts: TensorData | undefined, rows: number): ExpertLoad | null {
+  if (!counts) return null;
+  const [layers, batch, experts] = counts.shape;
+  const data = counts.data as Float32Array;
+  return Array.from({ length: layers }, (_, layer) => {
+    const sums = new Array<number>(experts).fill(0);
+    for (let b = 0; b < rows; b++)
+      for (let e = 0; e < experts; e++) sums[e] += data[(layer * batch + b) * experts + e];
+    const total = sums.reduce((a, b) => a + b, 0);
+    return sums.map((sum) => (total > 0 ? (sum * experts) / total : 0));
+  });
+}
