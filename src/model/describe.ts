@@ -1,0 +1,175 @@
+/** @file A model in words and numbers: its parts, what a training step costs, and what each layer's attention looks at. */
+import type { RunConfig } from "../config/run-config.js";
+import {
+  computedPairs,
+  type HeadGroup,
+  headGroups,
+  layerPattern,
+  type RowLayout,
+  sees,
+} from "./attention/pattern.js";
+import { costOf, type FlopPart, globalSlotsOf, type ModelCost } from "./cost.js";
+
+export interface DescribeOptions {
+  /** Characters a side of the attention pictures; 0: none. Default 24. */
+  readonly pictureSize?: number;
+}
+
+/** Parameters, cost of a training step, and the attention of every layer, as text of at most 100 columns. */
+export function describeModel(config: RunConfig, { pictureSize = 24 }: DescribeOptions = {}): string {
+  const { batchSize, sequenceLength: length, emaDecay } = config.training;
+  const cost = costOf(config.model, { batchSize, length, ema: emaDecay !== null });
+  return [
+    ...describeParameters(config, cost),
+    "",
+    ...describeStep(config, cost),
+    "",
+    ...describeAttention(config, pictureSize),
+  ].join("\n");
+}
+
+function describeParameters({ model }: RunConfig, { parameters }: ModelCost): string[] {
+  const { byPart, total, trainable, active } = parameters;
+  const { numExperts, topK, intermediateSize, sharedExpertSize, router } = model.experts;
+  const chosen = router === "top-p" ? `at most ${topK}` : topK;
+  const shared = sharedExpertSize > 0 ? ` and a shared one of ${sharedExpertSize}` : "";
+  const feedForward =
+    numExperts > 1
+      ? `${numExperts} experts of ${intermediateSize}${shared}, ${chosen} a token (${router})`
+      : `dense, ${model.feedForwardSize}`;
+  return [
+    `Parameters     ${count(total)}, of which ${count(trainable)} learn and ${count(active)} work on a token`,
+    `  embeddings   ${count(byPart.embedding).padEnd(7)} ${model.vocabSize} tokens of ${model.embeddingSize}`,
+    `  attention    ${count(byPart.attention).padEnd(7)} ${model.numLayers} layers of ${model.hiddenSize}, ${model.numHeads} heads`,
+    `  feed-forward ${count(byPart.feedForward).padEnd(7)} ${feedForward}`,
+    ...(byPart.router > 0 ? [`  router       ${count(byPart.router)}`] : []),
+    `  other        ${count(byPart.other)}`,
+  ];
+}
+
+const partNames: Record<FlopPart, string> = {
+  decoding: "decoding noisy codes",
+  input: "input",
+  time: "time",
+  projections: "projections",
+  attention: "attention",
+  router: "router",
+  feedForward: "feed-forward",
+  output: "output",
+  vocabulary: "vocabulary",
+};
+
+function describeStep({ training }: RunConfig, { flops, flopsPerToken, memory }: ModelCost): string[] {
+  const { batchSize, sequenceLength, gradientAccumulation: times } = training;
+  const accumulated = times > 1 ? `, ${times} of them a step` : "";
+  const parts = Object.entries(flops.byPart)
+    .filter(([, value]) => value >= 0.001 * flops.forward)
+    .sort(([, a], [, b]) => b - a)
+    .map(([part, value]) => `${partNames[part as FlopPart]} ${percent(value / flops.forward)}`);
+  return [
+    `A batch        ${batchSize} x ${sequenceLength} tokens${accumulated}`,
+    `  arithmetic   ${unit(flops.training, "FLOP")} to train (forward ${unit(flops.forward, "FLOP")}), ${unit(flopsPerToken.training, "FLOP")} a token`,
+    `  of forward   ${parts.slice(0, 4).join(", ")},`,
+    `               ${parts.slice(4).join(", ")}`,
+    `Memory         about ${bytes(memory.optimizer + memory.activations)} to train`,
+    `  parameters   ${bytes(memory.optimizer)} with gradients, moments and averages; ${bytes(memory.values)} to generate`,
+    `  activations  ${bytes(memory.activations)} (estimate)`,
+    `  checkpoint   ${bytes(memory.checkpoint)} on the disk`,
+  ];
+}
+
+function describeAttention(config: RunConfig, pictureSize: number): string[] {
+  const { model, training } = config;
+  const { sequenceLength: length } = training;
+  const slots = globalSlotsOf(model);
+  const layers = Array.from({ length: model.numLayers }, (_, layer) =>
+    headGroups(layerPattern(model.attention, layer, model.numHeads)),
+  );
+  const { globalTokens, textGlobals, maxTextGlobals } = model.attention;
+  const text = textGlobals === "none" ? "" : `, up to ${maxTextGlobals} of the text (${textGlobals})`;
+  const lines = [`Attention      ${globalTokens} learned global tokens a document${text}`];
+  const pictures: string[] = [];
+  const same = (a: readonly HeadGroup[], b: readonly HeadGroup[]) => JSON.stringify(a) === JSON.stringify(b);
+  for (let first = 0; first < layers.length; ) {
+    let end = first + 1;
+    while (end < layers.length && same(layers[first], layers[end])) end++;
+    const name = end === first + 1 ? `layer ${first}` : `layers ${first}-${end - 1}`;
+    for (const { pattern, start, count: heads } of layers[first]) {
+      const which =
+        heads === model.numHeads
+          ? ""
+          : heads === 1
+            ? `, head ${start}`
+            : `, heads ${start}-${start + heads - 1}`;
+      const share = computedPairs(pattern, length, slots) / length ** 2;
+      const window = `${pattern.window} positions to each side`;
+      const step = pattern.dilation > 1 ? `, every ${pattern.dilation}th` : "";
+      const what = pattern.full ? "the whole document" : `${window}${step}`;
+      lines.push(`  ${name}${which}: ${what}; computes ${percent(share)} of all pairs`);
+      if (pictureSize > 0)
+        pictures.push(
+          "",
+          `${name}${which}, one document of ${length} positions (rows look at columns):`,
+          ...attentionPicture(pattern, documentOf(length, globalTokens), pictureSize),
+        );
+    }
+    first = end;
+  }
+  return [...lines, ...pictures];
+}
+
+/** One document of `length` positions, the first `globals` of them global. */
+const documentOf = (length: number, globals: number): RowLayout => ({
+  segment: new Uint8Array(length),
+  isGlobal: Uint8Array.from({ length }, (_, i) => Number(i < globals)),
+});
+
+/** Positions of a cell that are looked at: all of a small one, evenly spread ones of a large one. */
+const SAMPLES = 32;
+
+/** What a head sees, as `size` lines: # everything, + much, - little, . nothing of the positions that a character stands for. */
+export function attentionPicture(head: HeadGroup["pattern"], row: RowLayout, size: number): string[] {
+  const length = row.segment.length;
+  const cells = Math.min(size, length);
+  const positions = Array.from({ length: cells }, (_, cell) => {
+    const start = Math.floor((cell * length) / cells);
+    const end = Math.floor(((cell + 1) * length) / cells);
+    const taken = Math.min(SAMPLES, end - start);
+    return Array.from({ length: taken }, (__, k) => start + Math.floor((k * (end - start)) / taken));
+  });
+  return positions.map((queries) =>
+    positions
+      .map((keys) => {
+        let seen = 0;
+        for (const i of queries) for (const j of keys) seen += Number(sees(head, row, i, j));
+        const share = seen / (queries.length * keys.length);
+        return `${share === 0 ? "." : share < 0.4 ? "-" : share < 1 ? "+" : "#"}`.repeat(2);
+      })
+      .join(""),
+  );
+}
+
+/** 11.9M, 162G: three digits and a power of a thousand. */
+function count(value: number): string {
+  const units = ["", "k", "M", "G", "T", "P"];
+  let unit = 0;
+  let scaled = value;
+  while (scaled >= 999.5 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit++;
+  }
+  const digits = unit === 0 || scaled >= 99.95 ? 0 : scaled >= 9.995 ? 1 : 2;
+  return scaled.toFixed(digits) + units[unit];
+}
+
+/** 162 GFLOP, 47.4 MB. */
+function unit(value: number, name: string): string {
+  const [, number, prefix] = /^([\d.]+)(\D?)$/.exec(count(value))!;
+  return `${number} ${prefix}${name}`;
+}
+const bytes = (value: number): string => unit(value, "B");
+
+const percent = (share: number): string => {
+  const value = 100 * share;
+  return `${value >= 9.95 || value === 0 ? value.toFixed(0) : value.toFixed(1)} %`;
+};
