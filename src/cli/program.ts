@@ -9,6 +9,7 @@ import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerConfig } from "./commands/config.js";
 import { registerGenerate } from "./commands/generate.js";
+import { registerInspect } from "./commands/inspect.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
 import { Interrupted } from "./interrupt.js";
@@ -17,6 +18,7 @@ import type { Terminal } from "./terminal.js";
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerTrain,
   registerGenerate,
+  registerInspect,
   registerTokenizer,
   registerConfig,
 ];
