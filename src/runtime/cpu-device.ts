@@ -35,7 +35,7 @@ export class CpuDevice implements Device {
   readonly thread: WorkerThread<CpuHost>;
 
   private constructor(threads: number) {
-    this.thread = new WorkerThread<CpuHost>({ threads } satisfies CpuWorkerData);
+    this.thread = new WorkerThread<CpuHost>((gate) => ({ threads, gate }) satisfies CpuWorkerData);
   }
 
   /** Starts the worker thread. */

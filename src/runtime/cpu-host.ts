@@ -12,6 +12,7 @@ import { type Feeds, parameterOfGradient } from "./binding.js";
 import type { AdamWOptions, ParameterOptions, ParameterSpec, Slot, StepResult } from "./device.js";
 import { wasmKernels } from "./kernels/wasm.js";
 import { buffersOf, discard } from "./messages.js";
+import type { NativeGate } from "./native-gate.js";
 import { ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
 import { ParameterMemory } from "./parameter-memory.js";
 
@@ -35,7 +36,10 @@ export class CpuHost {
   #nextId = 1;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(readonly threads: number) {}
+  constructor(
+    readonly threads: number,
+    readonly gate: NativeGate,
+  ) {}
 
   /** Answers when the thread is up. */
   ready(): void {}
@@ -44,7 +48,7 @@ export class CpuHost {
   load(onnx: OnnxProgram): Promise<number> {
     return this.#inOrder(async () => {
       const { bytes, ...rest } = onnx;
-      const session = await named(onnx.name, "load", () =>
+      const session = await this.#native(onnx.name, "load", () =>
         InferenceSession.create(bytes, {
           intraOpNumThreads: this.threads,
           interOpNumThreads: 1,
@@ -67,7 +71,7 @@ export class CpuHost {
         values[name] = new Tensor(dtype, data, shape);
       for (const { name, shape } of onnx.parameters)
         values[name] = new Tensor("float32", memory!.view(options.slot, name), shape as readonly number[]);
-      const results = await named(onnx.name, "run", () => session.run(values));
+      const results = await this.#native(onnx.name, "run", () => session.run(values));
       for (const buffer of buffersOf(Object.values(feeds))) discard(buffer);
       for (const spec of onnx.gradients) {
         const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
@@ -88,7 +92,7 @@ export class CpuHost {
     return this.#inOrder(async () => {
       const program = this.#programs.get(id);
       this.#programs.delete(id);
-      await program?.session.release();
+      await this.gate.pass(async () => program?.session.release());
     });
   }
 
@@ -147,7 +151,7 @@ export class CpuHost {
       const programs = [...this.#programs.values()];
       this.#programs.clear();
       this.#memories.clear();
-      for (const { session } of programs) await session.release();
+      for (const { session } of programs) await this.gate.pass(() => session.release());
     });
   }
 
@@ -163,15 +167,14 @@ export class CpuHost {
     items.set(id, item);
     return id;
   }
-}
 
-/** Adds the program's name to an error of ONNX Runtime. */
-async function named<T>(program: string, task: "load" | "run", work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw new Error(
-      `program "${program}": ONNX Runtime could not ${task} it: ${error instanceof Error ? error.message : String(error)}`,
-    );
+  /** Calls ONNX Runtime; adds the program's name to its errors. */
+  async #native<T>(program: string, task: "load" | "run", work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.gate.pass(work);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`program "${program}": ONNX Runtime could not ${task} it: ${reason}`);
+    }
   }
 }

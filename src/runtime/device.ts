@@ -81,7 +81,7 @@ export interface RunOptions {
   readonly slot?: "value" | "ema";
   /** Gradients are added to slot "gradient" times this. Default: 1. */
   readonly gradientScale?: number;
-  /** Hand the feeds' memory over instead of copying it: the arrays are empty afterwards. Default: false. */
+  /** Hand the feeds' memory over instead of copying it: the arrays may be empty afterwards. Default: false. */
   readonly transferFeeds?: boolean;
 }
 

@@ -55,6 +55,23 @@ it("a device left undisposed does not keep a process from ending, run from its s
   expect(stdout.trim()).toBe("6 7");
 });
 
+it("a process may end in the middle of a run", async () => {
+  const code = `
+    const { createDevice } = await import("${join(root, "src")}/runtime/index.ts");
+    const { input, matmul } = await import("${join(root, "src")}/graph/index.ts");
+    const device = await createDevice("cpu", { threads: 1 });
+    const x = input("x", "float32", [1024, 1024]);
+    let y = x;
+    for (let i = 0; i < 10; i++) y = matmul(y, x);
+    const program = await device.compile({ name: "long", outputs: { y } });
+    program.run({ x: { dtype: "float32", shape: [1024, 1024], data: new Float32Array(2 ** 20) } });
+    setTimeout(() => process.exit(3), 30);
+  `;
+  await expect(
+    run("node", ["--import", "tsx", "--input-type=module", "--eval", code], { cwd: root }),
+  ).rejects.toMatchObject({ code: 3 }); // and not ended by a signal: ONNX Runtime would abort
+});
+
 it("works once built, in a process started with flags of its own", async () => {
   const directory = await mkdtemp(join(tmpdir(), "runtime-"));
   try {
