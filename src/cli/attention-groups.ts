@@ -6,6 +6,7 @@ import type { AttentionHeads, AttentionPattern } from "../report/data.js";
 /** Longer sequences are drawn at this length: a mask has its square of entries. */
 const MAX_DRAWN = 2048;
 
+/** "layer 3" or "layers 0-2": counted from 0, as the configuration counts them. */
 const range = (name: string, numbers: readonly number[]): string =>
   numbers.length === 1
     ? `${name} ${numbers[0] + 1}`

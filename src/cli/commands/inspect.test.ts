@@ -51,5 +51,5 @@ it("groups layers and heads that see the same", () => {
     "every layer, heads 1-3",
     "every layer, head 4",
   ]);
-  expect(labels("model.attention.layers.1.full=true")).toEqual(["layer 1", "layer 2", "layers 3-4"]);
+  expect(labels("model.attention.layers.1.full=true")).toEqual(["layer 0", "layer 1", "layers 2-3"]);
 });
