@@ -8,9 +8,7 @@ const MAX_DRAWN = 2048;
 
 /** "layer 3" or "layers 0-2": counted from 0, as the configuration counts them. */
 const range = (name: string, numbers: readonly number[]): string =>
-  numbers.length === 1
-    ? `${name} ${numbers[0] + 1}`
-    : `${name}s ${numbers[0] + 1}-${numbers[numbers.length - 1] + 1}`;
+  numbers.length === 1 ? `${name} ${numbers[0]}` : `${name}s ${numbers[0]}-${numbers[numbers.length - 1]}`;
 
 /** Neighbours that `same` holds for, together: [first, ..., last] of each run. */
 function runs<T>(items: readonly T[], same: (a: T, b: T) => boolean): number[][] {

@@ -48,8 +48,8 @@ it("groups layers and heads that see the same", () => {
     );
   expect(labels()).toEqual(["every layer"]);
   expect(labels("model.attention.dilation=[1,1,1,2]")).toEqual([
-    "every layer, heads 1-3",
-    "every layer, head 4",
+    "every layer, heads 0-2",
+    "every layer, head 3",
   ]);
   expect(labels("model.attention.layers.1.full=true")).toEqual(["layer 0", "layer 1", "layers 2-3"]);
 });
