@@ -1,0 +1,325 @@
+"""The training step of the denoiser in eager PyTorch: a peer to measure against, for speed, memory and parity.
+
+    python moe_diffuseq.py FOLDER [--threads 2] [--steps 10]
+    python moe_diffuseq.py FOLDER --serve
+
+FOLDER holds step.json and step.bin (bench/dump.ts): configuration, starting weights and one batch. Prints one JSON object; with --serve
+it reads commands as bench/stepper.ts does. Parameters keep the names of model.safetensors, weights are [out, in].
+
+Idiomatic PyTorch, and the fastest of the formulations that were tried (times in bench/README.md): scaled_dot_product_attention over
+blocks of the window, one product for query, key and value, experts over one sorted gather, fused AdamW. Shapes in comments: B rows of
+N positions, T = B N, H heads of d, D embedding, C hidden, E experts, K choices, M global slots, V words, w window.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+TYPES = {"float32": torch.float32, "int64": torch.int64}
+BLOCKED = -1e9
+
+
+def load(folder):
+    """The description, parameters and feeds by name."""
+    with open(f"{folder}/step.json") as file:
+        description = json.load(file)
+    with open(f"{folder}/step.bin", "rb") as file:
+        data = bytearray(file.read())
+
+    def tensor(spec):
+        dtype = TYPES[spec.get("dtype", "float32")]
+        return torch.frombuffer(
+            data, dtype=dtype, count=math.prod(spec["shape"]), offset=spec["offset"]
+        ).clone().view(spec["shape"])
+
+    parameters = {p["name"]: tensor(p).requires_grad_(p["trainable"]) for p in description["parameters"]}
+    feeds = {f["name"]: tensor(f) for f in description["feeds"]}
+    return description, parameters, feeds
+
+
+def rms_norm(x, epsilon=1e-6):
+    return F.rms_norm(x, x.shape[-1:], eps=epsilon)
+
+
+class Denoiser:
+    """The network and its loss. `options` choose between formulations of equal meaning."""
+
+    def __init__(self, description, parameters, **options):
+        self.model, self.diffusion = description["model"], description["diffusion"]
+        self.p = parameters
+        self.options = options
+        m = self.model
+        unsupported = {
+            "normPlacement": m["normPlacement"] != "pre",
+            "activation": m["activation"] != "quick_gelu",
+            "dropout": m["dropout"] > 0,
+            "selfConditioning": m["selfConditioning"],
+            "attention": m["attention"]["full"] or m["attention"]["dilation"] != 1 or m["attention"]["layers"],
+            "experts": m["experts"]["router"] != "top-k" or m["experts"]["sharedExpertSize"] > 0
+            or m["experts"]["capacityFactor"] is not None or m["experts"]["balance"] == "loss",
+        }
+        wrong = [name for name, bad in unsupported.items() if bad]
+        if wrong:
+            sys.exit(f"moe_diffuseq.py: this peer does not know these settings of the model: {', '.join(wrong)}")
+        self.eps = m["normEpsilon"]
+        self.heads = m["numHeads"]
+        self.head_size = m["hiddenSize"] // m["numHeads"]
+
+    # -- the parts of one batch that all layers share --------------------------------------------------------------------------------
+
+    def prepare(self, f):
+        B, N = f["ids"].shape
+        w = self.model["attention"]["window"]
+        assert N % w == 0, "the peer expects whole blocks"
+        nb, M = N // w, f["globalIndex"].shape[0] // B if "globalIndex" in f else 0
+        segment = f["segment"]
+        slot = f["globalSlot"].view(B, N)
+        hidden = torch.where(slot == 0, segment, -4)  # globals are seen through their slots
+        slots = torch.where(f["globalValid"] > 0.5, segment.reshape(-1)[f["globalIndex"]].view(B, M), -2)
+        blocks = segment.view(B, nb, w, 1)
+        edge = hidden.new_full((B, w), -4)
+        around = torch.cat([edge, hidden, edge], 1).unfold(1, 3 * w, w).unsqueeze(2)  # [B, nb, 1, 3w]
+        i, j = torch.arange(w)[:, None], torch.arange(3 * w)
+        local = (blocks == around) & ((i + w - j).abs() <= w)
+        seen = torch.cat([blocks == slots.view(B, 1, 1, M), local], -1)
+        additive = lambda allowed: torch.zeros(allowed.shape).masked_fill_(~allowed, BLOCKED)
+        self.local_mask = additive(seen).view(B * nb, 1, w, M + 3 * w)
+        self.global_mask = additive(slots.view(B, 1, M, 1) == segment.view(B, 1, 1, N))
+        used = f["globalValid"].reshape(-1) > 0.5
+        self.global_slots = used.nonzero().squeeze(1)
+        self.global_positions = f["globalIndex"][used]
+        self.valid = segment.reshape(-1) >= 0
+        half = self.head_size // 2
+        angle = f["position"].reshape(-1, 1) * self.model["ropeTheta"] ** (-torch.arange(half, dtype=torch.float64) / half)
+        self.cos = angle.cos().float().view(B * N, 1, half)
+        self.sin = angle.sin().float().view(B * N, 1, half)
+        self.B, self.N, self.nb, self.w, self.M = B, N, nb, w, M
+
+    # -- attention -------------------------------------------------------------------------------------------------------------------
+
+    def rotate(self, x):
+        """x [T, heads, d]: turns the pairs (x_j, x_{j + d/2})."""
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], -1)
+
+    def windows(self, x, f):
+        """Keys or values x [T, C] -> what each block sees [B nb, H, M + 3w, d]."""
+        B, N, nb, w, M = self.B, self.N, self.nb, self.w, self.M
+        C = x.shape[1]
+        own = x.view(B, nb, w, C)
+        slots = x.index_select(0, f["globalIndex"]).view(B, 1, M, C).expand(B, nb, M, C)
+        seen = torch.cat([slots, own.roll(1, 1), own, own.roll(-1, 1)], 2)
+        return seen.view(B * nb, M + 3 * w, self.heads, self.head_size).transpose(1, 2)
+
+    def attention(self, x, prefix, f):
+        B, N, nb, w, M, H, d = self.B, self.N, self.nb, self.w, self.M, self.heads, self.head_size
+        T, C = x.shape
+        p = lambda name: self.p[f"{prefix}.{name}"]
+        weight = torch.cat([p("query.weight"), p("key.weight"), p("value.weight")])
+        bias = torch.cat([p("query.bias"), p("key.bias"), p("value.bias")])
+        qk, v = F.linear(x, weight, bias).split([2 * C, C], 1)
+        q, k = self.rotate(qk.view(T, 2 * H, d)).view(T, 2 * C).chunk(2, 1)
+        # The windows of every block, and the global slots, which see everything.
+        out = F.scaled_dot_product_attention(
+            q.reshape(B * nb, w, H, d).transpose(1, 2), self.windows(k, f), self.windows(v, f), self.local_mask
+        ).transpose(1, 2).reshape(T, C)
+        heads = lambda t: t.view(B, N, H, d).transpose(1, 2)
+        glob = F.scaled_dot_product_attention(
+            q.index_select(0, f["globalIndex"]).view(B, M, H, d).transpose(1, 2), heads(k), heads(v), self.global_mask
+        ).transpose(1, 2).reshape(B * M, C)
+        out = out.index_copy(0, self.global_positions, glob.index_select(0, self.global_slots))
+        return F.linear(out, p("output.weight"), p("output.bias"))
+
+    # -- experts ---------------------------------------------------------------------------------------------------------------------
+
+    def experts(self, x, prefix):
+        """-> output [T, C], and the z loss of the layer, a value a row."""
+        e = self.model["experts"]
+        E, K = e["numExperts"], e["topK"]
+        logits = F.linear(x, self.p[f"{prefix}.router.weight"])
+        bias = self.p.get(f"{prefix}.router.selection_bias")
+        with torch.no_grad():
+            chosen = torch.topk(logits if bias is None else logits + bias, K).indices
+        gates = torch.softmax(logits.gather(1, chosen), -1)
+        # Slots (token, choice) sorted by expert; padding goes last and to nobody.
+        flat = torch.where(self.valid[:, None], chosen, E).view(-1)
+        order = flat.argsort(stable=True)
+        counts = torch.bincount(flat, minlength=E + 1)[:E]
+        order = order[: int(counts.sum())]
+        tokens = order // K
+        parts = x.index_select(0, tokens).split(counts.tolist())
+        rows = []
+        for i, part in enumerate(parts):
+            w1, b1, w2, b2 = (self.p[f"{prefix}.experts.{i}.{n}"] for n in ("w1.weight", "w1.bias", "w2.weight", "w2.bias"))
+            h = F.linear(part, w1, b1)
+            rows.append(F.linear(h * torch.sigmoid(1.702 * h), w2, b2))
+        y = torch.cat(rows) * gates.view(-1).index_select(0, order).unsqueeze(1)
+        out = torch.zeros_like(x).index_add(0, tokens, y)
+        mask = self.valid.view(self.B, self.N)
+        z = (torch.logsumexp(logits, -1).square().view(self.B, self.N) * mask).sum(1) / mask.sum(1).clamp_min(1)
+        return out, z
+
+    # -- ends ------------------------------------------------------------------------------------------------------------------------
+
+    def time_embedding(self, time_):
+        half = math.ceil(self.model["hiddenSize"] / 2)
+        angle = time_[:, None] * (1000 * 10000 ** (-torch.arange(half) / half))
+        hidden = F.linear(torch.cat([angle.sin(), angle.cos()], 1), self.p["time.0.weight"], self.p["time.0.bias"])
+        return F.linear(hidden * torch.sigmoid(1.702 * hidden), self.p["time.1.weight"], self.p["time.1.bias"])
+
+    def neighbours(self, x, segment):
+        """x [T, D] beside its neighbours inside the document: [T, taps D]."""
+        taps = self.model["inputConvolution"]
+        B, N = segment.shape
+        side = (taps - 1) // 2
+        wide = F.pad(x.view(B, N, -1), (0, 0, side, side))
+        documents = F.pad(segment, (side, side), value=-2)
+        parts = []
+        for tap in range(taps):
+            same = (documents[:, tap : tap + N] == segment).unsqueeze(2)
+            parts.append(wide[:, tap : tap + N] * same if tap != side else x.view(B, N, -1))
+        return torch.cat(parts, 2).view(B * N, -1)
+
+    def loss(self, f):
+        m, p = self.model, self.p
+        B, N, T = self.B, self.N, self.B * self.N
+        V = m["vocabSize"]
+        column = lambda name: f[name].view(T, 1)
+        ids = f["ids"].view(T)
+        targets = ids.clamp_max(V - 1)
+        table = rms_norm(p["embeddings.weight"]) if m["embeddingNorm"] == "rms" else p["embeddings.weight"]
+        codebook = rms_norm(p["codebook.weight"]) if m["codebook"] == "fixed" else table
+        absorbing = p.get("absorbing_state", torch.zeros(m["embeddingSize"]))
+        known = F.embedding(ids, torch.cat([table, p["global_tokens.weight"]]))
+        absorbed, given = column("absorbed") > 0.5, column("given") > 0.5
+        clean = channel = None
+        if self.diffusion["gaussian"]:
+            clean = F.embedding(targets, codebook)
+            u = clean * column("signal") + f["noise"].view(T, -1) * column("sigma")
+            channel = u * column("channel")
+            assert m["inputDecoding"] == "posterior-mean", "the peer knows no other input for Gaussian noise"
+            noisy = torch.cat([
+                torch.softmax(F.linear(part, codebook, p["log_unigram"]), -1) @ table for part in channel.split(1024)
+            ])
+            x = torch.where(given, known, torch.where(absorbed, absorbing, noisy))
+        else:
+            x = torch.where(absorbed, absorbing, known)
+        h = F.linear(self.neighbours(x, f["segment"]), p["input.weight"], p["input.bias"])
+        h = h + column("given") * p["given_embedding"]
+        if m["timeConditioning"]:
+            h = (h.view(B, N, -1) + self.time_embedding(f["time"]).unsqueeze(1)).view(T, -1)
+
+        z_loss = 0
+        norm = lambda name, h: F.layer_norm(h, (m["hiddenSize"],), p[f"{name}.weight"], p[f"{name}.bias"], self.eps)
+        for layer in range(m["numLayers"]):
+            prefix = f"layers.{layer}"
+            h = h + self.attention(norm(f"{prefix}.attention_norm", h), f"{prefix}.attention", f)
+            out, z = self.experts(norm(f"{prefix}.feed_forward_norm", h), prefix)
+            h, z_loss = h + out, z_loss + z
+        embedding = F.linear(norm("output_norm", h), p["output.weight"], p["output.bias"])
+
+        own = embedding * m["logitScale"]
+        same_table = channel is not None and codebook is table
+        if same_table:
+            own = own + channel
+        ce = 0
+        for start in range(0, T, 1024):
+            rows = slice(start, start + 1024)
+            logits = F.linear(own[rows], table, p["output_bias"])
+            if channel is not None and not same_table:
+                logits = logits.addmm(channel[rows], codebook.t())
+            nll = F.cross_entropy(logits, targets[rows], reduction="none")
+            ce = ce + nll @ f["ceWeight"].view(T)[rows]
+        total = ce
+        squared = lambda a, b, name: (a - b).square().mean(1) @ f[name].view(T)
+        if self.diffusion["mseWeight"] > 0:
+            total = total + squared(clean, embedding, "mseWeight")
+        if self.diffusion["priorWeight"] > 0:
+            total = total + squared(clean, absorbing, "priorWeight")
+        if self.diffusion["absorbingNormWeight"] > 0 and m["absorbingState"] == "learned":
+            total = total + self.diffusion["absorbingNormWeight"] * (absorbing.square().mean() + 1e-12).sqrt()
+        return total + m["experts"]["zLossWeight"] * z_loss.mean()
+
+
+class Trainer:
+    def __init__(self, folder, **options):
+        description, self.parameters, self.feeds = load(folder)
+        self.denoiser = Denoiser(description, self.parameters, **options)
+        self.trainable = [p for p in self.parameters.values() if p.requires_grad]
+        o = self.settings = description["optimiser"]
+        self.optimiser = torch.optim.AdamW(
+            self.trainable, lr=o["learningRate"], betas=(o["beta1"], o["beta2"]), eps=o["epsilon"],
+            weight_decay=o["weightDecay"], **options.get("adamw", {"fused": True}),
+        )
+
+    def backward(self):
+        self.optimiser.zero_grad(set_to_none=True)
+        self.denoiser.prepare(self.feeds)
+        loss = self.denoiser.loss(self.feeds)
+        loss.backward()
+        return float(loss.detach())
+
+    def steps(self, count):
+        milliseconds, losses = [], []
+        for _ in range(count):
+            start = time.perf_counter()
+            losses.append(self.backward())
+            if self.settings["maxGradNorm"] is not None:
+                torch.nn.utils.clip_grad_norm_(self.trainable, self.settings["maxGradNorm"], foreach=True)
+            self.optimiser.step()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        return {"milliseconds": milliseconds, "losses": losses}
+
+    def gradients(self, path):
+        """Writes the gradients of the trainable parameters in their order; no update."""
+        loss = self.backward()
+        sizes = [p.numel() for p in self.trainable]
+        file = torch.from_file(path, shared=True, size=sum(sizes), dtype=torch.float32)
+        for part, parameter in zip(file.split(sizes), self.trainable):
+            part.copy_(torch.zeros_like(part) if parameter.grad is None else parameter.grad.reshape(-1))
+        return {"loss": loss}
+
+
+def peak_bytes():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("folder")
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--steps", type=int, default=10)
+    arguments.add_argument("--warm-up", type=int, default=2)
+    arguments.add_argument("--serve", action="store_true")
+    a = arguments.parse_args()
+    torch.set_num_threads(a.threads)
+    trainer = Trainer(a.folder)
+    show = lambda answer: print(json.dumps(answer), flush=True)
+    if not a.serve:
+        trainer.steps(a.warm_up)
+        result = trainer.steps(a.steps)
+        times = sorted(result["milliseconds"])
+        show({
+            "torch": torch.__version__, "median": times[len(times) // 2], "min": times[0], "losses": result["losses"],
+            "peakBytes": peak_bytes(),
+        })
+        return
+    show({"ready": True, "torch": torch.__version__})
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["command"] == "steps":
+            show(trainer.steps(command["count"]))
+        elif command["command"] == "gradients":
+            show(trainer.gradients(command["path"]))
+        elif command["command"] == "memory":
+            show({"peakBytes": peak_bytes()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+/**
+ * @file Time and memory of one training step at the reference configuration `bench-small`, beside the same step in eager PyTorch.
+ *
+ *   npx tsx bench/training-step.ts [--preset masked] [--peer PYTHON] [--steps 5] [--rounds 4] [--warm-up 2] [--threads N]
+ *                                  [--documents 1] [--json]
+ *
+ * A step is loss, gradients, clipping and AdamW. Each side runs in a process of its own; with `--peer` (a Python that has PyTorch) they
+ * take turns, `steps` at a time for `rounds` rounds, so that a busy machine is busy for both, and before that both compute the loss
+ * and gradients of the same weights and batch, which must agree (tolerances in parity.ts).
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeDump } from "./dump.js";
+import { checkParity, type Parity } from "./parity.js";
+import { StepProcess } from "./process.js";
+import { type ReferenceOptions, referenceStep } from "./reference-step.js";
+
+const { values: flags } = parseArgs({
+  options: {
+    preset: { type: "string", default: "masked" },
+    peer: { type: "string" },
+    steps: { type: "string", default: "5" },
+    rounds: { type: "string", default: "4" },
+    "warm-up": { type: "string", default: "2" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    documents: { type: "string", default: "1" },
+    json: { type: "boolean", default: false },
+  },
+});
+const options: ReferenceOptions = { preset: flags.preset, documents: Number(flags.documents) };
+const [count, rounds, warmUp] = [flags.steps, flags.rounds, flags["warm-up"]].map(Number);
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+const startOurs = () =>
+  StepProcess.start("moe-diffuseq", process.execPath, [
+    ...process.execArgv, // how this process reads TypeScript
+    here("./stepper.ts"),
+    JSON.stringify({ ...options, threads: Number(flags.threads) }),
+  ]);
+const startPeer = (folder: string) =>
+  StepProcess.start("PyTorch", flags.peer!, [
+    here("./peers/moe_diffuseq.py"),
+    folder,
+    "--serve",
+    "--threads",
+    flags.threads,
+  ]);
+
+interface Side {
+  readonly name: string;
+  readonly milliseconds: number[];
+  readonly losses: number[];
+  readonly peakBytes: number;
+}
+
+/** A B A B: every side `count` steps a round, the first rounds' order alternating. */
+async function timeSides(children: readonly StepProcess[]): Promise<Side[]> {
+  const sides = children.map(({ name }) => ({
+    name,
+    milliseconds: [] as number[],
+    losses: [] as number[],
+    peakBytes: 0,
+  }));
+  for (const [i, child] of children.entries())
+    if (warmUp > 0) sides[i].losses.push(...(await child.ask("steps", { count: warmUp })).losses);
+  for (let round = 0; round < rounds; round++)
+    for (const [i, child] of children.entries()) {
+      const { milliseconds, losses } = await child.ask("steps", { count });
+      sides[i].milliseconds.push(...milliseconds);
+      sides[i].losses.push(...losses);
+    }
+  for (const [i, child] of children.entries()) {
+    sides[i].peakBytes = (await child.ask("memory")).peakBytes;
+    await child.end();
+  }
+  return sides;
+}
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+const reference = referenceStep(options);
+const folder = mkdtempSync(join(tmpdir(), "training-step-"));
+try {
+  let parity: Parity | null = null;
+  const versions: Record<string, string> = {
+    node: process.versions.node,
+    "onnxruntime-node": version("onnxruntime-node"),
+  };
+  if (flags.peer) {
+    writeDump(folder, reference);
+    const [ours, peer] = [await startOurs(), await startPeer(folder)];
+    versions.torch = peer.ready.torch!;
+    parity = await checkParity(ours.child, peer.child, reference.definitions, folder);
+    await Promise.all([ours.child.end(), peer.child.end()]); // the timed processes do nothing but steps
+    printParity(parity);
+  }
+  const before = loadavg();
+  const children = [(await startOurs()).child];
+  if (flags.peer) children.push((await startPeer(folder)).child);
+  const sides = rounds > 0 ? await timeSides(children) : [];
+  const results = sides.map((side) => ({
+    ...side,
+    median: median(side.milliseconds),
+    min: Math.min(...side.milliseconds),
+    max: Math.max(...side.milliseconds),
+    tokensPerSecond: (1000 * reference.tokens) / median(side.milliseconds),
+  }));
+  const load = [before, loadavg()].map(([minute]) => minute);
+  printTimes(results, load);
+  if (flags.json)
+    console.log(
+      JSON.stringify({
+        options,
+        threads: flags.threads,
+        versions,
+        cpu: cpus()[0].model,
+        load,
+        parity,
+        results,
+      }),
+    );
+  if (parity && !parity.holds) process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+function version(name: string): string {
+  const path = here(`../node_modules/${name}/package.json`);
+  return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+}
+
+function printParity({ loss, lossError, gradientErrors, holds }: Parity): void {
+  console.log(
+    `parity ${holds ? "holds" : "FAILS"}: loss ${loss.join(" and ")} (relative ${lossError.toExponential(1)})`,
+  );
+  console.log("  gradients, largest difference over the largest value:");
+  for (const { name, error } of gradientErrors.slice(0, 5))
+    console.log(`    ${error.toExponential(1)}  ${name}`);
+}
+
+interface Result extends Side {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly tokensPerSecond: number;
+}
+
+function printTimes(results: readonly Result[], load: readonly number[]): void {
+  const { milliseconds = [] } = results[0] ?? {};
+  console.log(
+    `${options.preset}, ${flags.threads} threads, ${milliseconds.length} steps a side in ${rounds} rounds, ` +
+      `load ${load.map((x) => x.toFixed(1)).join(" -> ")}`,
+  );
+  for (const { name, median, min, max, tokensPerSecond, peakBytes, losses } of results)
+    console.log(
+      `  ${name.padEnd(13)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}), ` +
+        `${tokensPerSecond.toFixed(0)} tokens/s, peak ${(peakBytes / 2 ** 20).toFixed(0)} MB, last loss ${losses.at(-1)}`,
+    );
+  if (results.length === 2) {
+    const [ours, peer] = results;
+    console.log(
+      `  ratio: ${(peer.median / ours.median).toFixed(2)}x by medians, ${(peer.min / ours.min).toFixed(2)}x by minima`,
+    );
+  }
+}
