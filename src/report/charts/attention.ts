@@ -1,0 +1,157 @@
+/**
+ * @file The picture of an attention pattern: a square of queries (rows) against keys (columns), as SVG and as characters.
+ *
+ * Both are drawn coarser than the mask: a cell stands for a square of pairs, and the share of them that is seen is its
+ * strength, separately for pairs that are seen through the window and for pairs that a global position is part of.
+ */
+import type { AttentionHeads, AttentionPattern } from "../data.js";
+import { escapeHtml } from "../html.js";
+import { exact, percent } from "../numbers.js";
+import { FONT, svgAttributes } from "./plot.js";
+import { shadePaths } from "./shade.js";
+
+/** Cells a side, at most. */
+const SVG_CELLS = 128;
+const TEXT_CELLS = 64;
+const SIDE = 300;
+
+/** Shares of seen pairs, 0 to 1. [cells, cells] row-major. */
+export interface CoarseMask {
+  readonly cells: number;
+  /** Pairs without a global position. */
+  readonly local: Float64Array;
+  /** Pairs with one, where that matters: full attention needs none. */
+  readonly global: Float64Array;
+}
+
+/** Number of cells for `length` positions: all alike where a divisor of the length is near the limit, which spares dilated windows a moiré. */
+function cellsFor(length: number, limit: number): number {
+  for (let cells = Math.min(limit, length); cells >= limit / 2; cells--)
+    if (length % cells === 0) return cells;
+  return Math.min(limit, length);
+}
+
+/** The mask in at most `limit` cells a side, each over an equal stretch of positions (to one). */
+export function coarsen(
+  { mask, full }: AttentionHeads,
+  { isGlobal, length }: AttentionPattern,
+  limit: number,
+): CoarseMask {
+  const cells = cellsFor(length, limit);
+  const cellOf = Uint32Array.from({ length }, (_, i) => Math.floor((i * cells) / length));
+  const sizes = new Uint32Array(cells);
+  for (const cell of cellOf) sizes[cell]++;
+  const local = new Float64Array(cells * cells);
+  const global = new Float64Array(cells * cells);
+  for (let i = 0; i < length; i++)
+    for (let j = 0; j < length; j++) {
+      if (!mask[i * length + j]) continue;
+      const share = 1 / (sizes[cellOf[i]] * sizes[cellOf[j]]);
+      (!full && (isGlobal[i] || isGlobal[j]) ? global : local)[cellOf[i] * cells + cellOf[j]] += share;
+    }
+  return { cells, local, global };
+}
+
+/** Share of all pairs that a pattern sees. */
+export function shareSeen(heads: AttentionHeads, length: number): number {
+  let seen = 0;
+  for (let i = 0; i < length * length; i++) if (heads.mask[i]) seen++;
+  return seen / Math.max(1, length * length);
+}
+
+/** "window 128 each side, every 2nd position, 16 global: 13 % of all pairs" */
+export function describeHeads(heads: AttentionHeads, pattern: AttentionPattern): string {
+  const globals = Array.from(pattern.isGlobal).filter(Boolean).length;
+  const parts = heads.full
+    ? ["full attention"]
+    : [
+        `window of ${exact(heads.window)} each side`,
+        heads.dilation > 1 ? `in steps of ${exact(heads.dilation)}` : "",
+        globals > 0 ? `${exact(globals)} global ${globals === 1 ? "position" : "positions"}` : "",
+      ];
+  const what = parts.filter((part) => part !== "").join(", ");
+  return `${what}: ${percent(shareSeen(heads, pattern.length))} of all pairs`;
+}
+
+/** One group of heads as an <svg> element, `SIDE` pixels a side and its axes. */
+export function attentionSvg(heads: AttentionHeads, pattern: AttentionPattern): string {
+  const { length } = pattern;
+  const coarse = coarsen(heads, pattern, SVG_CELLS);
+  const scale = SIDE / coarse.cells;
+  const text = (x: number, y: number, anchor: string, words: string, turn = "") =>
+    `<text x="${x}" y="${y}" text-anchor="${anchor}"${turn}>${escapeHtml(words)}</text>`;
+  const description = `Attention of ${heads.label}: ${describeHeads(heads, pattern)}`;
+  return [
+    `<svg ${svgAttributes(description)} viewBox="0 0 ${SIDE + 26} ${SIDE + 26}" width="${SIDE + 26}" height="${SIDE + 26}" font-family="${FONT}" font-size="11" fill="var(--muted)">`,
+    `<g transform="translate(25 1)">`,
+    `<rect width="${SIDE}" height="${SIDE}" fill="var(--paper)"/>`,
+    `<g transform="scale(${Number(scale.toFixed(4))})" shape-rendering="crispEdges">`,
+    shadePaths(coarse.local, coarse.cells, "var(--local)"),
+    shadePaths(coarse.global, coarse.cells, "var(--global)"),
+    `</g><rect width="${SIDE}" height="${SIDE}" fill="none" stroke="var(--line)"/>`,
+    text(0, SIDE + 17, "start", "1"),
+    text(SIDE / 2, SIDE + 17, "middle", "is looked at"),
+    text(SIDE, SIDE + 17, "end", exact(length)),
+    text(-6, 10, "end", "1"),
+    text(-9, SIDE / 2, "middle", "looks", ` transform="rotate(-90 -9 ${SIDE / 2})"`),
+    "</g></svg>",
+  ].join("");
+}
+
+/**
+ * One group of heads as characters, at most 72 columns and 36 lines: a character is one cell wide and two high.
+ * █ ▀ ▄ seen through the window (▒ every n-th position), ░ through a global position, a dot where nothing is seen.
+ */
+export function attentionText(heads: AttentionHeads, pattern: AttentionPattern): string {
+  const { cells, local, global } = coarsen(heads, pattern, TEXT_CELLS);
+  const lines: string[] = [];
+  for (let row = 0; row < cells; row += 2) {
+    let line = "";
+    for (let column = 0; column < cells; column++) {
+      const here = row * cells + column;
+      const below = row + 1 < cells ? here + cells : -1;
+      const upper = local[here] > 0;
+      const lower = below >= 0 && local[below] > 0;
+      const isGlobal = global[here] > 0 || (below >= 0 && global[below] > 0);
+      const sparse = heads.dilation > 1 && (local[here] + (below >= 0 ? local[below] : 0)) / 2 <= 0.5;
+      line += upper && lower ? (sparse ? "▒" : "█") : upper ? "▀" : lower ? "▄" : isGlobal ? "░" : "·";
+    }
+    lines.push(`  ${line}`);
+  }
+  return lines.join("\n");
+}
+
+/**
+ * The pattern as text of at most 80 columns and as one standalone <svg> element, a square for each group of heads.
+ */
+export function attentionPicture(pattern: AttentionPattern): { svg: string; text: string } {
+  const text = pattern.groups
+    .map((heads) => `${heads.label}: ${describeHeads(heads, pattern)}\n\n${attentionText(heads, pattern)}`)
+    .join("\n\n");
+  const sparse = pattern.groups.some((heads) => !heads.full && heads.dilation > 1);
+  const legend = [
+    "█ seen through the window",
+    ...(sparse ? ["▒ every n-th"] : []),
+    "░ through a global position",
+    "· not seen",
+  ].join("   ");
+  return { svg: sheet(pattern), text: `${text}\n\n  ${legend}` };
+}
+
+/** All groups on one sheet, three in a row, each under its name. */
+function sheet(pattern: AttentionPattern): string {
+  const columns = Math.min(3, pattern.groups.length);
+  const [cellWidth, cellHeight] = [SIDE + 50, SIDE + 80];
+  const width = columns * cellWidth;
+  const height = Math.ceil(pattern.groups.length / columns) * cellHeight;
+  const squares = pattern.groups.map((heads, i) => {
+    const [x, y] = [(i % columns) * cellWidth + 12, Math.floor(i / columns) * cellHeight];
+    return [
+      `<g transform="translate(${x} ${y})">`,
+      `<text x="25" y="18" font-weight="600" fill="var(--ink)">${escapeHtml(heads.label)}</text>`,
+      `<text x="25" y="35" fill="var(--muted)" font-size="11">${escapeHtml(describeHeads(heads, pattern))}</text>`,
+      `<g transform="translate(0 44)">${attentionSvg(heads, pattern)}</g></g>`,
+    ].join("");
+  });
+  return `<svg ${svgAttributes("Attention pattern")} viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}" font-size="13">${squares.join("")}</svg>`;
+}

@@ -1,0 +1,117 @@
+/** @file How a run learned: loss and bits per byte over tokens, and small pictures of what lies behind them. */
+import { type LineChart, lineChartSvg, type ReferenceLine, type Series } from "./charts/line-chart.js";
+import { type MetricsLine, numberIn, type Point, pointsOf, type ReportData } from "./data.js";
+import { type Html, html } from "./html.js";
+import { decimal } from "./numbers.js";
+import { chart, section } from "./page.js";
+
+/** Parts of the loss in words; others keep their names. */
+const TERM_NAMES: Readonly<Record<string, string>> = {
+  ce: "cross entropy",
+  mse: "squared error",
+  prior: "prior",
+  absorbingNorm: "absorbing norm",
+  balance: "balance of experts",
+  z: "router z-loss",
+};
+
+/** Small pictures of parts of the loss, at most. */
+const MAX_TERMS = 9;
+const SMALL = { width: 320, height: 190 };
+
+export function learningSection({ metrics, baselines = [] }: ReportData): Html | null {
+  const lines = metrics.filter((line) => line.kind === "train" || line.kind === "valid");
+  if (lines.length === 0) return null;
+  // Tokens where every line has them, else steps: one axis for the whole section.
+  const axis = lines.every((line) => numberIn(line, "tokens") !== null) ? "tokens" : "step";
+  const xLabel = axis === "tokens" ? "training tokens" : "training step";
+  const train = (name: string) => pointsOf(metrics, "train", axis, name);
+  const valid = (name: string) => pointsOf(metrics, "valid", axis, name);
+  const references = (unit: "bitsPerByte" | "natsPerToken"): ReferenceLine[] =>
+    baselines.flatMap((baseline) => {
+      const value = baseline[unit];
+      return typeof value === "number" ? [{ name: `${baseline.name} ${decimal(value)}`, value }] : [];
+    });
+
+  const small = (heading: string, unit: string, series: readonly Series[], scale: Partial<LineChart> = {}) =>
+    series.every((s) => s.points.length === 0)
+      ? null
+      : chart(
+          lineChartSvg({
+            ...SMALL,
+            description: `${heading} over training`,
+            xLabel,
+            yLabel: unit,
+            series,
+            ...scale,
+          }),
+          "",
+          heading,
+        );
+  const one = (points: readonly Point[], style: Series["style"]): Series[] => [
+    { name: "train", color: "var(--train)", points, style },
+  ];
+
+  const bits = valid("bitsPerByte");
+  const gradNorm = train("gradNorm");
+  const loss = lineChartSvg({
+    description: "Training and validation loss over training",
+    xLabel,
+    yLabel: "nats per token",
+    series: [
+      { name: "training", color: "var(--train)", points: train("loss"), style: "noisy" },
+      { name: "validation", color: "var(--valid)", points: valid("loss"), style: "marked" },
+    ],
+    references: references("natsPerToken"),
+  });
+  const bitsChart = () =>
+    chart(
+      lineChartSvg({
+        description: "Validation bits per byte over training, with baselines",
+        xLabel,
+        yLabel: "",
+        height: 300,
+        series: [{ name: "this run", color: "var(--valid)", points: bits, style: "marked" }],
+        references: references("bitsPerByte"),
+      }),
+      "On the validation documents. Dotted lines: n-gram models that learned from the same tokens.",
+      "Bits per byte",
+    );
+  return section(
+    "How it learned",
+    null,
+    chart(
+      loss,
+      `Faint: each logged step. Strong: its running mean. Dots: validation on held-out documents.`,
+      "Loss",
+    ),
+    html`${bits.length > 0 && bitsChart()}`,
+    html`<div class="grid">${[
+      small("Learning rate", "", one(train("learningRate"), "line")),
+      small("Gradient norm", "before clipping", one(gradNorm, "noisy"), {
+        logarithmic: spansDecades(gradNorm),
+      }),
+      small("Speed", "tokens/s", one(train("tokensPerSecond"), "noisy"), { fromZero: true }),
+      ...termNames(metrics).map((term) =>
+        small(`Loss, part: ${TERM_NAMES[term] ?? term}`, "", [
+          { name: "train", color: "var(--train)", points: train(`terms.${term}`), style: "noisy" },
+          { name: "valid", color: "var(--valid)", points: valid(`terms.${term}`), style: "marked" },
+        ]),
+      ),
+    ]}</div>`,
+  );
+}
+
+const spansDecades = (points: readonly Point[]) => {
+  const values = points.map((p) => p.y).sort((a, b) => a - b);
+  return values.length > 0 && values[0] > 0 && values[values.length - 1] > 30 * values[0];
+};
+
+/** Terms of the loss, in order of appearance, if there are several: one alone is the loss itself. */
+function termNames(metrics: readonly MetricsLine[]): string[] {
+  const names = new Set<string>();
+  for (const { kind, terms } of metrics)
+    if ((kind === "train" || kind === "valid") && terms !== null && typeof terms === "object")
+      for (const [name, value] of Object.entries(terms)) if (typeof value === "number") names.add(name);
+  return names.size < 2 ? [] : [...names].slice(0, MAX_TERMS);
+}
