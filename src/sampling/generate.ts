@@ -135,7 +135,6 @@ async function* run(
   signal?.throwIfAborted();
   const process = new SamplingProcess(model.config.diffusion);
   const codes = process.gaussian ? await model.hostCodes() : null;
-  const { pad, cls, sep } = model.tokenizer.special;
   const setting: SampleSetting = {
     process,
     times: samplingTimes(process, config.steps),
@@ -145,20 +144,15 @@ async function* run(
     vocabSize: model.config.model.vocabSize,
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
-    // [PAD] is a target only where training made it one; what stands behind [SEP] is cut off anyway.
-    forbidden: {
-      inside: [pad, cls, sep],
-      ending: model.config.data.padTargets === null ? [pad, cls] : [cls],
-    },
   };
   const batches = planBatches(plans, lengthMultiple, maxBatch);
   for (const [number, { plans: part, batchSize, length }] of batches.entries()) {
-    const batch = await SampleBatch.start(model, setting, part, { batchSize, length });
+    const batch = await SampleBatch.start(model, setting, part, { batchSize, length }, look);
     try {
       for (let step = 1; step <= config.steps; step++) {
         signal?.throwIfAborted();
         const start = performance.now();
-        await batch.advance(step, look);
+        await batch.advance(step);
         signal?.throwIfAborted();
         if (!look && step < config.steps) continue;
         yield {

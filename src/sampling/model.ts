@@ -8,7 +8,7 @@
  */
 import type { RunConfig } from "../config/index.js";
 import type { Tokenizer } from "../data/tokenizer.js";
-import { codebookModule, denoisingModule } from "../diffusion/modules.js";
+import { codebookModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
 import type { GraphModule, TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
@@ -18,6 +18,7 @@ import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
 import { readPretrained } from "./pretrained.js";
 import { type Program, ProgramCache } from "./program-cache.js";
+import { type ForbiddenTokens, samplingModule } from "./sampling-module.js";
 
 export interface ModelOptions {
   /** Where the network runs: "cpu" (default), "reference" (slow, exact), or a device of your own, which outlives the model. */
@@ -104,10 +105,24 @@ export class DiffusionModel {
     return canvasGlobalSlots(this.config.model);
   }
 
-  /** The denoiser for B rows of N positions (see `denoisingModule`). Any length will do: positions are rotary. */
-  denoiser(batchSize: number, length: number): Promise<Program> {
+  /** Tokens that are never written: [PAD] only where training made it a target; what stands behind [SEP] is cut off anyway. */
+  get forbidden(): ForbiddenTokens {
+    const { pad, cls, sep } = this.tokenizer.special;
+    return {
+      inside: [pad, cls, sep],
+      ending: this.config.data.padTargets === null ? [pad, cls] : [cls],
+    };
+  }
+
+  /**
+   * The denoiser with its rounding for B rows of N positions (see `samplingModule`). Any length will do.
+   * @param guess whether it yields the likeliest tokens
+   */
+  denoiser(batchSize: number, length: number, guess: boolean): Promise<Program> {
     const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
-    return this.#programs.use(`denoiser ${batchSize}x${length}`, () => denoisingModule(this.config, shape));
+    return this.#programs.use(`denoiser ${batchSize}x${length}${guess ? " guess" : ""}`, () =>
+      samplingModule(this.config, shape, this.forbidden, guess),
+    );
   }
 
   /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */

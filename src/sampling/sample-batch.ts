@@ -37,6 +37,8 @@ export class SampleBatch {
   private readonly rows: ReturnType<typeof padRows>;
   private readonly targets: readonly Uint8Array[];
   private readonly absorbed: readonly Uint8Array[];
+  /** [B * N] 1: where a text may end. */
+  private readonly ending: BigInt64Array;
   /** [B, N, D] */
   private readonly state: Float32Array;
   private selfCondition: Float32Array | null;
@@ -49,6 +51,7 @@ export class SampleBatch {
     private readonly shape: BatchShape,
     private readonly denoiser: Program,
     private readonly nearest: Program | null,
+    private readonly look: boolean,
   ) {
     const { batchSize, length } = shape;
     const width = model.config.model.embeddingSize;
@@ -64,6 +67,9 @@ export class SampleBatch {
       if (sequence !== PADDING_SEQUENCE) target.set(plans[b].canvas.target);
       return target;
     });
+    this.ending = new BigInt64Array(batchSize * length);
+    for (const [b, { canvas }] of plans.entries())
+      this.ending.fill(1n, b * length + canvas.endFrom, b * length + canvas.target.length);
     this.absorbed = this.rows.map(() => new Uint8Array(length));
     this.state = new Float32Array(setting.absorbing ? batchSize * length * width : 0);
     this.selfCondition = model.config.model.selfConditioning
@@ -80,47 +86,58 @@ export class SampleBatch {
     });
   }
 
-  /** Compiles what the shape needs and draws the starting states. */
+  /**
+   * Compiles what the shape needs and draws the starting states.
+   * @param look whether anybody will look at the samples before the last step
+   */
   static async start(
     model: DiffusionModel,
     setting: SampleSetting,
     plans: readonly SamplePlan[],
     shape: BatchShape,
+    look: boolean,
   ): Promise<SampleBatch> {
-    const denoiser = await model.denoiser(shape.batchSize, shape.length);
+    const guess = look || setting.absorbing !== null;
+    const denoiser = await model.denoiser(shape.batchSize, shape.length, guess);
     try {
       const clamps = setting.config.clamp && setting.absorbing !== null;
       const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
-      return new SampleBatch(model, setting, plans, shape, denoiser, nearest);
+      return new SampleBatch(model, setting, plans, shape, denoiser, nearest, look);
     } catch (error) {
       await denoiser.release();
       throw error;
     }
   }
 
-  /**
-   * All samples go from t_{step - 1} to t_step.
-   * @param look whether anybody will look at the samples before the last step
-   */
-  async advance(step: number, look: boolean): Promise<void> {
+  /** All samples go from t_{step - 1} to t_step. */
+  async advance(step: number): Promise<void> {
     const { model, shape, setting } = this;
-    const outputs = await model.run(this.denoiser, this.feeds(setting.times[step - 1]));
+    const { length } = shape;
+    const draws = this.samples.map((sample) => sample.positionsToDraw(step));
+    const flat = draws.flatMap((positions, b) => positions.map((p) => b * length + p));
+    const outputs = await model.run(this.denoiser, this.feeds(setting.times[step - 1], flat));
     const x0 = setting.absorbing ? await this.clamped(outputs.x0) : null;
     if (this.selfCondition) this.selfCondition = outputs.embedding.data as Float32Array;
-    const logits = outputs.logits.data as Float32Array;
-    const size = shape.length * setting.vocabSize;
-    const wide = shape.length * model.config.model.embeddingSize;
+    const drawLogits = outputs.drawLogits.data as Float32Array;
+    const width = model.config.model.embeddingSize;
+    let drawn = 0;
     let last = performance.now();
     for (const [b, sample] of this.samples.entries()) {
-      const n = sample.canvas.target.length;
+      const from = b * length;
+      const to = from + sample.canvas.target.length;
+      const rows = drawn + draws[b].length;
       sample.advance(
         {
-          logits: logits.subarray(b * size, b * size + n * setting.vocabSize),
-          x0: x0?.subarray(b * wide, b * wide + n * model.config.model.embeddingSize) ?? null,
+          drawPositions: draws[b],
+          drawLogits: drawLogits.subarray(drawn * setting.vocabSize, rows * setting.vocabSize),
+          x0: x0?.subarray(from * width, to * width) ?? null,
+          likeliest: (outputs.likeliest?.data as BigInt64Array | undefined)?.subarray(from, to) ?? null,
+          probability: (outputs.probability?.data as Float32Array | undefined)?.subarray(from, to) ?? null,
         },
         step,
-        look,
+        this.look,
       );
+      drawn = rows;
       // The caller's event loop gets a turn between samples.
       if (performance.now() - last > 20) {
         await new Promise<void>((resolve) => setTimeout(resolve));
@@ -130,7 +147,8 @@ export class SampleBatch {
     this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
   }
 
-  private feeds(t: number): Record<string, TensorData> {
+  /** Inputs of the network at time t. draw: flattened positions to draw tokens at. */
+  private feeds(t: number, draw: readonly number[]): Record<string, TensorData> {
     const { model, setting, shape, buffers } = this;
     const { batchSize, length } = shape;
     const levels = allocateLevels(batchSize, length, buffers);
@@ -141,6 +159,13 @@ export class SampleBatch {
     return {
       ...placeRows(this.rows, model.globalSlots, buffers),
       ...levelTensors(levels),
+      ending: { dtype: "int64", shape: [batchSize * length], data: this.ending },
+      // One row at least: empty tensors are a corner nobody needs to stand in.
+      draw: {
+        dtype: "int64",
+        shape: [Math.max(1, draw.length)],
+        data: BigInt64Array.from(draw.length > 0 ? draw : [0], BigInt),
+      },
       ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: this.state } } : {}),
       ...(this.selfCondition
         ? { selfCondition: { dtype: "float32", shape: wide, data: this.selfCondition } }

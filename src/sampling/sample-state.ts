@@ -7,25 +7,23 @@ import type { GenerationConfig } from "../config/index.js";
 import type { DiffusionProcess } from "../diffusion/process.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
-import { type RoundedTokens, roundLogits } from "./rounding.js";
+import { roundLogits } from "./rounding.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
-import { type ReleaseContext, releaseAbsorbed } from "./steppers-release.js";
+import { type ReleaseContext, type ReleasePolicy, releaseAbsorbed } from "./steppers-release.js";
 
 /** What all samples of a run share. */
 export interface SampleSetting {
   readonly process: DiffusionProcess;
-  /** Times t_0 = 1 .. t_S = 0. */
+  /** Times t_0 = 1 .. t_S = 0. At the last step, everything still absorbed is released. */
   readonly times: Float64Array;
   readonly config: GenerationConfig;
   /** Not "auto". */
   readonly sampler: "ancestral" | "ddim" | "absorbing";
   readonly random: CounterRandom;
   readonly vocabSize: number;
-  /** [V, D] and [D]; null in the masked limit, which has no codes. */
+  /** float32 [V, D] and [D]; null in the masked limit, which has no codes. */
   readonly codebook: Float32Array | null;
   readonly absorbing: Float32Array | null;
-  /** Ids never drawn: inside the text, and where it may end. */
-  readonly forbidden: { readonly inside: readonly number[]; readonly ending: readonly number[] };
 }
 
 /** Memory of one sample inside a batch: views that the network's inputs are made of. */
@@ -40,10 +38,23 @@ export interface SampleMemory {
 
 /** What the network predicts for one sample. */
 export interface Prediction {
-  /** [n, V] */
-  readonly logits: Float32Array;
-  /** [n, D]; null in the masked limit. */
+  /** The positions asked for by `positionsToDraw`, R of them. */
+  readonly drawPositions: readonly number[];
+  /** float32 [R, V] */
+  readonly drawLogits: Float32Array;
+  /** float32 [n, D]; null in the masked limit. */
   readonly x0: Float32Array | null;
+  /** int64 [n] and float32 [n]: the likeliest tokens and their probabilities; null where nobody looks at them. */
+  readonly likeliest: BigInt64Array | null;
+  readonly probability: Float32Array | null;
+}
+
+/** Tokens drawn at some positions. */
+interface DrawnTokens {
+  readonly positions: readonly number[];
+  /** int32 and float32 [R]: token, and its probability as the model gives it. */
+  readonly ids: Int32Array;
+  readonly confidence: Float32Array;
 }
 
 /** A token counts as settled in a Gaussian process when its probability reaches this. */
@@ -75,13 +86,34 @@ export class SampleState {
     else startAbsorbed(start);
   }
 
+  /** Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their confidence. */
+  positionsToDraw(step: number): number[] {
+    const { absorbed } = this.memory;
+    if (this.setting.config.release === "random")
+      return releaseAbsorbed(this.releaseContext(step, absorbed.slice()));
+    return Array.from(absorbed.keys()).filter((p) => absorbed[p] === 1);
+  }
+
   /**
    * Goes from t_{step - 1} to t_step.
    * @param look whether somebody will look at guess, settled and probability (else they are right only after the last step)
    */
   advance(prediction: Prediction, step: number, look: boolean): void {
-    if (this.setting.absorbing) this.advanceGaussian(prediction, step, look);
-    else this.advanceMasked(prediction, step, look);
+    const { absorbed } = this.memory;
+    const last = step === this.setting.times.length - 1;
+    const drawn = this.draw(prediction, step);
+    const context = this.releaseContext(step, absorbed);
+    if (!this.setting.absorbing) releaseAbsorbed(context, this.policy(drawn));
+    else if (last) absorbed.fill(0);
+    else this.move(context, prediction, drawn);
+    if (look || last) this.takeGuesses(prediction);
+    // What was drawn and released stands where no guess does: for good in the masked limit.
+    for (const [i, p] of drawn.positions.entries()) {
+      if (absorbed[p] === 1) continue;
+      this.guess[p] = drawn.ids[i];
+      this.probability[p] = drawn.confidence[i];
+    }
+    this.settle(drawn, last);
   }
 
   /** Mean probability of the guesses at the targets. */
@@ -96,88 +128,38 @@ export class SampleState {
     return sum / count;
   }
 
-  /** Masked limit: released positions take a drawn token, for good. */
-  private advanceMasked({ logits }: Prediction, step: number, look: boolean): void {
-    const { ids, absorbed } = this.memory;
-    const before = absorbed.slice();
-    const drawn = this.drawReleased(logits, step);
-    for (let p = 0; p < before.length; p++) {
-      if (before[p] === 0 || absorbed[p] === 1) continue;
-      ids[p] = drawn.ids[p];
-      this.guess[p] = drawn.ids[p];
-      this.probability[p] = drawn.confidence[p];
-      this.settled[p] = 1;
-    }
-    if (look) this.guessAt(absorbed, logits);
-  }
-
-  /** Draws tokens where they are wanted and releases positions: [n], tokens at all released positions at least. */
-  private drawReleased(logits: Float32Array, step: number): RoundedTokens {
-    const { absorbed } = this.memory;
-    const { release } = this.setting.config;
-    if (release === "confidence") {
-      const drawn = this.draw(logits, absorbed, step);
-      releaseAbsorbed(this.releaseContext(step, absorbed), {
-        release,
-        confidence: drawn.confidence.map(Math.log),
-      });
-      return drawn;
-    }
-    const before = absorbed.slice();
-    releaseAbsorbed(this.releaseContext(step, absorbed));
-    return this.draw(
-      logits,
-      before.map((flag, p) => flag - absorbed[p]),
-      step,
-    );
-  }
-
   /** Gaussian processes: the state moves; released positions join it at the code of a drawn token. */
-  private advanceGaussian({ logits, x0 }: Prediction, step: number, look: boolean): void {
-    const { setting, memory, target } = this;
-    const { release, eta } = setting.config;
-    const { absorbed, z } = memory;
-    const last = step === setting.times.length - 1;
-    const before = absorbed.slice();
-    // Released positions depend on random numbers and confidence alone, so they can be known before the step is made.
-    const after = absorbed.slice();
-    let drawn: RoundedTokens;
-    if (last || release === "confidence") drawn = this.draw(logits, before, step);
-    else {
-      releaseAbsorbed(this.releaseContext(step, after));
-      drawn = this.draw(
-        logits,
-        before.map((flag, p) => flag - after[p]),
-        step,
-      );
-    }
-    if (last) absorbed.fill(0);
-    else
-      stepGaussian(
-        {
-          ...this.releaseContext(step, absorbed),
-          m: setting.absorbing!,
-          x0: x0!,
-          drawn: this.codesOf(drawn.ids),
-          z,
-        },
-        { sampler: setting.sampler, eta, release, confidence: drawn.confidence.map(Math.log) },
-      );
-    if (!look && !last) return;
-    // Where the state says what stands there, the likeliest token is it: a draw would undo what the steps have settled.
-    this.guessAt(
-      target.map((flag, p) => (flag === 1 && (before[p] === 0 || !last) ? 1 : 0)),
-      logits,
+  private move(context: ReleaseContext, { x0 }: Prediction, drawn: DrawnTokens): void {
+    const { sampler, config, absorbing } = this.setting;
+    stepGaussian(
+      { ...context, m: absorbing!, x0: x0!, drawn: this.codesOf(drawn), z: this.memory.z },
+      { ...this.policy(drawn), sampler, eta: config.eta },
     );
-    for (let p = 0; p < target.length; p++) {
-      if (target[p] === 0) continue;
-      if (last && before[p] === 1) {
-        this.guess[p] = drawn.ids[p];
-        this.probability[p] = drawn.confidence[p];
-      }
-      this.settled[p] = Number(
-        last || (absorbed[p] === 0 && before[p] === 0 && this.probability[p] >= SETTLED_FROM),
-      );
+  }
+
+  /** The likeliest tokens, wherever nothing is written for good. */
+  private takeGuesses({ likeliest, probability }: Prediction): void {
+    if (!likeliest || !probability) return;
+    const final = this.setting.absorbing === null;
+    for (let p = 0; p < this.target.length; p++) {
+      if (this.target[p] === 0 || (final && this.settled[p] === 1)) continue;
+      this.guess[p] = Number(likeliest[p]);
+      this.probability[p] = probability[p];
+    }
+  }
+
+  private settle({ positions }: DrawnTokens, last: boolean): void {
+    const { absorbed, ids } = this.memory;
+    if (this.setting.absorbing) {
+      for (let p = 0; p < this.target.length; p++)
+        if (this.target[p] === 1)
+          this.settled[p] = Number(last || (absorbed[p] === 0 && this.probability[p] >= SETTLED_FROM));
+      return;
+    }
+    for (const p of positions) {
+      if (absorbed[p] === 1) continue;
+      ids[p] = this.guess[p];
+      this.settled[p] = 1;
     }
   }
 
@@ -187,65 +169,30 @@ export class SampleState {
     return { process, t, s, absorbed, target: this.target, random, sequence: this.sequence, step };
   }
 
-  /** Takes the likeliest token as guess at the positions flagged in `where` [n]. */
-  private guessAt(where: Uint8Array, logits: Float32Array): void {
-    const { ids, confidence } = this.round(logits, where, new Float32Array(where.length), true);
-    for (let p = 0; p < where.length; p++) {
-      if (where[p] === 0) continue;
-      this.guess[p] = ids[p];
-      this.probability[p] = confidence[p];
-    }
+  private policy({ positions, confidence }: DrawnTokens): ReleasePolicy {
+    const { release } = this.setting.config;
+    if (release === "random") return { release };
+    const logarithms = new Float32Array(this.target.length);
+    for (const [i, p] of positions.entries()) logarithms[p] = Math.log(confidence[i]);
+    return { release, confidence: logarithms };
   }
 
-  /** Draws tokens at the positions flagged in `where` [n]. */
-  private draw(logits: Float32Array, where: Uint8Array, step: number): RoundedTokens {
-    const uniforms = new Float32Array(where.length);
-    this.setting.random.fillUniform(uniforms, Stream.Draw, this.sequence, step);
-    return this.round(logits, where, uniforms, false);
-  }
-
-  /** Rounds the two stretches of the canvas that differ in what is forbidden. */
-  private round(
-    logits: Float32Array,
-    where: Uint8Array,
-    uniforms: Float32Array,
-    likeliest: boolean,
-  ): RoundedTokens {
-    const { config, forbidden, vocabSize } = this.setting;
+  private draw({ drawPositions: positions, drawLogits }: Prediction, step: number): DrawnTokens {
+    const { config, random, vocabSize } = this.setting;
     const { temperature, topK, topP } = config;
-    const n = where.length;
-    const out = {
-      ids: new Int32Array(n).fill(-1),
-      confidence: new Float32Array(n),
-      entropy: new Float32Array(n),
-    };
-    const stretches = [
-      { start: 0, end: this.canvas.endFrom, forbidden: forbidden.inside },
-      { start: this.canvas.endFrom, end: n, forbidden: forbidden.ending },
-    ];
-    for (const { start, end, forbidden: ids } of stretches) {
-      const active = where.subarray(start, end);
-      if (!active.includes(1)) continue;
-      const part = roundLogits(
-        logits.subarray(start * vocabSize, end * vocabSize),
-        vocabSize,
-        uniforms.subarray(start, end),
-        { temperature: likeliest ? 0 : temperature, topK, topP, forbidden: ids, active },
-      );
-      out.ids.set(part.ids, start);
-      out.confidence.set(part.confidence, start);
-      out.entropy.set(part.entropy, start);
-    }
-    return out;
+    const uniforms = new Float32Array(this.target.length);
+    random.fillUniform(uniforms, Stream.Draw, this.sequence, step);
+    const own = Float32Array.from(positions, (p) => uniforms[p]);
+    return { positions, ...roundLogits(drawLogits, vocabSize, own, { temperature, topK, topP }) };
   }
 
-  /** Codes of drawn tokens: [n, D], zeros where none was drawn (id -1). */
-  private codesOf(ids: Int32Array): Float32Array {
+  /** Codes of drawn tokens: float32 [n, D], zeros where none was drawn. */
+  private codesOf({ positions, ids }: DrawnTokens): Float32Array {
     const { codebook, absorbing } = this.setting;
     const width = absorbing!.length;
-    const codes = new Float32Array(ids.length * width);
-    for (let p = 0; p < ids.length; p++)
-      if (ids[p] >= 0) codes.set(codebook!.subarray(ids[p] * width, (ids[p] + 1) * width), p * width);
+    const codes = new Float32Array(this.target.length * width);
+    for (const [i, p] of positions.entries())
+      codes.set(codebook!.subarray(ids[i] * width, (ids[i] + 1) * width), p * width);
     return codes;
   }
 }
