@@ -31,7 +31,9 @@ function check(condition, message) {
 }
 
 try {
-  const [packed] = JSON.parse(run(root, "npm", "pack", "--json", "--silent", "--pack-destination", work).match(/^\[[\s\S]*/m)[0]);
+  const [packed] = JSON.parse(
+    run(root, "npm", "pack", "--json", "--silent", "--pack-destination", work).match(/^\[[\s\S]*/m)[0],
+  );
   const tarball = join(work, packed.filename);
   const { size } = statSync(tarball);
   check(size < MAX_TARBALL_BYTES, `tarball of ${size} bytes, at most ${MAX_TARBALL_BYTES}`);
@@ -48,8 +50,26 @@ try {
   const { name, version, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const printed = run(project, "npx", "--no-install", name, "--version").trim();
   check(printed === version, `${name} --version prints ${version}`);
-  const config = JSON.parse(run(project, "npx", "--no-install", name, "config", "--preset", "masked", "--json"));
+  const config = JSON.parse(
+    run(project, "npx", "--no-install", name, "config", "--preset", "masked", "--json"),
+  );
   check(config.diffusion.gaussian === false, "config --json prints one JSON object");
+
+  const texts = Array.from(
+    { length: 40 },
+    (_, i) => `Text ${i}: ${i * 7} apples, ${i * i} pears and plum${i}s for number ${i}.`,
+  );
+  writeFileSync(join(project, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  const small = ["vocabSize=280", "hiddenSize=16", "numLayers=1", "embeddingSize=8"].flatMap((s) => [
+    "--set",
+    `model.${s}`,
+  ]);
+  const cli = (...args) => JSON.parse(run(project, "npx", "--no-install", name, ...args, "--json"));
+  const trained = cli("train", "--data", "texts.jsonl", "--out", "run", "--max-steps", "2", ...small);
+  check(trained.steps === 2, "train, in a worker thread of the installed package");
+  const written = cli("generate", "--model", "run", "--prompt", "Text", "--length", "20", "--steps", "3");
+  check(written.texts[0].text.startsWith("Text"), "generate continues its prompt");
+  check(cli("inspect", "--model", "run", "--picture", "run/attention.svg").parameters.total > 0, "inspect");
 
   const paths = Object.keys(exports).filter((path) => !path.endsWith(".json"));
   const imports = paths.map((path) => `await import("${name}${path.slice(1)}");`).join("\n");
@@ -71,7 +91,19 @@ try {
   );
   const compiler = join(root, "node_modules", ".bin", "tsc");
   const types = ["--typeRoots", join(root, "node_modules", "@types"), "--types", "node"];
-  run(project, compiler, "--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--skipLibCheck", ...types, "use.ts");
+  run(
+    project,
+    compiler,
+    "--noEmit",
+    "--strict",
+    "--module",
+    "nodenext",
+    "--target",
+    "es2023",
+    "--skipLibCheck",
+    ...types,
+    "use.ts",
+  );
   check(true, "the typed API compiles");
 } finally {
   rmSync(work, { recursive: true, force: true });
