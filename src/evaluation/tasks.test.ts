@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../data/index.js";
+import { parseRecord } from "../data/records.js";
+import { exactAccuracy } from "./accuracy.js";
+import { copyTask, reverseTask, taskLines, taskVocabSize } from "./tasks.js";
+
+const wordsOf = (text: string) => text.trim().split(" ");
+
+describe("copyTask and reverseTask", () => {
+  it("ask for the source, and for the source backwards", () => {
+    const copy = copyTask({ documents: 5, words: 7 });
+    const reverse = reverseTask({ documents: 5, words: 7 });
+    for (const [i, { src, trg }] of copy.entries()) {
+      expect(wordsOf(src)).toHaveLength(7);
+      expect(trg).toBe(src);
+      expect(reverse[i].src).toBe(src);
+      expect(wordsOf(reverse[i].trg)).toEqual(wordsOf(src).reverse());
+    }
+  });
+
+  it("depend on the seed and the number of the pair alone", () => {
+    const all = copyTask({ documents: 10 });
+    expect(copyTask({ documents: 4, first: 6 })).toEqual(all.slice(6));
+    expect(new Set(all.map(({ src }) => src)).size).toBe(10);
+    expect(copyTask({ documents: 10, seed: 2 })[0]).not.toEqual(all[0]);
+    const used = new Set(copyTask({ documents: 40, vocabulary: 30 }).flatMap(({ src }) => wordsOf(src)));
+    expect(used.size).toBe(30);
+  });
+
+  it.each([64, 51, 105])("have one token a word in a vocabulary made for %i words", async (vocabulary) => {
+    const pairs = reverseTask({ documents: 100, vocabulary });
+    const texts = pairs.flatMap(({ src, trg }) => [src, trg]);
+    const tokenizer = await Tokenizer.train(texts, { vocabSize: taskVocabSize(vocabulary) });
+    for (const text of texts) expect(tokenizer.encode(text)).toHaveLength(64);
+    expect(taskVocabSize()).toBe(336);
+  });
+
+  it("are written as data files hold them", () => {
+    const pairs = reverseTask({ documents: 3, words: 4 });
+    const lines = taskLines(pairs).trimEnd().split("\n");
+    expect(lines.map((line) => parseRecord(line))).toEqual(pairs.map((fields) => ({ fields })));
+  });
+
+  it("refuse what they cannot make", () => {
+    expect(() => copyTask({ documents: 1, words: 0 })).toThrow(/words: expected an integer from 1/);
+    expect(() => copyTask({ documents: 1, vocabulary: 5000 })).toThrow(/from 1 to 105, got 5000/);
+  });
+});
+
+describe("exactAccuracy", () => {
+  const pairs = copyTask({ documents: 5, words: 10 });
+
+  it("counts tokens in their place", async () => {
+    const asked: string[][] = [];
+    const perfect = await exactAccuracy(
+      pairs,
+      async (sources) => {
+        asked.push([...sources]);
+        return sources;
+      },
+      { batchSize: 2 },
+    );
+    expect(perfect).toEqual({ pairs: 5, tokens: 50, tokenAccuracy: 1, exactMatch: 1 });
+    expect(asked.map((sources) => sources.length)).toEqual([2, 2, 1]);
+    const oneWrong = await exactAccuracy(pairs, async (sources) =>
+      sources.map((src, i) => (i === 0 ? src.replace(/\w+$/, "nothing") : src)),
+    );
+    expect(oneWrong).toEqual({ pairs: 5, tokens: 50, tokenAccuracy: 0.98, exactMatch: 0.8 });
+  });
+
+  it("counts what is missing and what is too much", async () => {
+    const pair = [{ src: "s", trg: "a b c d" }];
+    const score = async (text: string) => (await exactAccuracy(pair, async () => [text])).tokenAccuracy;
+    expect(await score("a b")).toBe(0.5);
+    expect(await score("a b c d e")).toBe(0.8);
+    expect(await score("b c d")).toBe(0);
+    expect(await score("")).toBe(0);
+  });
+
+  it("compares any tokens, and insists on a text for each source", async () => {
+    const tokensOf = (text: string) => Uint8Array.from(Buffer.from(text));
+    const bytes = await exactAccuracy([{ src: "", trg: "abcd" }], async () => ["abxd"], { tokensOf });
+    expect(bytes.tokenAccuracy).toBe(0.75);
+    await expect(exactAccuracy(pairs, async () => [])).rejects.toThrow(/expected 5 texts/);
+  });
+});

@@ -1,0 +1,71 @@
+/**
+ * @file Synthetic tasks that tell whether a condition is obeyed: the target is the source itself, or the source backwards. The sources
+ * are random words, so nothing but the source helps.
+ *
+ *     await writeFile("copy.train.jsonl", taskLines(copyTask({ documents: 20_000 })));
+ *     await writeFile("copy.valid.jsonl", taskLines(copyTask({ documents: 200, first: 1_000_000 })));
+ *
+ * Words are one consonant and one vowel with a space before them, and a byte-level vocabulary of `taskVocabSize()` tokens trained on
+ * the pairs has one token for each: a source of 64 words is 64 tokens, a pair 132 with [CLS] and three [SEP].
+ */
+import { UserError } from "../errors.js";
+import { CounterRandom, Stream } from "../random/index.js";
+
+export interface TaskOptions {
+  /** How many pairs. */
+  readonly documents: number;
+  /** Words of a source. Default 64. */
+  readonly words?: number;
+  /** Different words there are, at most 105. Default 64. */
+  readonly vocabulary?: number;
+  /** Default 1. Copy and reverse tasks of one seed have the same sources. */
+  readonly seed?: number;
+  /** Number of the first pair, in [0, 2^32): pairs of other numbers are other draws. Default 0. */
+  readonly first?: number;
+}
+
+/** One pair, as data files hold it. */
+export interface TaskDocument {
+  readonly src: string;
+  readonly trg: string;
+}
+
+const CONSONANTS = [..."bcdfghjklmnpqrstvwxyz"];
+const VOWELS = [..."aeiou"];
+const WORDS = CONSONANTS.flatMap((consonant) => VOWELS.map((vowel) => consonant + vowel));
+
+/** model.vocabSize for a task of so many different words: bytes and special tokens, a merge for each first letter, one for each word. */
+export const taskVocabSize = (vocabulary = 64): number =>
+  259 + Math.ceil(vocabulary / VOWELS.length) + vocabulary;
+
+function drawTask(options: TaskOptions, targetOf: (words: readonly string[]) => string[]): TaskDocument[] {
+  const { documents, words = 64, vocabulary = 64, seed = 1, first = 0 } = options;
+  for (const [name, value, most] of [
+    ["documents", documents, 2 ** 31],
+    ["words", words, 2 ** 31],
+    ["vocabulary", vocabulary, WORDS.length],
+  ] as const)
+    if (!Number.isInteger(value) || value < 1 || value > most)
+      throw new UserError(`${name}: expected an integer from 1 to ${most}, got ${value}`);
+  const random = new CounterRandom(seed);
+  const text = (list: readonly string[]) => list.map((word) => ` ${word}`).join("");
+  return Array.from({ length: documents }, (_, i) => {
+    const drawn = Array.from(
+      { length: words },
+      (__, position) =>
+        WORDS[Math.floor(random.uniform(Stream.Synthetic, first + i, 0, position) * vocabulary)],
+    );
+    return { src: text(drawn), trg: text(targetOf(drawn)) };
+  });
+}
+
+/** Pairs whose target is the source. */
+export const copyTask = (options: TaskOptions): TaskDocument[] => drawTask(options, (words) => [...words]);
+
+/** Pairs whose target is the source with its words in reverse order. */
+export const reverseTask = (options: TaskOptions): TaskDocument[] =>
+  drawTask(options, (words) => words.toReversed());
+
+/** As JSON Lines, which `--data` reads. */
+export const taskLines = (documents: readonly TaskDocument[]): string =>
+  documents.map((document) => `${JSON.stringify(document)}\n`).join("");
