@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { packRows, type Row } from "../data/index.js";
+import { CounterRandom } from "../random/index.js";
+import { ngramBaselines, textsOf } from "./baselines.js";
+
+const tokenizer = {
+  vocabSize: 10,
+  special: { pad: 0, cls: 1, sep: 2 },
+  byteLengths: Uint16Array.of(0, 0, 0, 1, 1, 1, 1, 1, 1, 2),
+};
+/** Document i: 3 + i % 7 repeated, then [SEP]. */
+const document = (i: number, length: number) => ({
+  id: i,
+  ids: Int32Array.from({ length }, (_, k) => (k === length - 1 ? 2 : 3 + (i % 7))),
+  given: Uint8Array.from({ length }, (_, k) => Number(i % 2 === 1 && k < 2)),
+});
+const documents = Array.from({ length: 12 }, (_, i) => document(i, 4 + (i % 3)));
+const rowsOf = (shuffle: CounterRandom | null) =>
+  packRows(documents, { length: 16, tokenizer, globalTokens: 2, shuffle });
+
+describe("textsOf", () => {
+  it("gives back the documents of rows, without padding and learned globals", () => {
+    const source = rowsOf(new CounterRandom(1));
+    const rows: Row[] = Array.from({ length: source.rowsInEpoch(0) }, (_, i) => source.row(i));
+    const found = [...textsOf(rows, 10)];
+    const key = ({ ids, given }: { ids: Int32Array; given: Uint8Array }) => `${ids}/${given}`;
+    expect(found.map(key).sort()).toEqual(documents.map(key).sort());
+  });
+});
+
+describe("ngramBaselines", () => {
+  const valid = rowsOf(null);
+  const run = (trainedRows: number) =>
+    ngramBaselines({ train: rowsOf(new CounterRandom(1)), trainedRows, valid, sequences: 2, tokenizer });
+
+  it("learns from the rows that were trained on, in their order", () => {
+    const source = rowsOf(new CounterRandom(1));
+    const targets = ({ given }: Row) => given.filter((flag) => flag === 0).length;
+    expect(run(3).trainTokens).toBe([0, 1, 2].reduce((sum, i) => sum + targets(source.row(i)), 0));
+    expect(run(3).tokens).toBe(targets(valid.row(0)) + targets(valid.row(1)));
+    expect(run(0)).toMatchObject({ trainTokens: 0, epochs: 0 });
+  });
+
+  it("counts every text once, however often it came round", () => {
+    const epoch = rowsOf(new CounterRandom(1)).rowsInEpoch(0);
+    const once = run(epoch);
+    const often = run(4 * epoch);
+    expect(often).toEqual({ ...once, epochs: 4 });
+  });
+});

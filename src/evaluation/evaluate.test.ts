@@ -1,0 +1,229 @@
+import { appendFile, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Tokenizer } from "../data/index.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import { createDevice } from "../runtime/index.js";
+import { readPretrained } from "../sampling/pretrained.js";
+import { loadTrainingData } from "../training/training-data.js";
+import { Validation } from "../training/validation.js";
+import { type EvaluationProgress, type EvaluationReport, evaluateRun } from "./evaluate.js";
+import { formatEvaluation } from "./format.js";
+import { removeRun, silence, type TinyRun, tinyRun } from "./testing/tiny-run.js";
+
+/** What training would have logged for the saved model. */
+async function validate({ path }: TinyRun, sequences: number) {
+  const { config, weights, tokenizer } = await readPretrained(path);
+  const data = await loadTrainingData(config, { tokenizer });
+  const device = await createDevice("cpu", { threads: 1 });
+  try {
+    const store = await device.createParameters(denoiserParameters(config.model));
+    await store.write("value", weights);
+    const validation = await Validation.create(config, data.valid, tokenizer, device);
+    return await validation.run(store, { sequences, slot: "value" });
+  } finally {
+    await device.dispose();
+  }
+}
+
+/** Length of the longest line, those with paths left out. */
+const widthOf = (text: string) =>
+  Math.max(
+    ...text
+      .split("\n")
+      .filter((line) => !line.includes(tmpdir()))
+      .map((line) => line.length),
+  );
+
+describe("evaluateRun, masked limit", () => {
+  let run: TinyRun;
+  let report: EvaluationReport;
+  const progress: EvaluationProgress[] = [];
+  beforeAll(async () => {
+    run = await tinyRun("masked");
+    report = await evaluateRun(run.path, {
+      draws: 1,
+      threads: 1,
+      levels: [0.2, 0.6, 1],
+      onProgress: (step) => progress.push(step),
+    });
+  });
+
+  afterAll(() => removeRun(run));
+
+  it("repeats the loss and the bound of validation", async () => {
+    const { loss } = report;
+    const validation = await validate(run, 5);
+    expect(loss.sequences).toBe(5);
+    expect(loss.loss).toBeCloseTo(validation.loss, 5);
+    expect(loss.terms.ce).toBeCloseTo(validation.terms.ce!, 5);
+    expect(loss.crossEntropy.mean).toBeCloseTo(validation.crossEntropy, 5);
+    expect(loss.bound!.natsPerToken.mean).toBeCloseTo(validation.boundNats!, 5);
+    expect(loss.bound!.bitsPerByte.mean).toBeCloseTo(validation.bitsPerByte!, 5);
+    expect(loss.bound!.bitsPerByte.standardError).toBeGreaterThan(0);
+  });
+
+  it("compares absorbed positions with the unigram model", () => {
+    expect(report.levels.map(({ time }) => time)).toEqual([0.2, 0.6, 1]);
+    const shares = report.levels.map(({ absorbedShare }) => absorbedShare);
+    expect(shares[0]).toBeGreaterThan(0.1);
+    expect(shares[0]).toBeLessThan(0.3);
+    expect(shares[2]).toBe(1);
+    expect(report.levels[2].targets!.tokens).toBe(report.loss.tokens);
+    for (const { targets, absorbed, gaussian } of report.levels) {
+      expect(targets!.gain).toBeCloseTo(targets!.channel - targets!.model, 8);
+      expect([absorbed, gaussian]).toEqual([null, null]);
+    }
+  });
+
+  it("trains n-grams on what the run has seen, and scores them on the same tokens", async () => {
+    const { ngrams, run: about, loss } = report;
+    expect(about.trained).toMatchObject({ steps: 2, rows: 6, tokens: 6 * 64 });
+    expect(ngrams!.tokens).toBe(loss.tokens);
+    expect(ngrams!.trainTokens).toBeGreaterThan(6 * 40);
+    expect(ngrams!.trainTokens).toBeLessThanOrEqual(6 * (64 - 3));
+    expect(ngrams!.epochs).toBeLessThan(1);
+    expect(ngrams!.unigram.bitsPerByte).toBeCloseTo(
+      (ngrams!.unigram.natsPerToken * loss.tokens) / Math.LN2 / loss.bytes,
+      8,
+    );
+  });
+
+  it("reports every expert of every layer, at every level", () => {
+    const { experts } = report;
+    expect(experts!.numExperts).toBe(3);
+    expect(experts!.times).toEqual([0.2, 0.6, 1]);
+    expect(experts!.layers.map((levels) => levels.length)).toEqual([3, 3]);
+    for (const { load, dead, entropy } of experts!.layers.flat()) {
+      expect(load.reduce((a, b) => a + b, 0)).toBeCloseTo(3, 8);
+      expect(dead).toBeCloseTo(load.filter((share) => share < 0.01).length / 3, 8);
+      expect(entropy).toBeGreaterThan(0);
+      expect(entropy).toBeLessThanOrEqual(Math.log(3) + 1e-6);
+    }
+  });
+
+  it("is plain JSON, tells its progress, and fits in 100 columns", () => {
+    expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+    expect(progress.at(-1)).toEqual({ what: "noise levels", done: 8, total: 8 });
+    const text = formatEvaluation(report);
+    expect(text).toMatch(/this model, at most +\d\.\d{4} ±\d\.\d{4} +\d\.\d{4}/);
+    expect(text).toMatch(/bigram, same tokens +\d/);
+    expect(widthOf(text)).toBeLessThan(101);
+  });
+
+  it("evaluates other texts, also without the training texts", async () => {
+    const { loss, ngrams } = await evaluateRun(run.path, {
+      data: [run.unseen],
+      levels: [],
+      threads: 1,
+      sequences: 1000,
+    });
+    const tokenizer = await Tokenizer.load(run.path);
+    const lines = (await readFile(run.unseen, "utf8")).trim().split("\n");
+    const texts = lines.map((line) => (JSON.parse(line) as { text: string }).text);
+    expect(loss.tokens).toBe(texts.reduce((sum, text) => sum + tokenizer.encode(text).length + 1, 0));
+    expect(loss.bytes).toBe(texts.reduce((sum, text) => sum + new TextEncoder().encode(text).length, 0));
+    expect(ngrams!.tokens).toBe(loss.tokens);
+
+    const gone = join(run.path, "..", "train.jsonl");
+    const content = await readFile(gone);
+    await rm(gone);
+    const without = await evaluateRun(run.path, {
+      data: [run.unseen],
+      levels: [],
+      threads: 1,
+      sequences: 1000,
+    });
+    expect(without.ngrams).toBeNull();
+    expect(without.notes.join()).toMatch(
+      /No n-gram baselines, since the training texts cannot be read: .*train/,
+    );
+    expect(without.loss).toEqual(loss);
+    await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(/train\.jsonl/);
+    await writeFile(gone, content);
+  });
+
+  it("knows how far a run came from its log when there are no checkpoints", async () => {
+    await rm(join(run.path, "checkpoints"), { recursive: true });
+    await appendFile(join(run.path, "metrics.jsonl"), '{"kind":"train","st');
+    const { run: about } = await evaluateRun(run.path, { levels: [], draws: 1, sequences: 1, threads: 1 });
+    expect(about.trained).toMatchObject({ steps: 2, rows: 6, tokens: 384 });
+    await rm(join(run.path, "metrics.jsonl"));
+    const { run: unknown, notes } = await evaluateRun(run.path, {
+      levels: [],
+      draws: 1,
+      sequences: 1,
+      threads: 1,
+    });
+    expect(unknown.trained).toBeNull();
+    expect(notes.join()).toMatch(/is not known/);
+  });
+
+  it("a network that is silent is the unigram model, and so is its bound", async () => {
+    await silence(run);
+    const { levels, loss } = await evaluateRun(run.path, {
+      draws: 48,
+      levels: [0.5, 1],
+      baselines: false,
+      threads: 1,
+    });
+    for (const { targets } of levels) {
+      expect(targets!.gain).toBeCloseTo(0, 5);
+      expect(targets!.gainError).toBeLessThan(1e-5);
+    }
+    const unigram = levels[1].targets!.model;
+    expect(Math.abs(loss.bound!.natsPerToken.mean / unigram - 1)).toBeLessThan(0.05);
+  });
+
+  it("says what is wrong with its options", async () => {
+    await expect(evaluateRun(run.path, { levels: [1.5] })).rejects.toThrow(/from 0 to 1, got 1.5/);
+    await expect(evaluateRun(run.path, { sequences: 0 })).rejects.toThrow(/sequences: expected an integer/);
+    await expect(evaluateRun(join(run.path, "none"))).rejects.toThrow(/config\.json/);
+    const stop = AbortSignal.abort(new Error("stopped"));
+    await expect(evaluateRun(run.path, { signal: stop })).rejects.toThrow("stopped");
+  });
+});
+
+describe("evaluateRun, continuous processes", () => {
+  const runs: TinyRun[] = [];
+  afterAll(() => Promise.all(runs.map(removeRun)));
+
+  it("soft absorbing: splits absorbed and noisy positions, and a silent network equals the channel", async () => {
+    const run = await tinyRun("moe-diffuseq", {
+      model: { selfConditioning: true },
+      diffusion: { noiseScale: 1 },
+    });
+    runs.push(run);
+    await silence(run);
+    const report = await evaluateRun(run.path, { levels: [0.3, 0.9], baselines: false, threads: 1 });
+    expect(report.loss.bound).toBeNull();
+    expect(report.loss.crossEntropy.mean).toBeCloseTo((await validate(run, 5)).crossEntropy, 5);
+    expect(report.ngrams).toBeNull();
+    for (const { targets, absorbed, gaussian, absorbedShare } of report.levels) {
+      for (const part of [targets, absorbed, gaussian]) expect(part!.gain).toBeCloseTo(0, 4);
+      expect(absorbed!.tokens + gaussian!.tokens).toBe(targets!.tokens);
+      expect(absorbedShare).toBeCloseTo(absorbed!.tokens / targets!.tokens, 8);
+      expect(targets!.model * targets!.tokens).toBeCloseTo(
+        absorbed!.model * absorbed!.tokens + gaussian!.model * gaussian!.tokens,
+        6,
+      );
+    }
+    const [{ gaussian, absorbed }] = report.levels;
+    expect(gaussian!.channel).toBeLessThan(absorbed!.channel - 1);
+    const text = formatEvaluation(report);
+    expect(text).toMatch(/noisy: model/);
+    expect(text).toMatch(/earlier prediction/);
+    expect(widthOf(text)).toBeLessThan(101);
+  });
+
+  it("DiffuSeq: no experts, nothing absorbed", async () => {
+    const run = await tinyRun("diffuseq");
+    runs.push(run);
+    const report = await evaluateRun(run.path, { levels: [0.5], threads: 1 });
+    expect(report.experts).toBeNull();
+    expect(report.levels[0]).toMatchObject({ absorbedShare: 0, absorbed: null, gaussian: null });
+    expect(report.loss.terms.mse).toBeGreaterThan(0);
+    expect(formatEvaluation(report)).toMatch(/A continuous process gives no bound/);
+  });
+});

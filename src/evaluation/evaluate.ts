@@ -1,0 +1,180 @@
+/**
+ * @file The evaluation of a run: its averaged weights on held-out rows, at single noise levels, and beside n-gram models that learned
+ * from the same tokens.
+ *
+ *     const report = await evaluateRun("runs/abstracts");
+ *     console.log(formatEvaluation(report));
+ */
+import type { RunConfig } from "../config/index.js";
+import type { RowSource } from "../data/index.js";
+import { UserError } from "../errors.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import { createDevice, type DeviceKind } from "../runtime/index.js";
+import { readPretrained } from "../sampling/pretrained.js";
+import { loadTrainingData, type TrainingData } from "../training/training-data.js";
+import { type NgramBaselines, ngramBaselines } from "./baselines.js";
+import type { ExpertUse } from "./expert-use.js";
+import { type HeldOutLoss, heldOutLoss } from "./held-out-loss.js";
+import { compareLevels, type LevelResult } from "./levels.js";
+import { NoisyRows } from "./noisy-rows.js";
+import { type TrainedSoFar, trainedSoFar } from "./trained-so-far.js";
+
+/** Noise levels that are looked at one by one. */
+export const DEFAULT_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.9, 1];
+
+export interface EvaluateOptions {
+  /** Files or folders to evaluate on. Default: the run's own validation texts. */
+  readonly data?: readonly string[];
+  /** Most rows of held-out text. Default: the run's `training.evalSequences`. */
+  readonly sequences?: number;
+  /** Times each row is noised for the loss. Default: 4 in the masked limit, whose bound wants it, else 1. */
+  readonly draws?: number;
+  /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`. */
+  readonly levels?: readonly number[];
+  /** Train n-gram models on the run's training texts. Default: true. */
+  readonly baselines?: boolean;
+  /** Default: "cpu". */
+  readonly device?: DeviceKind;
+  /** Threads that share one operator. Default: all processors. */
+  readonly threads?: number;
+  readonly onProgress?: (progress: EvaluationProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface EvaluationProgress {
+  readonly what: string;
+  /** Batches done of all there are; 0 of 0 while preparing. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Everything that was measured. Plain JSON. */
+export interface EvaluationReport {
+  readonly run: {
+    readonly path: string;
+    readonly preset: string | null;
+    readonly parameters: number;
+    /** The masked limit: there is a bound on the likelihood. */
+    readonly masked: boolean;
+    /** null: neither checkpoint nor log says so. */
+    readonly trained: TrainedSoFar | null;
+  };
+  /** What the held-out rows are made of. */
+  readonly data: { readonly source: string; readonly length: number };
+  readonly loss: HeldOutLoss;
+  readonly levels: readonly LevelResult[];
+  /** null without experts. */
+  readonly experts: ExpertUse | null;
+  /** null: not asked for, or `notes` says why not. */
+  readonly ngrams: NgramBaselines | null;
+  /** What a reader should know. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Evaluates the run in `path` with the weights of its model.safetensors.
+ * @throws UserError when the run, its texts or an option is not as it should be; the signal's reason when it is aborted
+ */
+export async function evaluateRun(path: string, options: EvaluateOptions = {}): Promise<EvaluationReport> {
+  const { data: paths, signal, onProgress = () => {}, levels = DEFAULT_LEVELS, baselines = true } = options;
+  const prepare = (what: string) => {
+    signal?.throwIfAborted();
+    onProgress({ what, done: 0, total: 0 });
+  };
+  prepare("reading the model");
+  const { config, tokenizer, weights } = await readPretrained(path);
+  const masked = !config.diffusion.gaussian;
+  const { sequences = config.training.evalSequences, draws = masked ? 4 : 1 } = options;
+  checkOptions(sequences, draws, levels);
+  const trained = await trainedSoFar(path, config);
+  const notes: string[] = [];
+  const load = (settings: RunConfig) =>
+    loadTrainingData(settings, { tokenizer, onProgress: prepare, signal });
+
+  const own = paths && !baselines ? null : await loadOwn(load, config, paths ? notes : null);
+  const other = paths
+    ? await load({ ...config, data: { ...config.data, train: [...paths], valid: [...paths] } })
+    : null;
+  const valid = (other ?? own)!.valid;
+  const count = Math.min(sequences, valid.rowsInEpoch());
+  let ngrams: NgramBaselines | null = null;
+  if (baselines && own) {
+    prepare("counting n-grams");
+    const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
+    ngrams = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
+    if (!trained)
+      notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");
+  }
+  if (config.model.selfConditioning)
+    notes.push("The network was given no earlier prediction (self-conditioning), here as in validation.");
+
+  prepare("building the graphs");
+  const device = await createDevice(options.device ?? "cpu", { threads: options.threads });
+  try {
+    const store = await device.createParameters(denoiserParameters(config.model));
+    await store.write("value", weights);
+    const noisy = await NoisyRows.create(config, valid, count, device, store);
+    const counter = batchCounter(noisy.batches * (draws + levels.length), onProgress);
+    const loss = await heldOutLoss(config, noisy, {
+      draws,
+      byteLengths: tokenizer.byteLengths,
+      signal,
+      onBatch: counter("loss on held-out text"),
+    });
+    const compared = await compareLevels(config, noisy, {
+      levels,
+      signal,
+      onBatch: counter("noise levels"),
+    });
+    return {
+      run: { path, preset: config.preset, parameters: store.totalParameters, masked, trained },
+      data: { source: sourceOf(config, own, valid, paths), length: config.training.sequenceLength },
+      loss,
+      ...compared,
+      ngrams,
+      notes,
+    };
+  } finally {
+    await device.dispose();
+  }
+}
+
+/** The run's own texts. With `notes` the evaluation does without them where they are gone, and says so. */
+async function loadOwn(
+  load: (config: RunConfig) => Promise<TrainingData>,
+  config: RunConfig,
+  notes: string[] | null,
+): Promise<TrainingData | null> {
+  try {
+    return await load(config);
+  } catch (error) {
+    if (!notes || !(error instanceof UserError)) throw error;
+    notes.push(`No n-gram baselines, since the training texts cannot be read: ${error.message}`);
+    return null;
+  }
+}
+
+function sourceOf(
+  { data }: RunConfig,
+  own: TrainingData | null,
+  valid: RowSource,
+  paths?: readonly string[],
+): string {
+  if (paths) return paths.join(", ");
+  const from = data.valid.length > 0 ? data.valid.join(", ") : `held out of ${own?.source}`;
+  return `${from}; ${valid.rowsInEpoch()} sequences in all`;
+}
+
+function checkOptions(sequences: number, draws: number, levels: readonly number[]): void {
+  for (const [name, value] of Object.entries({ sequences, draws }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
+  for (const time of levels)
+    if (!(time >= 0 && time <= 1))
+      throw new UserError(`levels: expected noise levels t from 0 to 1, got ${time}`);
+}
+
+const batchCounter = (total: number, onProgress: (progress: EvaluationProgress) => void) => {
+  let done = 0;
+  return (what: string) => () => onProgress({ what, done: ++done, total });
+};

@@ -1,0 +1,138 @@
+/** @file An evaluation as text: tables of at most 100 columns, without colours. */
+import Table from "cli-table3";
+import type { NgramBaselines } from "./baselines.js";
+import type { EvaluationReport } from "./evaluate.js";
+import type { ExpertUse } from "./expert-use.js";
+import type { HeldOutLoss } from "./held-out-loss.js";
+import type { Comparison, LevelResult } from "./levels.js";
+import type { Estimate } from "./statistics.js";
+
+/** The report as people read it. */
+export function formatEvaluation(report: EvaluationReport): string {
+  const { run, loss, levels, ngrams, experts, notes } = report;
+  return [
+    header(report),
+    lossLines(loss),
+    ...(loss.bound || ngrams ? [likelihoodTable(loss, ngrams)] : []),
+    ...(levels.length > 0 ? [levelTable(levels, run.masked)] : []),
+    ...(experts ? [expertTable(experts)] : []),
+    ...notes.map((note) => `Note: ${note}`),
+  ].join("\n\n");
+}
+
+function header({ run, data, loss }: EvaluationReport): string {
+  const { trained } = run;
+  const after = trained ? `, after ${whole(trained.steps)} steps, ${whole(trained.tokens)} tokens` : "";
+  return [
+    `${run.path}: ${run.preset ?? "no preset"}, ${whole(run.parameters)} parameters${after}`,
+    `On ${whole(loss.sequences)} sequences of ${data.length} positions: ${whole(loss.tokens)} target tokens, ${whole(loss.bytes)} bytes`,
+    `(${data.source})`,
+  ].join("\n");
+}
+
+function lossLines({ loss, terms, crossEntropy, bound, draws }: HeldOutLoss): string {
+  const parts = Object.entries(terms).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+  const times = draws > 1 ? `, ${draws} draws of noise` : "";
+  const where = bound ? "on absorbed tokens" : "on target tokens, over all noise levels";
+  return [
+    `Loss ${loss.toFixed(4)}${times}: ${parts.join(", ")}`,
+    `Cross entropy ${plusMinus(crossEntropy)} nats ${where}`,
+  ].join("\n");
+}
+
+/** What the model needs at most to write the text, and what n-grams need. */
+function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null): string {
+  const table = newTable(["held-out text", "nats/token", "bits/byte"]);
+  if (bound) table.push(["this model, at most", plusMinus(bound.natsPerToken), plusMinus(bound.bitsPerByte)]);
+  for (const order of ["trigram", "bigram", "unigram"] as const) {
+    if (!ngrams) continue;
+    const { natsPerToken, bitsPerByte } = ngrams[order];
+    table.push([`${order}, same tokens`, natsPerToken.toFixed(4), bitsPerByte?.toFixed(4) ?? "-"]);
+  }
+  const rounds =
+    ngrams && ngrams.epochs > 1 ? ` (the model went ${ngrams.epochs.toFixed(1)} times through)` : "";
+  return [
+    render(table),
+    ...(ngrams ? [`N-grams learned from ${whole(ngrams.trainTokens)} tokens of text${rounds}.`] : []),
+    ...(bound ? [] : ["A continuous process gives no bound: hold the model against the channel, below."]),
+  ].join("\n");
+}
+
+function levelTable(levels: readonly LevelResult[], masked: boolean): string {
+  const apart = levels.some(({ absorbed, gaussian }) => absorbed ?? gaussian);
+  const baseline = masked ? "unigram" : "channel";
+  const table = newTable([
+    "t",
+    masked ? "masked" : "absorbed",
+    "model",
+    baseline,
+    "gain",
+    ...(apart ? ["absorbed: model", "unigram", "noisy: model", "channel"] : []),
+  ]);
+  const pair = (comparison: Comparison | null) =>
+    comparison ? [comparison.model.toFixed(3), comparison.channel.toFixed(3)] : ["-", "-"];
+  for (const { time, absorbedShare, targets, absorbed, gaussian } of levels)
+    table.push([
+      String(Number(time.toFixed(4))),
+      `${(100 * absorbedShare).toFixed(0)} %`,
+      ...pair(targets),
+      targets ? gainOf(targets) : "-",
+      ...(apart ? [...pair(absorbed), ...pair(gaussian)] : []),
+    ]);
+  const what = masked
+    ? "Nats a masked token; unigram: frequencies alone."
+    : "Nats a token; channel: what the noisy codes and the unigram frequencies say without a network.";
+  return [render(table), what, "Gain above 0: context helps (± its standard error over sequences)."].join(
+    "\n",
+  );
+}
+
+/** Smallest and largest load by layer and level, and dead experts. */
+function expertTable({ numExperts, times, layers, dead }: ExpertUse): string {
+  const table = newTable([
+    "layer",
+    ...times.map((time) => `t ${Number(time.toFixed(4))}`),
+    "dead",
+    "entropy",
+  ]);
+  for (const [layer, levels] of layers.entries()) {
+    const mean = (value: (level: (typeof levels)[number]) => number) =>
+      levels.reduce((sum, level) => sum + value(level), 0) / levels.length;
+    table.push([
+      String(layer),
+      ...levels.map(({ load }) => `${Math.min(...load).toFixed(2)}-${Math.max(...load).toFixed(2)}`),
+      `${(100 * mean((level) => level.dead)).toFixed(0)} %`,
+      mean((level) => level.entropy).toFixed(2),
+    ]);
+  }
+  return [
+    render(table),
+    `Least and most loaded of ${numExperts} experts (1: an even share); router entropy in nats, at most ${Math.log(numExperts).toFixed(2)}.`,
+    `Dead in a layer at every level: ${(100 * dead).toFixed(0)} % of the experts.`,
+  ].join("\n");
+}
+
+const gainOf = ({ gain, gainError }: Comparison): string =>
+  `${gain >= 0 ? "+" : ""}${gain.toFixed(3)}${gainError === null ? "" : ` ±${gainError.toFixed(3)}`}`;
+
+const plusMinus = ({ mean, standardError }: Estimate): string =>
+  `${mean.toFixed(4)}${standardError === null ? "" : ` ±${standardError.toFixed(4)}`}`;
+
+const whole = (value: number): string => value.toLocaleString("en-US");
+
+/** Without spaces at the ends of lines. */
+const render = (table: Table.Table): string => table.toString().replace(/ +$/gm, "");
+
+/** A table with nothing but a rule under its head; numbers stand right. */
+function newTable(head: string[]): Table.Table {
+  const none = [
+    ...["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"],
+    ...["left", "left-mid", "mid-mid", "right", "right-mid", "mid"],
+  ];
+  return new Table({
+    head,
+    colAligns: head.map((_, column) => (column === 0 ? "left" : "right")),
+    chars: { ...Object.fromEntries(none.map((name) => [name, ""])), middle: " " },
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 1, compact: true },
+  });
+}

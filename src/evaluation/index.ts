@@ -1,0 +1,37 @@
+/** @file Evaluation: loss and bound on held-out text, the channel and n-grams beside them, accuracy on tasks. */
+export {
+  type AccuracyOptions,
+  type AccuracyResult,
+  exactAccuracy,
+  type Pair,
+  type TargetWriter,
+} from "./accuracy.js";
+export { type NgramBaselines, ngramBaselines, textsOf } from "./baselines.js";
+export {
+  DEFAULT_LEVELS,
+  type EvaluateOptions,
+  type EvaluationProgress,
+  type EvaluationReport,
+  evaluateRun,
+} from "./evaluate.js";
+export { DEAD_LOAD, type ExpertUse, type LayerUse } from "./expert-use.js";
+export { formatEvaluation } from "./format.js";
+export type { HeldOutLoss } from "./held-out-loss.js";
+export type { Comparison, LevelResult } from "./levels.js";
+export {
+  NgramModel,
+  type NgramOptions,
+  type NgramScore,
+  type NgramScores,
+  type TokenSequences,
+} from "./ngram.js";
+export type { Estimate } from "./statistics.js";
+export {
+  copyTask,
+  reverseTask,
+  type TaskDocument,
+  type TaskOptions,
+  taskLines,
+  taskVocabSize,
+} from "./tasks.js";
+export type { TrainedSoFar } from "./trained-so-far.js";

@@ -1,0 +1,139 @@
+/**
+ * @file Held-out rows under noise that never changes, run through the network and through the channel alone: on the very same noise, so
+ * that their difference is what the network adds.
+ */
+import type { RunConfig } from "../config/index.js";
+import type { Row, RowSource } from "../data/index.js";
+import {
+  BatchBuffers,
+  type CorruptionOptions,
+  channelModule,
+  corruptRows,
+  evaluationModule,
+  padRows,
+} from "../diffusion/index.js";
+import type { TensorData } from "../graph/index.js";
+import { CounterRandom } from "../random/index.js";
+import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+
+/** Seed of all evaluation noise, that of validation while training: equal rows, times and noise give equal numbers. */
+const EVALUATION_SEED = 20_251_220;
+
+/** What one batch of rows came to. B rows of N positions. */
+export interface NoisyBatch {
+  /** The rows themselves, without those that fill the batch up. */
+  readonly rows: readonly Row[];
+  /** What the network was fed. */
+  readonly feeds: Readonly<Record<string, TensorData>>;
+  /** What it yields: see `evaluationModule`. */
+  readonly outputs: Readonly<Record<string, TensorData>>;
+  /** Negative log likelihoods [B * N] in nats: the network's, and those of the channel alone where it was asked for. */
+  readonly nll: Float32Array;
+  readonly baseline: Float32Array | null;
+}
+
+export interface NoisyRowsOptions extends Omit<CorruptionOptions, "buffers" | "maxGlobals" | "rowCount"> {
+  /** Run the channel without a network too. Default: false. */
+  readonly baseline?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export class NoisyRows {
+  readonly random = new CounterRandom(EVALUATION_SEED);
+  private readonly buffers = new BatchBuffers();
+
+  private constructor(
+    private readonly config: RunConfig,
+    readonly source: RowSource,
+    /** Rows that are looked at: the first ones. */
+    readonly count: number,
+    private readonly store: ParameterStore,
+    private readonly network: Executable,
+    private readonly channel: Executable,
+  ) {}
+
+  /** @param sequences rows to look at; all of them when there are fewer */
+  static async create(
+    config: RunConfig,
+    source: RowSource,
+    sequences: number,
+    device: Device,
+    store: ParameterStore,
+  ): Promise<NoisyRows> {
+    const { batchSize, sequenceLength } = config.training;
+    const shape = { batchSize, length: sequenceLength, globalSlots: source.maxGlobals };
+    const network = await device.compile(evaluationModule(config, shape));
+    const channel = await device.compile(channelModule(config, shape));
+    const count = Math.min(sequences, source.rowsInEpoch());
+    return new NoisyRows(config, source, count, store, network, channel);
+  }
+
+  /** Batches in one pass over the rows. */
+  get batches(): number {
+    return Math.ceil(this.count / this.config.training.batchSize);
+  }
+
+  /**
+   * One pass. Conditions are never left out. With self-conditioning the network gets no earlier prediction.
+   * A batch's feeds are overwritten by the next one.
+   */
+  async *pass({ baseline = false, signal, ...corruption }: NoisyRowsOptions): AsyncGenerator<NoisyBatch> {
+    const { batchSize, sequenceLength } = this.config.training;
+    for (let first = 0; first < this.count; first += batchSize) {
+      signal?.throwIfAborted();
+      const rows = Array.from({ length: Math.min(batchSize, this.count - first) }, (_, i) =>
+        this.source.row(first + i),
+      );
+      const feeds = corruptRows(padRows(rows, sequenceLength, batchSize), this.config, this.random, {
+        conditionDropout: 0,
+        ...corruption,
+        maxGlobals: this.source.maxGlobals,
+        buffers: this.buffers,
+      });
+      if (this.config.model.selfConditioning) feeds.selfCondition = this.nothing(feeds.ids.shape);
+      const outputs = await this.run(this.network, feeds);
+      const alone = baseline ? await this.run(this.channel, feeds) : null;
+      yield {
+        rows,
+        feeds,
+        outputs,
+        nll: outputs.nll.data as Float32Array,
+        baseline: alone ? (alone.nll.data as Float32Array) : null,
+      };
+    }
+  }
+
+  private nothing(grid: readonly number[]): TensorData {
+    const shape = [...grid, this.config.model.embeddingSize];
+    const data = this.buffers.float32(
+      "selfCondition",
+      shape.reduce((a, b) => a * b, 1),
+    );
+    return { dtype: "float32", shape, data };
+  }
+
+  private run(program: Executable, feeds: Readonly<Record<string, TensorData>>) {
+    const wanted = program.program.inputs.map(({ name }) => [name, feeds[name]]);
+    return program.run(Object.fromEntries(wanted), { parameters: this.store, slot: "value" });
+  }
+
+  async dispose(): Promise<void> {
+    await this.network.dispose();
+    await this.channel.dispose();
+  }
+}
+
+/** Visits the target positions of a batch: row, its place in the batch, position in the row, place in [B * N], whether absorbed. */
+export function forEachTarget(
+  { rows, feeds }: Pick<NoisyBatch, "rows" | "feeds">,
+  visit: (b: number, position: number, at: number, absorbed: boolean) => void,
+): void {
+  const absorbed = feeds.absorbed.data as Float32Array;
+  const length = feeds.absorbed.shape[1];
+  for (const [b, row] of rows.entries())
+    for (let p = 0; p < row.ids.length; p++) {
+      if (row.given[p] === 1 || row.segment[p] < 0) continue;
+      const at = b * length + p;
+      visit(b, p, at, absorbed[at] === 1);
+    }
+}

@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import { CounterRandom, Stream } from "../random/index.js";
+import { RatioEstimate } from "./statistics.js";
+
+describe("RatioEstimate", () => {
+  it("is the mean and its error when all sequences have one size", () => {
+    const values = [2, 4, 4, 6];
+    const ratio = new RatioEstimate();
+    for (const value of values) ratio.add(10 * value, 10);
+    const { mean, standardError } = ratio.estimate()!;
+    expect(mean).toBe(4);
+    expect(standardError).toBeCloseTo(Math.sqrt(8 / 3 / 4), 12);
+    expect(ratio.size).toBe(40);
+  });
+
+  it("weighs sequences by size, and knows what it cannot tell", () => {
+    const ratio = new RatioEstimate();
+    expect(ratio.estimate()).toBeNull();
+    ratio.add(6, 3);
+    expect(ratio.estimate()).toEqual({ mean: 2, standardError: null });
+    ratio.add(5, 0);
+    ratio.add(0, 1);
+    expect(ratio.estimate()!.mean).toBe(1.5);
+  });
+
+  it("has an error that repetition confirms", () => {
+    const random = new CounterRandom(4);
+    const noise = new Float32Array(40);
+    const means: number[] = [];
+    let claimed = 0;
+    const rounds = 400;
+    for (let round = 0; round < rounds; round++) {
+      random.fillNormal(noise, Stream.Bootstrap, round, 0);
+      const ratio = new RatioEstimate();
+      for (const [i, value] of noise.entries()) {
+        const size = 50 + 10 * (i % 5);
+        ratio.add(size * (3 + value), size);
+      }
+      const { mean, standardError } = ratio.estimate()!;
+      means.push(mean);
+      claimed += standardError! / rounds;
+    }
+    const average = means.reduce((a, b) => a + b, 0) / rounds;
+    const spread = Math.sqrt(means.reduce((sum, m) => sum + (m - average) ** 2, 0) / rounds);
+    expect(average).toBeCloseTo(3, 1);
+    expect(claimed / spread).toBeGreaterThan(0.9);
+    expect(claimed / spread).toBeLessThan(1.1);
+  });
+});
