@@ -8,6 +8,7 @@ import { UserError } from "../errors.js";
 import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerConfig } from "./commands/config.js";
+import { registerDemo } from "./commands/demo.js";
 import { registerGenerate } from "./commands/generate.js";
 import { registerInspect } from "./commands/inspect.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
@@ -21,6 +22,7 @@ const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerInspect,
   registerTokenizer,
   registerConfig,
+  registerDemo,
 ];
 
 function buildProgram(host: CommandHost): Command {

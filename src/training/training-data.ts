@@ -39,8 +39,8 @@ export interface DataOptions {
 /** Reads and packs the texts of a configuration. Without data.train: the embedded corpus. */
 export async function loadTrainingData(config: RunConfig, options: DataOptions = {}): Promise<TrainingData> {
   const { onProgress = () => {}, signal } = options;
-  const { train, valid, onBadRecord, validFraction } = config.data;
-  const reading = { onBadRecord };
+  const { train, valid, onBadRecord, documentPer, validFraction } = config.data;
+  const reading = { onBadRecord, documentPer };
   let skipped = 0;
   const read = async (paths: readonly string[]): Promise<Document[]> => {
     const reader = readDocuments([...paths], reading);

@@ -1,0 +1,200 @@
+/** @file `moe-diffuseq demo`: trains a small model on the embedded corpus, writes a document and a report, all in under five minutes. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { resolveConfig } from "../../config/resolve.js";
+import type { DenoisingStep, ReportData } from "../../report/data.js";
+import type { StepEvent } from "../../sampling/index.js";
+import type { TrainSummary } from "../../training/trainer.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import { formatCount, formatDuration } from "../format.js";
+import type { Flags } from "../options.js";
+import type { CommandResult, Terminal } from "../terminal.js";
+import { showSteps } from "./generate.js";
+import { showTraining } from "./train.js";
+
+/** Small enough to learn something in two minutes on two cores; every part of the method is there. */
+const demoSettings = [
+  "model.vocabSize=4096",
+  "model.attention.window=64",
+  "training.sequenceLength=1024",
+  "training.batchSize=1",
+  "training.evalEvery=60",
+  "training.evalSequences=8",
+  "training.checkpointEvery=100000",
+  "training.logEvery=1",
+  "training.emaDecay=0.99",
+];
+const DEFAULT_MINUTES = 2;
+/** Denoising steps of the document, and how many of them the report shows. */
+const STEPS = 32;
+const FRAMES = 8;
+
+/** `runs/demo`, or the first free `runs/demo-2`, `runs/demo-3` ... */
+function freeFolder(wanted: string): string {
+  for (let n = 1; ; n++) {
+    const folder = n === 1 ? wanted : `${wanted}-${n}`;
+    if (!existsSync(folder)) return folder;
+  }
+}
+
+export function registerDemo(program: Command, host: CommandHost): void {
+  const command = program
+    .command("demo")
+    .description(
+      "train a small model on the embedded corpus, write a document, make a report (under five minutes)",
+    );
+  defineCommand<Flags>(
+    command,
+    host,
+    ["preset", "set", "out", "maxMinutes", "maxSteps", "length", "steps", "seed", "threads"],
+    async (flags, { terminal, signal }): Promise<CommandResult> => {
+      const out = flags.out ?? freeFolder(join("runs", "demo"));
+      const config = resolveConfig({
+        preset: flags.preset,
+        sets: [...demoSettings, ...(flags.set ?? [])],
+        overrides: {
+          training: {
+            ...(flags.maxSteps === undefined
+              ? { maxMinutes: flags.maxMinutes ?? DEFAULT_MINUTES }
+              : { maxSteps: flags.maxSteps, maxMinutes: flags.maxMinutes ?? null }),
+            ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+          },
+          generation: {
+            length: flags.length ?? 1024,
+            steps: flags.steps ?? STEPS,
+            ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+          },
+        },
+      });
+      const { stderr } = terminal;
+      stderr.write(`1/3  Training the preset ${config.preset} on the embedded corpus, into ${out}\n`);
+      const { train } = await import("../../training/trainer.js");
+      const show = showTraining(stderr, config.training.maxSteps);
+      let summary: TrainSummary;
+      try {
+        summary = await train({ config, out, threads: flags.threads, signal, onEvent: show.onEvent });
+      } finally {
+        show.end();
+      }
+      signal.throwIfAborted();
+      stderr.write(
+        `2/3  Writing a document of ${formatCount(config.generation.length)} tokens in ${config.generation.steps} steps\n`,
+      );
+      const { frames, text, seconds } = await writeDocument(out, flags.threads, terminal, signal);
+      stderr.write("3/3  Drawing the report\n");
+      const report = join(out, "report.html");
+      await writeReport(report, out, summary, frames, text);
+      const next = nextCommands(out);
+      return {
+        json: {
+          ...summary,
+          report,
+          text,
+          generationSeconds: seconds,
+          next: next.map(({ command }) => command),
+        },
+        text: [
+          text,
+          "",
+          `Trained ${summary.steps} steps (${formatCount(summary.tokens)} tokens) in ${formatDuration(summary.seconds)}, wrote the document above in ${formatDuration(seconds)}.`,
+          `Two minutes teach spelling and common phrases, not sense; hours do more.`,
+          `Report with pictures: ${report}`,
+          "",
+          "Worth trying next:",
+          ...next.map(({ command, note }) => `  ${command}\n      ${note}`),
+        ].join("\n"),
+      };
+    },
+  );
+}
+
+const nextCommands = (out: string) => [
+  {
+    command: `npx moe-diffuseq generate --model ${out} --prompt "My fellow citizens," --length 256 --stream`,
+    note: "continues a sentence, shown as it settles",
+  },
+  {
+    command: `npx moe-diffuseq evaluate --model ${out}`,
+    note: "what it has learned, beside n-gram models and the channel-only baseline",
+  },
+  {
+    command:
+      "npx moe-diffuseq train --preset masked --data your-texts.jsonl --max-minutes 60 --out runs/mine",
+    note: "your own documents: JSON lines, plain text or a folder of code",
+  },
+];
+
+/** Text as it settles: the model's own words for every position, and which of them stand. */
+function frameOf({ step, time, samples: [sample] }: StepEvent, word: (id: number) => string): DenoisingStep {
+  return {
+    step,
+    time,
+    tokens: Array.from(sample.ids, (id, i) => ({ text: word(id), settled: sample.settled[i] === 1 })),
+  };
+}
+
+async function writeDocument(
+  out: string,
+  threads: number | undefined,
+  { stderr }: Terminal,
+  signal: AbortSignal,
+) {
+  const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
+  const began = performance.now();
+  const model = await DiffusionModel.fromPretrained(out, { threads });
+  const shown = showSteps(stderr, stderr.isTTY === true);
+  const frames: DenoisingStep[] = [];
+  let text = "";
+  try {
+    for await (const event of generateSteps(model, [{}], {}, { signal })) {
+      shown.onStep(event);
+      const every = Math.max(1, Math.floor(event.of / FRAMES));
+      if (event.step === 1 || event.step % every === 0 || event.step === event.of)
+        frames.push(frameOf(event, (id) => model.tokenizer.decode([id])));
+      if (event.finished.length > 0) text = event.finished[0].text;
+    }
+  } finally {
+    shown.end();
+    await model.dispose();
+  }
+  return { frames, text, seconds: (performance.now() - began) / 1000 };
+}
+
+async function writeReport(
+  path: string,
+  out: string,
+  summary: TrainSummary,
+  denoising: readonly DenoisingStep[],
+  text: string,
+): Promise<void> {
+  const { RunDirectory } = await import("../../training/run-directory.js");
+  const { readMetrics } = await import("../../training/metrics-log.js");
+  const { costOf } = await import("../../model/cost.js");
+  const { attentionGroups } = await import("../attention-groups.js");
+  const { trainingReport } = await import("../../report/training-report.js");
+  const { writeFileAtomic } = await import("../../hub/index.js");
+  const { version } = await import("../../version.js");
+  const { config, metricsPath } = await RunDirectory.open(out);
+  const { batchSize, sequenceLength } = config.training;
+  const { parameters } = costOf(config.model, { batchSize, length: sequenceLength });
+  const data: ReportData = {
+    title: "A first run",
+    run: {
+      preset: config.preset ?? undefined,
+      parameters: { total: parameters.total, active: parameters.active },
+      tokens: summary.tokens,
+      tokensPerSecond: summary.tokens / summary.seconds,
+      minutes: summary.seconds / 60,
+      corpus: "State of the Union addresses, 1790 to 2020 (embedded)",
+      seed: config.training.seed,
+      versions: { "moe-diffuseq": version, node: process.versions.node },
+    },
+    metrics: readMetrics(metricsPath),
+    attention: attentionGroups(config),
+    denoising,
+    finalText: { text },
+    nextCommands: nextCommands(out),
+  };
+  await writeFileAtomic(path, trainingReport(data));
+}
