@@ -1,0 +1,15 @@
+/** @file Training: the run, its events and its directory. */
+export type { CheckpointState } from "./checkpoint-state.js";
+export { budgetUsed, learningRateAt, type Progress } from "./learning-rate.js";
+export { type MetricsRecord, readMetrics } from "./metrics-log.js";
+export { RunDirectory } from "./run-directory.js";
+export {
+  type TrainEvent,
+  type TrainMetrics,
+  type TrainOptions,
+  type TrainSummary,
+  train,
+  type ValidMetrics,
+} from "./trainer.js";
+export { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
+export { Validation, type ValidationResult } from "./validation.js";
