@@ -64,7 +64,7 @@ export function curvesSvg(
       style: "marked",
     }),
   );
-  const minutes = Math.max(0, ...series.flatMap((s) => s.points.map((p) => p.x))) / 60;
+  const minutes = series.reduce((most, s) => Math.max(most, s.points.at(-1)?.x ?? 0), 0) / 60;
   const inHours = minutes > 180;
   const unit = inHours ? 3600 : 60;
   const scaled = series.map((s) => ({ ...s, points: s.points.map(({ x, y }) => ({ x: x / unit, y })) }));

@@ -73,7 +73,7 @@ function tilesOf(data: ReportData): Tile[] {
   const train = pointsOf(metrics, "train", "step", "loss");
   const curve = valid.length > 0 ? valid : train;
   if (curve.length > 0) {
-    const best = Math.min(...curve.map((p) => p.y));
+    const best = curve.reduce((lowest, p) => Math.min(lowest, p.y), Number.POSITIVE_INFINITY);
     const last = curve[curve.length - 1].y;
     tiles.push({
       name: valid.length > 0 ? "Validation loss" : "Training loss",

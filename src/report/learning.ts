@@ -54,6 +54,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
 
   const bits = valid("bitsPerByte");
   const gradNorm = train("gradNorm");
+  const bounded = valid("boundNats").length > 0;
   const loss = lineChartSvg({
     description: "Training and validation loss over training",
     xLabel,
@@ -82,7 +83,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
     null,
     chart(
       loss,
-      `Faint: each logged step. Strong: its running mean. Dots: validation on held-out documents.`,
+      `Faint: each logged step. Strong: its running mean. Dots: validation on held-out documents.${bounded ? " The validation loss weighs noise levels as the bound on the likelihood does, the training loss counts them alike: compare each with itself." : ""}`,
       "Loss",
     ),
     html`${bits.length > 0 && bitsChart()}`,

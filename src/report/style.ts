@@ -14,7 +14,7 @@ p{margin:0}
 .lead{color:var(--muted);max-width:46em;margin-top:6px;text-wrap:pretty}
 .note{color:var(--muted);font-size:14px;margin-top:10px}
 section{margin-top:64px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:1px;margin:36px 0 0;background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(155px,1fr));gap:1px;margin:36px 0 0;background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
 .tiles div{background:var(--surface);padding:18px 20px}
 .tiles dt{color:var(--muted);font-size:13px}
 .tiles dd{margin:0}
@@ -31,7 +31,7 @@ svg text{white-space:pre}
 .grid{display:grid;gap:20px;margin-top:24px;grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
 .grid.halves{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
 .grid .chart{margin-top:0}
-.scale{display:flex;align-items:center;gap:10px;color:var(--muted);font-size:13px;margin-top:16px}
+.scale{display:flex;flex-wrap:wrap;align-items:center;gap:4px 10px;color:var(--muted);font-size:13px;margin-top:16px}
 .scale span{display:inline-flex}
 .scale i{width:26px;height:12px}
 .scale i:first-child{border-radius:3px 0 0 3px}
@@ -61,9 +61,9 @@ svg text{white-space:pre}
 .text summary{font:15px/1.5 system-ui,sans-serif;color:var(--muted);cursor:pointer;margin-top:16px}
 table{border-collapse:collapse;margin-top:20px;font-size:15px;font-variant-numeric:tabular-nums;width:100%}
 th,td{text-align:left;padding:9px 24px 9px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-th{font-weight:400;color:var(--muted);white-space:nowrap}
-.facts th{width:14em}
-thead th{font-size:13px}
+th{font-weight:400;white-space:nowrap}
+.facts th{width:14em;color:var(--muted)}
+thead th{font-size:13px;color:var(--muted)}
 td.number,th.number{text-align:right}
 .commands{list-style:none;margin:20px 0 0;padding:0;display:grid;gap:12px}
 .commands li{background:var(--surface);border:1px solid var(--line);border-radius:10px;padding:14px 18px}
@@ -72,6 +72,6 @@ code{font:14px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",mono
 .terms{margin:20px 0 0;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr));gap:22px 40px}
 .terms dt{font-weight:650;font-size:15px}
 .terms dd{margin:3px 0 0;color:var(--muted);font-size:15px}
-@media (max-width:720px){main{padding:32px 16px 56px}h1{font-size:29px}.summary{font-size:18px}section{margin-top:48px}.chart{padding:14px}.wide>svg{min-width:620px}.film.stage .words{columns:1}th{white-space:normal}}
+@media (max-width:720px){main{padding:32px 16px 56px}h1{font-size:29px}.summary{font-size:18px}section{margin-top:48px}.chart{padding:14px}.chart .wide>svg{min-width:620px}.film.stage .words{columns:1}th{white-space:normal}}
 @media print{body{background:#fff}.controls{display:none}.chart,.frame,.commands li{break-inside:avoid}}
 `;

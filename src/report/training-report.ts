@@ -10,6 +10,7 @@ import {
   type ExpertLoadSnapshot,
   expertLoadOf,
   type GeneratedText,
+  pointsOf,
   type ReportData,
 } from "./data.js";
 import { denoisingFilm } from "./denoising-film.js";
@@ -65,7 +66,7 @@ function expertSection(snapshots: readonly ExpertLoadSnapshot[]): Html {
     "Who does the work: expert load",
     `At the end the experts get between ${lowest.toFixed(2)} and ${highest.toFixed(2)} times an even share of the tokens. ${verdict}`,
     html`<p class="scale">${`${loadOfStep(0)}× or less`}<span>${steps.map((step) => html`<i style="background:var(--load-${step})"></i>`)}</span>${`${loadOfStep(LOAD_STEPS - 1)}× or more`}<span>· the middle is an even share, numbers are the last measurement</span></p>
-<div class="grid halves">${layers.slice(0, MAX_LAYERS).map((layer) => chart(expertLoadSvg(complete, layer), "", `Layer ${layer + 1}`))}</div>
+<div class="grid halves">${layers.slice(0, MAX_LAYERS).map((layer) => chart(expertLoadSvg(complete, layer), "", `Layer ${layer}`))}</div>
 ${layers.length > MAX_LAYERS && html`<p class="note">The first ${MAX_LAYERS} of ${layers.length} layers.</p>`}`,
   );
 }
@@ -140,21 +141,22 @@ function nextSection(commands: NonNullable<ReportData["nextCommands"]>): Html | 
   );
 }
 
-function glossary(data: ReportData, experts: boolean): Html {
-  const terms: (readonly [string, string] | false)[] = [
+function glossary({ metrics, denoising }: ReportData, experts: boolean): Html {
+  const bits = pointsOf(metrics, "valid", "step", "bitsPerByte").length > 0;
+  const terms: (readonly [string, string] | false | undefined)[] = [
     [
       "Loss",
-      "What training makes small: how badly the words behind the noise were guessed, in nats (natural logarithms) for each token. Lower is better; exp(loss) is how many words the model still hesitates between.",
+      "What training makes small: how badly the words behind the noise were guessed, in nats (natural logarithms) for each token, and what keeps the experts balanced. Lower is better.",
     ],
     [
       "Validation",
       "The same on documents that are never trained on, with the averaged weights (EMA). If it rises while the training loss falls, the model learns by heart.",
     ],
-    [
+    bits && [
       "Bits per byte",
-      "How far the text could be compressed with this model. It does not depend on the vocabulary, so it may be compared with other models and with the n-gram models drawn beside it, which learned from the same tokens.",
+      "How far the text could be compressed with this model, at most. It does not depend on the vocabulary, so it may be compared with other models and with the n-gram models drawn beside it, which learned from the same tokens.",
     ],
-    [
+    denoising && [
       "Time",
       "The level of noise: at 1 nothing of the text is left, at 0 it stands. Generation goes from 1 to 0 in steps.",
     ],
@@ -167,9 +169,9 @@ function glossary(data: ReportData, experts: boolean): Html {
       "How hard a step pulls at the parameters, before clipping. Spikes that come more and more often announce a run that will diverge.",
     ],
   ];
-  const shown = terms.filter((term) => term !== false);
+  const shown = terms.filter((term) => term !== false && term !== undefined);
   return section(
-    data.metrics.length > 0 ? "How to read this" : "Words",
+    "How to read this",
     null,
     html`<dl class="terms">${shown.map(([term, meaning]) => html`<div><dt>${term}</dt><dd>${meaning}</dd></div>`)}</dl>`,
   );

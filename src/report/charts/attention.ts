@@ -59,18 +59,25 @@ export function shareSeen(heads: AttentionHeads, length: number): number {
   return seen / Math.max(1, length * length);
 }
 
-/** "window 128 each side, every 2nd position, 16 global: 13 % of all pairs" */
+/** "window of 128 each side, in steps of 2, 16 global positions" */
+function patternWords({ full, window, dilation }: AttentionHeads, { isGlobal }: AttentionPattern): string {
+  if (full) return "full attention";
+  const globals = Array.from(isGlobal).filter(Boolean).length;
+  return [
+    `window of ${exact(window)} each side`,
+    dilation > 1 ? `in steps of ${exact(dilation)}` : "",
+    globals > 0 ? `${exact(globals)} global ${globals === 1 ? "position" : "positions"}` : "",
+  ]
+    .filter((part) => part !== "")
+    .join(", ");
+}
+
+const shareWords = (heads: AttentionHeads, { length }: AttentionPattern) =>
+  `${percent(shareSeen(heads, length))} of all pairs`;
+
+/** "window of 128 each side, 16 global positions: 13 % of all pairs" */
 export function describeHeads(heads: AttentionHeads, pattern: AttentionPattern): string {
-  const globals = Array.from(pattern.isGlobal).filter(Boolean).length;
-  const parts = heads.full
-    ? ["full attention"]
-    : [
-        `window of ${exact(heads.window)} each side`,
-        heads.dilation > 1 ? `in steps of ${exact(heads.dilation)}` : "",
-        globals > 0 ? `${exact(globals)} global ${globals === 1 ? "position" : "positions"}` : "",
-      ];
-  const what = parts.filter((part) => part !== "").join(", ");
-  return `${what}: ${percent(shareSeen(heads, pattern.length))} of all pairs`;
+  return `${patternWords(heads, pattern)}: ${shareWords(heads, pattern)}`;
 }
 
 /** One group of heads as an <svg> element, `SIDE` pixels a side and its axes. */
@@ -141,7 +148,7 @@ export function attentionPicture(pattern: AttentionPattern): { svg: string; text
 /** All groups on one sheet, three in a row, each under its name. */
 function sheet(pattern: AttentionPattern): string {
   const columns = Math.min(3, pattern.groups.length);
-  const [cellWidth, cellHeight] = [SIDE + 50, SIDE + 80];
+  const [cellWidth, cellHeight] = [SIDE + 50, SIDE + 96];
   const width = columns * cellWidth;
   const height = Math.ceil(pattern.groups.length / columns) * cellHeight;
   const squares = pattern.groups.map((heads, i) => {
@@ -149,8 +156,8 @@ function sheet(pattern: AttentionPattern): string {
     return [
       `<g transform="translate(${x} ${y})">`,
       `<text x="25" y="18" font-weight="600" fill="var(--ink)">${escapeHtml(heads.label)}</text>`,
-      `<text x="25" y="35" fill="var(--muted)" font-size="11">${escapeHtml(describeHeads(heads, pattern))}</text>`,
-      `<g transform="translate(0 44)">${attentionSvg(heads, pattern)}</g></g>`,
+      `<g fill="var(--muted)" font-size="11"><text x="25" y="36">${patternWords(heads, pattern)}</text><text x="25" y="52">${shareWords(heads, pattern)}</text></g>`,
+      `<g transform="translate(0 62)">${attentionSvg(heads, pattern)}</g></g>`,
     ].join("");
   });
   return `<svg ${svgAttributes("Attention pattern")} viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}" font-size="13">${squares.join("")}</svg>`;

@@ -95,7 +95,7 @@ export function expertLoadSvg(snapshots: readonly ExpertLoadSnapshot[], layer: n
             textAnchor: "end",
             dx: -6,
             y: (expert: number) => expert + 0.5,
-            text: (expert: number) => String(expert + 1),
+            text: (expert: number) => String(expert),
           },
         ),
         Plot.text(numbered ? everyRow : [], {
@@ -120,7 +120,7 @@ export function expertLoadSvg(snapshots: readonly ExpertLoadSnapshot[], layer: n
         }),
       ],
     },
-    `Load of the ${experts} experts of layer ${layer + 1} over training`,
+    `Load of the ${experts} experts of layer ${layer} over training`,
   );
 }
 

@@ -57,63 +57,40 @@ const OUTLIERS = 0.02;
 /** From here on values of y are printed as 123k. */
 const LARGE = 1e5;
 
+/** A series ready to be drawn: finite points only, at least one. */
+interface DrawnSeries extends Series {
+  /** The running mean of a noisy series, else the points. */
+  readonly main: readonly Point[];
+}
+
 /** An <svg> element: see `renderPlot`. */
 export function lineChartSvg(chart: LineChart): string {
-  const { width = 1000, height = 360, logarithmic = false, fromZero = false, formatX = count } = chart;
+  const { width = 1000, height = 360, logarithmic = false } = chart;
   const drawable = ({ x, y }: Point) => Number.isFinite(x) && Number.isFinite(y) && (!logarithmic || y > 0);
   const lines = chart.series
     .map((series) => ({ ...series, points: series.points.filter(drawable) }))
     .filter((series) => series.points.length > 0)
-    .map((series) => ({
-      ...series,
-      main: series.style === "noisy" ? smooth(series.points) : series.points,
-    }));
+    .map((series) => ({ ...series, main: series.style === "noisy" ? smooth(series.points) : series.points }));
   const references = (chart.references ?? []).filter((line) => drawable({ x: 0, y: line.value }));
   if (lines.length === 0) return emptyChart(chart, width, height);
 
+  const names = [...lines, ...references].map((line) => line.name);
+  const labelled = names.length > 1;
+  const right = labelled ? 20 + LETTER_WIDTH * Math.max(...names.map((name) => name.length)) : 14;
   const x = rangeOf(
     lines.flatMap((line) => line.main.map((p) => p.x)),
     0,
     false,
   );
-  // Spikes of noise may leave the frame, means and references may not: one spike must not flatten the rest.
-  const [low, high] = rangeOf(
-    [
-      ...lines.flatMap((line) =>
-        line.style === "noisy"
-          ? quantiles(
-              line.points.map((p) => p.y),
-              OUTLIERS,
-            )
-          : [],
-      ),
-      ...lines.flatMap((line) => line.main.map((p) => p.y)),
-      ...references.map((line) => line.value),
-    ],
-    0.06,
-    logarithmic,
-  );
-  const y: [number, number] = [fromZero && !logarithmic ? 0 : low, high];
-  const inside = (p: Point): Point => ({ x: p.x, y: Math.min(y[1], Math.max(y[0], p.y)) });
-
-  const labels =
-    lines.length + references.length === 1
-      ? []
-      : [
-          ...lines.map((line) => ({ ...line, value: line.main[line.main.length - 1].y, weight: 600 })),
-          ...references.map((line) => ({ ...line, color: "var(--baseline)", weight: 400 })),
-        ];
-  const right = Math.max(14, 20 + LETTER_WIDTH * Math.max(0, ...labels.map((label) => label.name.length)));
-  const toPixel = pixelScale(y, [height - BOTTOM, TOP], logarithmic);
-  const places = spread(
-    labels.map((label) => toPixel(label.value)),
-    LABEL_GAP,
-    [TOP, height - BOTTOM],
-  );
-
-  const text = { fill: "var(--muted)", fontSize: FONT_SIZE };
-  const yTicks = Math.max(2, Math.round(height / 65));
-  const xTicks = Math.max(2, Math.round((width - right) / 130));
+  const y: Plot.ScaleOptions = {
+    type: logarithmic ? "log" : "linear",
+    domain: verticalRange(lines, references, chart),
+    range: [height - BOTTOM, TOP],
+    nice: logarithmic ? false : 2 * ticksFor(height),
+  };
+  const scale = Plot.scale({ y });
+  const [low, high] = scale.domain as [number, number];
+  const inside = (p: Point): Point => ({ x: p.x, y: Math.min(high, Math.max(low, p.y)) });
   return renderPlot(
     {
       width,
@@ -123,61 +100,90 @@ export function lineChartSvg(chart: LineChart): string {
       marginLeft: LEFT,
       marginRight: right,
       x: { domain: x },
-      y: { domain: y, type: logarithmic ? "log" : "linear" },
+      y,
       marks: [
-        Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: yTicks }),
-        Plot.axisY({
-          ...text,
-          ticks: yTicks,
-          tickSize: 0,
-          label: null,
-          tickFormat: y[1] >= LARGE ? tick(count) : undefined,
-        }),
-        Plot.axisX({ ...text, ticks: xTicks, tickSize: 0, label: null, tickFormat: tick(formatX) }),
-        Plot.ruleY([y[0]], { stroke: "var(--faint)" }),
-        Plot.text([chart.yLabel], {
-          ...text,
-          frameAnchor: "top-left",
-          lineAnchor: "top",
-          dx: -LEFT,
-          dy: -TOP,
-        }),
-        Plot.text([chart.xLabel], {
-          ...text,
-          frameAnchor: "bottom-right",
-          lineAnchor: "bottom",
-          dy: BOTTOM - 4,
-        }),
+        axes(chart, width - LEFT - right, height, [low, high]),
         Plot.ruleY(references, { y: "value", stroke: "var(--baseline)", strokeDasharray: "2,4" }),
         lines
           .filter((line) => line.style === "noisy")
           .map((line) => noise(line.points.map(inside), line.color)),
         lines.map((line) => curve(line.main.map(inside), line, width)),
-        labels.map(({ name, color, weight }, i) =>
-          Plot.text([name], {
-            frameAnchor: "top-right",
-            textAnchor: "start",
-            dx: 10,
-            dy: places[i] - TOP,
-            lineAnchor: "middle",
-            fill: color,
-            fontSize: FONT_SIZE,
-            fontWeight: weight,
-          }),
-        ),
+        labelled ? endLabels(lines, references, (value) => scale.apply(value), height) : null,
       ],
     },
     chart.description,
   );
 }
 
-/** Plot counts on (value, index): the index must not reach a formatter's second parameter. */
+/** Spikes of noise may leave the frame, means and references may not: one spike must not flatten the rest. */
+function verticalRange(
+  lines: readonly DrawnSeries[],
+  references: readonly ReferenceLine[],
+  { fromZero = false, logarithmic = false }: LineChart,
+): [number, number] {
+  const noisy = lines.filter((line) => line.style === "noisy");
+  const values = (points: readonly Point[]) => points.map((p) => p.y);
+  const [low, high] = rangeOf(
+    [
+      ...noisy.flatMap((line) => quantiles(values(line.points), OUTLIERS)),
+      ...lines.flatMap((line) => values(line.main)),
+      ...references.map((line) => line.value),
+    ],
+    0.03,
+    logarithmic,
+  );
+  return [fromZero && !logarithmic ? 0 : low, high];
+}
+
+const ticksFor = (height: number) => Math.max(2, Math.round(height / 65));
+
+function axes(
+  { xLabel, yLabel, formatX = count }: LineChart,
+  frameWidth: number,
+  height: number,
+  [low, high]: readonly [number, number],
+): Plot.Markish[] {
+  const text = { fill: "var(--muted)", fontSize: FONT_SIZE };
+  const axis = { ...text, tickSize: 0, label: null };
+  const ticks = ticksFor(height);
+  return [
+    Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks }),
+    Plot.axisY({ ...axis, ticks, tickFormat: high >= LARGE ? tick(count) : undefined }),
+    Plot.axisX({ ...axis, ticks: Math.max(2, Math.round(frameWidth / 130)), tickFormat: tick(formatX) }),
+    Plot.ruleY([low], { stroke: "var(--faint)" }),
+    Plot.text([yLabel], { ...text, frameAnchor: "top-left", lineAnchor: "top", dx: -LEFT, dy: 3 - TOP }),
+    Plot.text([xLabel], { ...text, frameAnchor: "bottom-right", lineAnchor: "bottom", dy: BOTTOM - 4 }),
+  ];
+}
+
+/** Plot calls formatters with (value, index): the index must not reach a second parameter. */
 const tick = (format: (value: number) => string) => (value: number) => format(value);
 
-function pixelScale(domain: [number, number], [from, to]: [number, number], logarithmic: boolean) {
-  const [low, high] = logarithmic ? domain.map(Math.log10) : domain;
-  return (value: number) =>
-    from + (((logarithmic ? Math.log10(value) : value) - low) / (high - low)) * (to - from);
+/** The names, beside the last points and moved apart where they would overlap. */
+function endLabels(
+  lines: readonly DrawnSeries[],
+  references: readonly ReferenceLine[],
+  toPixel: (value: number) => number,
+  height: number,
+): Plot.Markish[] {
+  const labels = [
+    ...lines.map(({ name, color, main }) => ({ name, color, value: main[main.length - 1].y, weight: 600 })),
+    ...references.map((line) => ({ ...line, color: "var(--baseline)", weight: 400 })),
+  ];
+  const wanted = labels.map((label) => toPixel(label.value));
+  const places = spread(wanted, LABEL_GAP, [TOP, height - BOTTOM]);
+  return labels.map(({ name, color, weight }, i) =>
+    Plot.text([name], {
+      frameAnchor: "top-right",
+      textAnchor: "start",
+      dx: 10,
+      dy: places[i] - TOP,
+      lineAnchor: "middle",
+      fill: color,
+      fontSize: FONT_SIZE,
+      fontWeight: weight,
+    }),
+  );
 }
 
 function noise(points: readonly Point[], color: string): Plot.Markish {

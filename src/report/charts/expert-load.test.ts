@@ -1,0 +1,32 @@
+import { parseHTML } from "linkedom";
+import { expect, it } from "vitest";
+import { LOAD_STEPS } from "../theme.js";
+import { expertLoadSvg, loadOfStep, loadStep, summariseLoad } from "./expert-load.js";
+
+const snapshots = (...loads: number[][]) =>
+  loads.map((load, i) => ({ step: i, tokens: 1000 * i, load: [load] }));
+const parse = (svg: string) => parseHTML(`<html><body>${svg}</body></html>`).document;
+
+it("has a step of colour for every load, even in the middle", () => {
+  expect([0, 0.01, 0.25, 1, 4, 100].map(loadStep)).toEqual([0, 0, 0, 4, LOAD_STEPS - 1, LOAD_STEPS - 1]);
+  for (let step = 0; step < LOAD_STEPS; step++) expect(loadStep(loadOfStep(step))).toBe(step);
+});
+
+it("draws neighbours of one colour as one rectangle and prints the last loads", () => {
+  const document = parse(expertLoadSvg(snapshots([1, 1], [1, 4], [1, 0.1]), 0));
+  const fills = [...document.querySelectorAll("rect")].map((rect) => rect.getAttribute("fill"));
+  expect(fills).toEqual(["var(--load-4)", "var(--load-4)", "var(--load-8)", "var(--load-0)"]);
+  const texts = [...document.querySelectorAll("text")].map((text) => text.textContent);
+  expect(texts).toEqual(expect.arrayContaining(["0", "1", "1.00×", "0.10×", "2k tokens"]));
+});
+
+it("draws one snapshot, many experts, and steps where tokens are not known", () => {
+  const many = Array.from({ length: 128 }, () => 1);
+  const document = parse(expertLoadSvg([{ step: 7, load: [many] }], 0));
+  expect(document.querySelectorAll("rect").length).toBe(128);
+  expect(document.querySelector("svg")?.textContent).toContain("7 steps");
+});
+
+it("counts the dead", () => {
+  expect(summariseLoad([0.01, 1, 2])).toEqual({ lowest: 0.01, highest: 2, dead: 1 });
+});
