@@ -16,7 +16,7 @@ const MAX_TOKENS = 1200;
 const MAP_COLUMNS = 240;
 const MAP_ROWS = 48;
 /** Stands where there is no guess yet. */
-const NOTHING = "░░░ ";
+const NOTHING = "░░ ";
 
 type State = "given" | "settled" | "fresh" | "pending";
 

@@ -75,7 +75,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
         series: [{ name: "this run", color: "var(--valid)", points: bits, style: "marked" }],
         references: references("bitsPerByte"),
       }),
-      "On the validation documents. Dotted lines: n-gram models that learned from the same tokens.",
+      `On the validation documents.${references("bitsPerByte").length > 0 ? " Dotted lines: what other models reach there." : ""}`,
       "Bits per byte",
     );
   return section(

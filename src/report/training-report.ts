@@ -154,7 +154,7 @@ function glossary({ metrics, denoising }: ReportData, experts: boolean): Html {
     ],
     bits && [
       "Bits per byte",
-      "How far the text could be compressed with this model, at most. It does not depend on the vocabulary, so it may be compared with other models and with the n-gram models drawn beside it, which learned from the same tokens.",
+      "How far the text could be compressed with this model, at most. It does not depend on the vocabulary, so it may be compared with other models on the same documents.",
     ],
     denoising && [
       "Time",

@@ -61,6 +61,12 @@ describe("lineChartSvg", () => {
     expect(texts).not.toContain("1M");
   });
 
+  it("prints tiny and large values short", () => {
+    const series = (y: number) => [{ name: "s", color: "red", points: [0, y].map((v, x) => ({ x, y: v })) }];
+    expect(draw({ series: series(2e-5), height: 190 }).texts).toEqual(expect.arrayContaining(["0", "1e-5"]));
+    expect(draw({ series: series(2e6), height: 190 }).texts).toEqual(expect.arrayContaining(["0", "1M"]));
+  });
+
   it("escapes names and descriptions", () => {
     const evil = `<script>"&'\u0000`;
     const { markup, svg, texts } = draw({ description: evil, references: [{ name: evil, value: 7 }] });

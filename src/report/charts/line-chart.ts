@@ -54,8 +54,9 @@ const LEFT = 46;
 const DOT_GAP = 18;
 /** Share of noisy values on each side that may leave the frame. */
 const OUTLIERS = 0.02;
-/** From here on values of y are printed as 123k. */
+/** From here on values of y are printed as 123k, and below as 1.2e-4: labels must fit the margin. */
 const LARGE = 1e5;
+const TINY = 5e-4;
 
 /** A series ready to be drawn: finite points only, at least one. */
 interface DrawnSeries extends Series {
@@ -148,7 +149,11 @@ function axes(
   const ticks = ticksFor(height);
   return [
     Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks }),
-    Plot.axisY({ ...axis, ticks, tickFormat: high >= LARGE ? tick(count) : undefined }),
+    Plot.axisY({
+      ...axis,
+      ticks,
+      tickFormat: high >= LARGE ? tick(count) : high < TINY ? tick(power) : undefined,
+    }),
     Plot.axisX({ ...axis, ticks: Math.max(2, Math.round(frameWidth / 130)), tickFormat: tick(formatX) }),
     Plot.ruleY([low], { stroke: "var(--faint)" }),
     Plot.text([yLabel], { ...text, frameAnchor: "top-left", lineAnchor: "top", dx: -LEFT, dy: 3 - TOP }),
@@ -158,6 +163,8 @@ function axes(
 
 /** Plot calls formatters with (value, index): the index must not reach a second parameter. */
 const tick = (format: (value: number) => string) => (value: number) => format(value);
+
+const power = (value: number) => (value === 0 ? "0" : Number(value.toPrecision(3)).toExponential());
 
 /** The names, beside the last points and moved apart where they would overlap. */
 function endLabels(
