@@ -9,8 +9,10 @@ import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerConfig } from "./commands/config.js";
 import { registerDemo } from "./commands/demo.js";
+import { registerEvaluate } from "./commands/evaluate.js";
 import { registerGenerate } from "./commands/generate.js";
 import { registerInspect } from "./commands/inspect.js";
+import { registerTask } from "./commands/task.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
 import { Interrupted } from "./interrupt.js";
@@ -19,8 +21,10 @@ import type { Terminal } from "./terminal.js";
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerTrain,
   registerGenerate,
+  registerEvaluate,
   registerInspect,
   registerTokenizer,
+  registerTask,
   registerConfig,
   registerDemo,
 ];

@@ -1,0 +1,114 @@
+/** @file `moe-diffuseq evaluate`: a trained run on held-out text, beside the baselines that make its figures mean something. */
+import { writeFile } from "node:fs/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { UserError } from "../../errors.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import type { Flags } from "../options.js";
+import { ProgressLine } from "../progress-line.js";
+
+const examples = `
+Examples:
+  moe-diffuseq evaluate --model runs/masked
+  moe-diffuseq evaluate --model runs/masked --valid other.jsonl --sequences 200
+  moe-diffuseq evaluate --model runs/copy --accuracy 50`;
+
+interface EvaluateFlags extends Flags {
+  model: string;
+  sequences?: number;
+  baselines: boolean;
+  accuracy?: number;
+  report?: string;
+}
+
+const wholeNumber = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError("Expected a whole number of at least 1.");
+  return value;
+};
+
+export function registerEvaluate(program: Command, host: CommandHost): void {
+  const command = program
+    .command("evaluate")
+    .description(
+      "losses on held-out text (masked: bits per byte), beside the channel alone and n-gram models",
+    )
+    .option("--sequences <n>", "held-out sequences to use (default: as many as while training)", wholeNumber)
+    .option("--no-baselines", "leave the n-gram models out (they take seconds per million tokens)")
+    .option(
+      "--accuracy <n>",
+      "also write the targets of this many held-out {src, trg} pairs and count exact tokens",
+      wholeNumber,
+    )
+    .option("--report <file.json>", "write every figure into this file")
+    .addHelpText("after", examples);
+  defineCommand<EvaluateFlags>(
+    command,
+    host,
+    ["model!", "valid", "steps", "temperature", "seed", "threads"],
+    async (flags, { terminal, signal }) => {
+      const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
+      const line = new ProgressLine(terminal.stderr);
+      const report = await evaluateRun(flags.model, {
+        data: flags.valid,
+        sequences: flags.sequences,
+        baselines: flags.baselines,
+        threads: flags.threads,
+        signal,
+        onProgress: ({ what, done, total }) =>
+          line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
+      }).finally(() => line.end());
+      const accuracy =
+        flags.accuracy === undefined ? null : await pairAccuracy(flags, flags.accuracy, signal);
+      const json = { ...report, accuracy };
+      if (flags.report !== undefined)
+        await writeFile(flags.report, `${JSON.stringify(json, null, 2)}\n`).catch((error: Error) => {
+          throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
+        });
+      const exact = accuracy
+        ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)`
+        : "";
+      return { json, text: `${formatEvaluation(report)}${exact}` };
+    },
+  );
+}
+
+/** Writes the target of each held-out source and compares. */
+async function pairAccuracy(flags: EvaluateFlags, count: number, signal: AbortSignal) {
+  const { readDocuments } = await import("../../data/index.js");
+  const { exactAccuracy } = await import("../../evaluation/index.js");
+  const { DiffusionModel, generate } = await import("../../sampling/index.js");
+  const model = await DiffusionModel.fromPretrained(flags.model, { threads: flags.threads });
+  try {
+    const paths = flags.valid ?? model.config.data.valid;
+    const pairs: { src: string; trg: string }[] = [];
+    for await (const { src, trg } of readDocuments(paths)) {
+      if (src !== undefined && trg !== undefined) pairs.push({ src, trg });
+      if (pairs.length === count) break;
+    }
+    if (pairs.length === 0)
+      throw new UserError(
+        '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
+      );
+    const longest = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
+    const write = async (sources: readonly string[]): Promise<string[]> => {
+      const settings = {
+        length: longest,
+        num: 1,
+        temperature: flags.temperature ?? 0,
+        ...(flags.steps === undefined ? {} : { steps: flags.steps }),
+        ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+      };
+      const texts = await generate(
+        model,
+        sources.map((src) => ({ src })),
+        settings,
+        { signal },
+      );
+      return texts.map(({ text }) => text);
+    };
+    return await exactAccuracy(pairs, write, { tokensOf: (text) => model.tokenizer.encode(text), signal });
+  } finally {
+    await model.dispose();
+  }
+}
