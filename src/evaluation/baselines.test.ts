@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { packRows, type Row } from "../data/index.js";
 import { CounterRandom } from "../random/index.js";
-import { ngramBaselines, textsOf } from "./baselines.js";
+import { behindBound, ngramBaselines, ngramOrders, textsOf } from "./baselines.js";
 
 const tokenizer = {
   vocabSize: 10,
@@ -31,7 +31,8 @@ describe("textsOf", () => {
 describe("ngramBaselines", () => {
   const valid = rowsOf(null);
   const run = (trainedRows: number) =>
-    ngramBaselines({ train: rowsOf(new CounterRandom(1)), trainedRows, valid, sequences: 2, tokenizer });
+    ngramBaselines({ train: rowsOf(new CounterRandom(1)), trainedRows, valid, sequences: 2, tokenizer })
+      .baselines;
 
   it("learns from the rows that were trained on, in their order", () => {
     const source = rowsOf(new CounterRandom(1));
@@ -46,5 +47,31 @@ describe("ngramBaselines", () => {
     const once = run(epoch);
     const often = run(4 * epoch);
     expect(often).toEqual({ ...once, epochs: 4 });
+  });
+
+  it("scores each row, so that differences are paired", () => {
+    const { baselines, rowNats } = ngramBaselines({
+      train: rowsOf(null),
+      trainedRows: 5,
+      valid,
+      sequences: 3,
+      tokenizer,
+    });
+    const bytes = [0, 1, 2].map((i) =>
+      valid
+        .row(i)
+        .ids.reduce(
+          (sum, id, p) => sum + (valid.row(i).given[p] === 0 ? (tokenizer.byteLengths[id] ?? 0) : 0),
+          0,
+        ),
+    );
+    const all = bytes.reduce((a, b) => a + b);
+    const bound = rowNats.bigram.map((nats, i) => nats - 0.1 * bytes[i]);
+    const behind = behindBound(rowNats, { bound, bytes });
+    expect(behind.bigram.mean).toBeCloseTo(0.1 / Math.LN2, 10);
+    expect(behind.bigram.standardError).toBeCloseTo(0, 10);
+    const bits = bound.reduce((a, b) => a + b) / Math.LN2 / all;
+    for (const order of ngramOrders)
+      expect(behind[order].mean).toBeCloseTo(baselines[order].bitsPerByte! - bits, 10);
   });
 });

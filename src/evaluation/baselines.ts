@@ -4,6 +4,7 @@
  */
 import { type Row, type RowSource, TokenCorpus, type Tokenizer } from "../data/index.js";
 import { NgramModel, type NgramScores } from "./ngram.js";
+import { type Estimate, RatioEstimate } from "./statistics.js";
 
 /** The text of rows: their documents apart, learned global tokens and padding left out. */
 export function textsOf(rows: Iterable<Row>, vocabSize: number): TokenCorpus {
@@ -25,10 +26,15 @@ function* firstRows(source: RowSource, count: number): Generator<Row> {
   for (let index = 0; index < count; index++) yield source.row(index);
 }
 
+export const ngramOrders = ["unigram", "bigram", "trigram"] as const;
+export type NgramOrder = (typeof ngramOrders)[number];
+
 /** Plain JSON. */
 export interface NgramBaselines extends NgramScores {
   /** Rounds through the training texts; the n-grams learned from each text once. */
   readonly epochs: number;
+  /** How many bits a byte each needs more than the model's bound, on the same rows; null where there is no bound. */
+  readonly behind: Readonly<Record<NgramOrder, Estimate>> | null;
 }
 
 /**
@@ -41,12 +47,36 @@ export function ngramBaselines(options: {
   valid: RowSource;
   sequences: number;
   tokenizer: Pick<Tokenizer, "vocabSize" | "special" | "byteLengths">;
-}): NgramBaselines {
+}): { baselines: NgramBaselines; rowNats: Record<NgramOrder, number[]> } {
   const { train, trainedRows, valid, sequences, tokenizer } = options;
   const { vocabSize, special, byteLengths } = tokenizer;
   const epoch = train.rowsInEpoch(0);
   const learned = textsOf(firstRows(train, Math.min(trainedRows, epoch)), vocabSize);
   const model = NgramModel.train(learned, { vocabSize, start: special.sep });
+  const rowNats: Record<NgramOrder, number[]> = { unigram: [], bigram: [], trigram: [] };
+  for (const row of firstRows(valid, sequences)) {
+    const scores = model.evaluate(textsOf([row], vocabSize));
+    for (const order of ngramOrders)
+      rowNats[order].push(scores.tokens === 0 ? 0 : scores[order].natsPerToken * scores.tokens);
+  }
   const heldOut = textsOf(firstRows(valid, sequences), vocabSize);
-  return { ...model.evaluate(heldOut, byteLengths), epochs: trainedRows / epoch };
+  const scores = model.evaluate(heldOut, byteLengths);
+  return { baselines: { ...scores, epochs: trainedRows / epoch, behind: null }, rowNats };
+}
+
+/** Bits a byte that each n-gram model needs more than a bound, paired by row: what makes a row hard for both cancels out. */
+export function behindBound(
+  rowNats: Readonly<Record<NgramOrder, readonly number[]>>,
+  { bound, bytes }: { readonly bound: readonly number[]; readonly bytes: readonly number[] },
+): Record<NgramOrder, Estimate> {
+  const difference = (nats: readonly number[]): Estimate => {
+    const collected = new RatioEstimate();
+    for (const [i, value] of nats.entries()) collected.add((value - bound[i]) / Math.LN2, bytes[i]);
+    return collected.estimate() ?? { mean: Number.NaN, standardError: null };
+  };
+  return {
+    unigram: difference(rowNats.unigram),
+    bigram: difference(rowNats.bigram),
+    trigram: difference(rowNats.trigram),
+  };
 }

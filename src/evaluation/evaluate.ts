@@ -9,10 +9,11 @@ import type { RunConfig } from "../config/index.js";
 import type { RowSource } from "../data/index.js";
 import { UserError } from "../errors.js";
 import { denoiserParameters } from "../model/denoiser.js";
+import { LOG_UNIGRAM } from "../model/embeddings.js";
 import { createDevice, type DeviceKind } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
-import { type NgramBaselines, ngramBaselines } from "./baselines.js";
+import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import type { ExpertUse } from "./expert-use.js";
 import { type HeldOutLoss, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
@@ -97,11 +98,11 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     : null;
   const valid = (other ?? own)!.valid;
   const count = Math.min(sequences, valid.rowsInEpoch());
-  let ngrams: NgramBaselines | null = null;
+  let counted: ReturnType<typeof ngramBaselines> | null = null;
   if (baselines && own) {
     prepare("counting n-grams");
     const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
-    ngrams = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
+    counted = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
     if (!trained)
       notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");
   }
@@ -115,9 +116,10 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     await store.write("value", weights);
     const noisy = await NoisyRows.create(config, valid, count, device, store);
     const counter = batchCounter(noisy.batches * (draws + levels.length), onProgress);
-    const loss = await heldOutLoss(config, noisy, {
+    const { loss, rows } = await heldOutLoss(config, noisy, {
       draws,
       byteLengths: tokenizer.byteLengths,
+      logUnigram: weights[LOG_UNIGRAM],
       signal,
       onBatch: counter("loss on held-out text"),
     });
@@ -131,7 +133,10 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
       data: { source: sourceOf(config, own, valid, paths), length: config.training.sequenceLength },
       loss,
       ...compared,
-      ngrams,
+      ngrams: counted && {
+        ...counted.baselines,
+        behind: rows && behindBound(counted.rowNats, rows),
+      },
       notes,
     };
   } finally {

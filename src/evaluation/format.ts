@@ -42,12 +42,29 @@ function lossLines({ loss, terms, crossEntropy, bound, draws }: HeldOutLoss): st
 
 /** What the model needs at most to write the text, and what n-grams need. */
 function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null): string {
-  const table = newTable(["held-out text", "nats/token", "bits/byte"]);
-  if (bound) table.push(["this model, at most", plusMinus(bound.natsPerToken), plusMinus(bound.bitsPerByte)]);
+  const behind = ngrams?.behind ?? null;
+  const table = newTable([
+    "held-out text",
+    "nats/token",
+    "bits/byte",
+    ...(behind ? ["above this model"] : []),
+  ]);
+  if (bound)
+    table.push([
+      "this model, at most",
+      plusMinus(bound.natsPerToken),
+      plusMinus(bound.bitsPerByte),
+      ...(behind ? [""] : []),
+    ]);
   for (const order of ["trigram", "bigram", "unigram"] as const) {
     if (!ngrams) continue;
     const { natsPerToken, bitsPerByte } = ngrams[order];
-    table.push([`${order}, same tokens`, natsPerToken.toFixed(4), bitsPerByte?.toFixed(4) ?? "-"]);
+    table.push([
+      `${order}, same tokens`,
+      natsPerToken.toFixed(4),
+      bitsPerByte?.toFixed(4) ?? "-",
+      ...(behind ? [signed(plusMinus(behind[order]))] : []),
+    ]);
   }
   const rounds =
     ngrams && ngrams.epochs > 1 ? ` (the model went ${ngrams.epochs.toFixed(1)} times through)` : "";
@@ -113,7 +130,9 @@ function expertTable({ numExperts, times, layers, dead }: ExpertUse): string {
 }
 
 const gainOf = ({ gain, gainError }: Comparison): string =>
-  `${gain >= 0 ? "+" : ""}${gain.toFixed(3)}${gainError === null ? "" : ` ±${gainError.toFixed(3)}`}`;
+  `${signed(gain.toFixed(3))}${gainError === null ? "" : ` ±${gainError.toFixed(3)}`}`;
+
+const signed = (number: string): string => (number.startsWith("-") ? number : `+${number}`);
 
 const plusMinus = ({ mean, standardError }: Estimate): string =>
   `${mean.toFixed(4)}${standardError === null ? "" : ` ±${standardError.toFixed(4)}`}`;
