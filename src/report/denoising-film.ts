@@ -2,9 +2,8 @@
  * @file A document coming into focus, in HTML: frames side by side, which a script stacks into one that plays, and a map of
  * which positions had settled when.
  */
-import { FONT, svgAttributes } from "./charts/plot.js";
 import { pick } from "./charts/series.js";
-import { shadePaths } from "./charts/shade.js";
+import { shadePaths, svgCells, svgElement, svgText } from "./charts/svg.js";
 import type { DenoisingStep, DenoisingToken } from "./data.js";
 import { type Html, html } from "./html.js";
 import { exact, percent } from "./numbers.js";
@@ -75,31 +74,33 @@ export function settlingMapSvg(steps: readonly DenoisingStep[]): string {
     return cells;
   };
   const [width, height, left, bottom] = [1000, Math.max(60, Math.min(150, rows.length * 10)), 66, 22];
-  const scale = `scale(${Number((width / columns).toFixed(4))} ${Number((height / rows.length).toFixed(4))})`;
-  const text = (x: number, y: number, anchor: string, words: string) =>
-    `<text x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
-  const description = `Which of the ${exact(length)} positions had settled at which step`;
-  return [
-    `<svg ${svgAttributes(description)} viewBox="0 0 ${width + left} ${height + bottom}" width="${width + left}" height="${height + bottom}" font-family="${FONT}" font-size="12" fill="var(--muted)">`,
-    `<g transform="translate(${left} 0)"><rect width="${width}" height="${height}" fill="var(--paper)"/>`,
-    `<g transform="${scale}" shape-rendering="crispEdges">`,
-    shadePaths(
-      shares((token) => token.settled && !token.given),
-      columns,
-      "var(--train)",
+  return svgElement(
+    {
+      width: width + left,
+      height: height + bottom,
+      description: `Which of the ${exact(length)} positions had settled at which step`,
+    },
+    `<g transform="translate(${left} 0)" font-size="12"><rect width="${width}" height="${height}" fill="var(--paper)"/>`,
+    svgCells(
+      width / columns,
+      height / rows.length,
+      shadePaths(
+        shares((token) => token.settled && !token.given),
+        columns,
+        "var(--train)",
+      ),
+      shadePaths(
+        shares((token) => token.given),
+        columns,
+        "var(--given)",
+      ),
     ),
-    shadePaths(
-      shares((token) => token.given),
-      columns,
-      "var(--given)",
-    ),
-    `</g>`,
-    text(-8, 11, "end", `step ${exact(rows[0].step)}`),
-    text(-8, height - 2, "end", `step ${exact(rows[rows.length - 1].step)}`),
-    text(0, height + 17, "start", "first position"),
-    text(width, height + 17, "end", exact(length)),
-    "</g></svg>",
-  ].join("");
+    svgText(-8, 11, "end", `step ${exact(rows[0].step)}`),
+    svgText(-8, height - 2, "end", `step ${exact(rows[rows.length - 1].step)}`),
+    svgText(0, height + 17, "start", "first position"),
+    svgText(width, height + 17, "end", exact(length)),
+    "</g>",
+  );
 }
 
 /** Frames and map of one generation. Without the page's script the frames stand side by side. */

@@ -65,7 +65,7 @@ function expertSection(snapshots: readonly ExpertLoadSnapshot[]): Html {
   return section(
     "Who does the work: expert load",
     `At the end the experts get between ${lowest.toFixed(2)} and ${highest.toFixed(2)} times an even share of the tokens. ${verdict}`,
-    html`<p class="scale">${`${loadOfStep(0)}× or less`}<span>${steps.map((step) => html`<i style="background:var(--load-${step})"></i>`)}</span>${`${loadOfStep(LOAD_STEPS - 1)}× or more`}<span>· the middle is an even share, numbers are the last measurement</span></p>
+    html`<p class="scale">${`${loadOfStep(0)}× or less`}<span>${steps.map((step) => html`<i style="background:var(--load-${step})"></i>`)}</span>${`${loadOfStep(LOAD_STEPS - 1)}× or more`}<span>· the middle is an even share</span></p>
 <div class="grid halves">${layers.slice(0, MAX_LAYERS).map((layer) => chart(expertLoadSvg(complete, layer), "", `Layer ${layer}`))}</div>
 ${layers.length > MAX_LAYERS && html`<p class="note">The first ${MAX_LAYERS} of ${layers.length} layers.</p>`}`,
   );

@@ -2,7 +2,7 @@ import { parseHTML } from "linkedom";
 import { describe, expect, it } from "vitest";
 import { samplePattern } from "../testing/sample.js";
 import { attentionPicture, coarsen, describeHeads, shareSeen } from "./attention.js";
-import { shadePaths } from "./shade.js";
+import { shadePaths } from "./svg.js";
 import { svgDocument } from "./svg-document.js";
 
 const pattern = samplePattern();

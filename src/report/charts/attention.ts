@@ -5,10 +5,8 @@
  * strength, separately for pairs that are seen through the window and for pairs that a global position is part of.
  */
 import type { AttentionHeads, AttentionPattern } from "../data.js";
-import { escapeHtml } from "../html.js";
 import { exact, percent } from "../numbers.js";
-import { FONT, svgAttributes } from "./plot.js";
-import { shadePaths } from "./shade.js";
+import { shadePaths, svgCells, svgElement, svgText } from "./svg.js";
 
 /** Cells a side, at most. */
 const SVG_CELLS = 128;
@@ -80,29 +78,29 @@ export function describeHeads(heads: AttentionHeads, pattern: AttentionPattern):
   return `${patternWords(heads, pattern)}: ${shareWords(heads, pattern)}`;
 }
 
-/** One group of heads as an <svg> element, `SIDE` pixels a side and its axes. */
+/** One group of heads as an <svg> element. */
 export function attentionSvg(heads: AttentionHeads, pattern: AttentionPattern): string {
-  const { length } = pattern;
-  const coarse = coarsen(heads, pattern, SVG_CELLS);
-  const scale = SIDE / coarse.cells;
-  const text = (x: number, y: number, anchor: string, words: string, turn = "") =>
-    `<text x="${x}" y="${y}" text-anchor="${anchor}"${turn}>${escapeHtml(words)}</text>`;
-  const description = `Attention of ${heads.label}: ${describeHeads(heads, pattern)}`;
-  return [
-    `<svg ${svgAttributes(description)} viewBox="0 0 ${SIDE + 26} ${SIDE + 26}" width="${SIDE + 26}" height="${SIDE + 26}" font-family="${FONT}" font-size="11" fill="var(--muted)">`,
-    `<g transform="translate(25 1)">`,
-    `<rect width="${SIDE}" height="${SIDE}" fill="var(--paper)"/>`,
-    `<g transform="scale(${Number(scale.toFixed(4))})" shape-rendering="crispEdges">`,
-    shadePaths(coarse.local, coarse.cells, "var(--local)"),
-    shadePaths(coarse.global, coarse.cells, "var(--global)"),
-    `</g><rect width="${SIDE}" height="${SIDE}" fill="none" stroke="var(--line)"/>`,
-    text(0, SIDE + 17, "start", "1"),
-    text(SIDE / 2, SIDE + 17, "middle", "is looked at"),
-    text(SIDE, SIDE + 17, "end", exact(length)),
-    text(-6, 10, "end", "1"),
-    text(-9, SIDE / 2, "middle", "looks", ` transform="rotate(-90 -9 ${SIDE / 2})"`),
-    "</g></svg>",
-  ].join("");
+  const { cells, local, global } = coarsen(heads, pattern, SVG_CELLS);
+  return svgElement(
+    {
+      width: SIDE + 26,
+      height: SIDE + 26,
+      description: `Attention of ${heads.label}: ${describeHeads(heads, pattern)}`,
+    },
+    `<g transform="translate(25 1)"><rect width="${SIDE}" height="${SIDE}" fill="var(--paper)"/>`,
+    svgCells(
+      SIDE / cells,
+      SIDE / cells,
+      shadePaths(local, cells, "var(--local)"),
+      shadePaths(global, cells, "var(--global)"),
+    ),
+    `<rect width="${SIDE}" height="${SIDE}" fill="none" stroke="var(--line)"/>`,
+    svgText(0, SIDE + 17, "start", "1"),
+    svgText(SIDE / 2, SIDE + 17, "middle", "is looked at"),
+    svgText(SIDE, SIDE + 17, "end", exact(pattern.length)),
+    svgText(-6, 10, "end", "1"),
+    `<g transform="translate(-9 ${SIDE / 2}) rotate(-90)">${svgText(0, 0, "middle", "looks")}</g></g>`,
+  );
 }
 
 /**
@@ -154,11 +152,13 @@ function sheet(pattern: AttentionPattern): string {
   const squares = pattern.groups.map((heads, i) => {
     const [x, y] = [(i % columns) * cellWidth + 12, Math.floor(i / columns) * cellHeight];
     return [
-      `<g transform="translate(${x} ${y})">`,
-      `<text x="25" y="18" font-weight="600" fill="var(--ink)">${escapeHtml(heads.label)}</text>`,
-      `<g fill="var(--muted)" font-size="11"><text x="25" y="36">${patternWords(heads, pattern)}</text><text x="25" y="52">${shareWords(heads, pattern)}</text></g>`,
+      `<g transform="translate(${x} ${y})"><g font-size="13" font-weight="600" fill="var(--ink)">`,
+      svgText(25, 18, "start", heads.label),
+      "</g>",
+      svgText(25, 36, "start", patternWords(heads, pattern)),
+      svgText(25, 52, "start", shareWords(heads, pattern)),
       `<g transform="translate(0 62)">${attentionSvg(heads, pattern)}</g></g>`,
     ].join("");
   });
-  return `<svg ${svgAttributes("Attention pattern")} viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}" font-size="13">${squares.join("")}</svg>`;
+  return svgElement({ width, height, description: "Attention pattern" }, ...squares);
 }

@@ -14,8 +14,15 @@ it("has a step of colour for every load, even in the middle", () => {
 
 it("draws neighbours of one colour as one rectangle and prints the last loads", () => {
   const document = parse(expertLoadSvg(snapshots([1, 1], [1, 4], [1, 0.1]), 0));
-  const fills = [...document.querySelectorAll("rect")].map((rect) => rect.getAttribute("fill"));
-  expect(fills).toEqual(["var(--load-4)", "var(--load-4)", "var(--load-8)", "var(--load-0)"]);
+  const paths = [...document.querySelectorAll("path[fill]")].map((path) => [
+    path.getAttribute("fill"),
+    path.getAttribute("d"),
+  ]);
+  expect(paths).toEqual([
+    ["var(--load-0)", "M2 1h1v1h-1z"],
+    ["var(--load-4)", "M0 0h3v1h-3zM0 1h1v1h-1z"],
+    ["var(--load-8)", "M1 1h1v1h-1z"],
+  ]);
   const texts = [...document.querySelectorAll("text")].map((text) => text.textContent);
   expect(texts).toEqual(expect.arrayContaining(["0", "1", "1.00×", "0.10×", "2k tokens"]));
 });
@@ -23,7 +30,7 @@ it("draws neighbours of one colour as one rectangle and prints the last loads", 
 it("draws one snapshot, many experts, and steps where tokens are not known", () => {
   const many = Array.from({ length: 128 }, () => 1);
   const document = parse(expertLoadSvg([{ step: 7, load: [many] }], 0));
-  expect(document.querySelectorAll("rect").length).toBe(128);
+  expect(document.querySelector("path")?.getAttribute("d")?.match(/M/g)?.length).toBe(128);
   expect(document.querySelector("svg")?.textContent).toContain("7 steps");
 });
 

@@ -2,20 +2,21 @@
  * @file Expert load over time, one picture a layer: a row is an expert, colour is its share of the tokens times the number
  * of experts. Even is 1; an expert near 0 is dead.
  */
-import * as Plot from "@observablehq/plot";
 import type { ExpertLoadSnapshot } from "../data.js";
 import { count } from "../numbers.js";
 import { LOAD_STEPS } from "../theme.js";
-import { renderPlot } from "./plot.js";
 import { pick } from "./series.js";
+import { colorPaths, svgCells, svgElement, svgText } from "./svg.js";
 
 /** Below this an expert is called dead. */
 export const DEAD_LOAD = 0.1;
 
 /** Columns of one picture. */
-const MAX_COLUMNS = 80;
+const MAX_COLUMNS = 64;
 /** Rows that have room for a number. */
 const MAX_NUMBERED = 16;
+/** Rows that are high enough to stand apart. */
+const GAP_FROM = 8;
 /** A step of colour for every factor of 2^(1/2) away from even. */
 const STEPS_PER_DOUBLING = 2;
 
@@ -31,96 +32,50 @@ export function loadOfStep(step: number): number {
   return 2 ** ((step - (LOAD_STEPS - 1) / 2) / STEPS_PER_DOUBLING);
 }
 
-interface Cell {
-  readonly from: number;
-  to: number;
-  readonly expert: number;
-  readonly step: number;
-}
-
 /**
  * The load of one layer as an <svg> element.
  *
- * @param snapshots in order of step, at least one.
+ * @param snapshots in order of step, at least one; every one has this layer.
  * @param width pixels. Default 490.
  */
 export function expertLoadSvg(snapshots: readonly ExpertLoadSnapshot[], layer: number, width = 490): string {
   const columns = pick(snapshots, MAX_COLUMNS);
-  const last = columns[columns.length - 1];
-  const experts = last.load[layer].length;
-  const rowHeight = Math.max(3, Math.min(16, 200 / experts));
-  const numbered = experts <= MAX_NUMBERED;
+  const [first, last] = [columns[0], columns[columns.length - 1]];
+  const experts = [...last.load[layer].keys()];
+  const numbered = experts.length <= MAX_NUMBERED;
+  const rowHeight = Math.max(3, Math.min(16, 200 / experts.length));
+  const [left, right, top, bottom] = [26, numbered ? 44 : 12, 4, 20];
+  const frame = { width: width - left - right, height: Math.round(rowHeight * experts.length) };
   const byTokens = columns.every((column) => typeof column.tokens === "number");
-  const placeOf = (column: ExpertLoadSnapshot) => (byTokens ? (column.tokens as number) : column.step);
+  const when = (column: ExpertLoadSnapshot) => count(byTokens ? column.tokens : column.step);
 
-  // Neighbours of one colour are one rectangle: a balanced layer is a handful of them.
-  const cells: Cell[] = [];
-  for (let expert = 0; expert < experts; expert++) {
-    for (let i = 0; i < columns.length; i++) {
-      const step = loadStep(columns[i].load[layer][expert] ?? 0);
-      const before = cells[cells.length - 1];
-      if (before?.expert === expert && before.step === step) before.to = i + 1;
-      else cells.push({ from: i, to: i + 1, expert, step });
-    }
-  }
-  const text = { fill: "var(--muted)", fontSize: 11 };
-  const everyRow = Array.from({ length: experts }, (_, expert) => expert);
-  const [top, bottom, left, right] = [4, 22, 26, numbered ? 44 : 12];
-  const inset = rowHeight > 6 ? 0.75 : 0;
-  return renderPlot(
+  const steps = experts.flatMap((expert) =>
+    columns.map((column) => loadStep(column.load[layer][expert] ?? 0)),
+  );
+  const baseline = (expert: number) => Number(((expert + 0.5) * rowHeight + 4).toFixed(1));
+  const gaps = experts.slice(1).map((expert) => `M0 ${expert}H${columns.length}`);
+  return svgElement(
     {
       width,
-      height: top + bottom + Math.round(rowHeight * experts),
-      marginTop: top,
-      marginBottom: bottom,
-      marginLeft: left,
-      marginRight: right,
-      x: { domain: [0, columns.length], axis: null },
-      y: { domain: [0, experts], axis: null, reverse: true },
-      marks: [
-        Plot.rect(cells, {
-          x1: "from",
-          x2: "to",
-          y1: "expert",
-          y2: (cell: Cell) => cell.expert + 1,
-          fill: (cell: Cell) => `var(--load-${cell.step})`,
-          insetTop: inset,
-          insetBottom: inset,
-        }),
-        Plot.text(
-          everyRow.filter((expert) => numbered || expert % 8 === 0),
-          {
-            ...text,
-            frameAnchor: "left",
-            textAnchor: "end",
-            dx: -6,
-            y: (expert: number) => expert + 0.5,
-            text: (expert: number) => String(expert),
-          },
-        ),
-        Plot.text(numbered ? everyRow : [], {
-          ...text,
-          frameAnchor: "right",
-          textAnchor: "start",
-          dx: 6,
-          y: (expert: number) => expert + 0.5,
-          text: (expert: number) => `${last.load[layer][expert].toFixed(2)}×`,
-        }),
-        Plot.text([count(placeOf(columns[0]))], {
-          ...text,
-          frameAnchor: "bottom-left",
-          lineAnchor: "top",
-          dy: 6,
-        }),
-        Plot.text([`${count(placeOf(last))} ${byTokens ? "tokens" : "steps"}`], {
-          ...text,
-          frameAnchor: "bottom-right",
-          lineAnchor: "top",
-          dy: 6,
-        }),
-      ],
+      height: top + frame.height + bottom,
+      description: `Load of the ${experts.length} experts of layer ${layer} over training`,
     },
-    `Load of the ${experts} experts of layer ${layer} over training`,
+    `<g transform="translate(${left} ${top})">`,
+    svgCells(
+      frame.width / columns.length,
+      rowHeight,
+      colorPaths(steps, columns.length, (step) => `var(--load-${step})`),
+      rowHeight >= GAP_FROM ? `<path d="${gaps.join("")}" stroke="var(--surface)" stroke-width="0.1"/>` : "",
+    ),
+    ...experts
+      .filter((expert) => numbered || expert % 8 === 0)
+      .map((expert) => svgText(-6, baseline(expert), "end", String(expert))),
+    ...(numbered ? experts : []).map((expert) =>
+      svgText(frame.width + 6, baseline(expert), "start", `${last.load[layer][expert].toFixed(2)}×`),
+    ),
+    svgText(0, frame.height + 16, "start", when(first)),
+    svgText(frame.width, frame.height + 16, "end", `${when(last)} ${byTokens ? "tokens" : "steps"}`),
+    "</g>",
   );
 }
 

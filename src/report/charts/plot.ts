@@ -3,14 +3,8 @@
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { cleanText, escapeHtml } from "../html.js";
-
-export const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif";
-
-/** Attributes that every picture of ours has. */
-export function svgAttributes(description: string): string {
-  return `xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escapeHtml(description)}"`;
-}
+import { cleanText } from "../html.js";
+import { FONT, svgAttributes } from "./svg.js";
 
 /** Attributes that hold coordinates; a tenth of a pixel is as fine as anyone sees. */
 const COORDINATES = ["d", "transform", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"];
