@@ -15,9 +15,10 @@ import {
 import type { TensorData } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+import { VALIDATION_SEED } from "../training/validation.js";
 
 /** Seed of all evaluation noise, that of validation while training: equal rows, times and noise give equal numbers. */
-const EVALUATION_SEED = 20_251_220;
+const EVALUATION_SEED = VALIDATION_SEED;
 
 /** What one batch of rows came to. B rows of N positions. */
 export interface NoisyBatch {

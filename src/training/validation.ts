@@ -15,7 +15,7 @@ import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
 
 /** Seed of all validation noise, whatever the run's seed: runs are compared under the same noise. */
-const VALIDATION_SEED = 20_251_220;
+export const VALIDATION_SEED = 20_251_220;
 
 export interface ValidationResult {
   readonly sequences: number;
@@ -96,6 +96,7 @@ export class Validation {
     const feeds = corruptRows(rows, this.config, this.random, {
       maxGlobals: this.rows.maxGlobals,
       timeSampler: this.times,
+      conditionDropout: 0,
       ...(this.config.diffusion.gaussian ? {} : { weighting: "elbo" as const }),
     });
     if (!this.config.model.selfConditioning) return feeds;
