@@ -238,7 +238,8 @@ export class TrainingStep {
 }
 
 /** The decay of the average at a step: short while there is little to average, so that the start is soon forgotten. */
-export const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
+export const averageDecay = (decay: number, step: number): number =>
+  Math.min(decay, (1 + step) / (10 + step));
 
 /** Tokens each expert computed in the step, summed over its rows and micro-batches: [layers][experts]. */
 function expertLoads(outputs: readonly Record<string, TensorData>[]): Float64Array[] {

@@ -146,7 +146,9 @@ describe("a training run", () => {
     await run(configOf("masked", { training: { maxSteps: 6 } }), out);
     truncateSync(join(out, "checkpoints", "step-00000006", "optimizer.safetensors"), 100);
     const config = configOf("masked", { training: { maxSteps: 8 } });
-    await expect(run(config, out, { resume: true })).rejects.toThrow(/step-00000006 is damaged[\s\S]*step 3 is whole/);
+    await expect(run(config, out, { resume: true })).rejects.toThrow(
+      /step-00000006 is damaged[\s\S]*step 3 is whole/,
+    );
     const summary = await run(config, out, { resume: true, fallback: true });
     expect(summary.steps).toBe(8);
   });
