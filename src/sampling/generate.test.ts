@@ -33,6 +33,8 @@ const variants: {
   },
 ];
 
+/** Short rows: the reference device is slow. */
+const short = { lengthMultiple: 16 };
 const settings: GenerationSettings = { length: 12, steps: 4, seed: 3, temperature: 1, topP: 1 };
 
 onEveryDevice((device, kind) => {
@@ -50,7 +52,7 @@ onEveryDevice((device, kind) => {
         { suffix: " cat" },
         { infill: "the [MASK:3] sat[MASK:2], 東[MASK:1]京" },
       ];
-      const texts = await generate(model, requests, config);
+      const texts = await generate(model, requests, config, short);
       const count = (text: string) => 12 - tokenizer.encode(text).length;
       expect(texts.map(({ text }) => text)).toEqual([
         "a".repeat(12),
@@ -66,11 +68,11 @@ onEveryDevice((device, kind) => {
     it("writes the same text alone, among others, in any batch and with more padding", async () => {
       const model = await tinyModel(device(), preset, extra);
       const request = { prompt: "the cat ", length: 15 };
-      const alone = await generate(model, request, config);
-      const several = await generate(model, request, { ...config, num: 4 });
+      const alone = await generate(model, request, config, short);
+      const several = await generate(model, request, { ...config, num: 4 }, short);
       expect(several[0]).toEqual(alone[0]);
       expect(new Set(several.map(({ text }) => text)).size).toBe(4);
-      const third = await generate(model, { ...request, firstSample: 2 }, config);
+      const third = await generate(model, { ...request, firstSample: 2 }, config, short);
       expect(third[0].text).toBe(several[2].text);
       const others = [{ src: "mat" }, request, { length: 5 }, { infill: "[MASK:9] the [MASK:4]" }];
       const among = await generate(model, others, { ...config, num: 3 }, { maxBatch: 5, lengthMultiple: 32 });
@@ -83,14 +85,14 @@ onEveryDevice((device, kind) => {
 
   it("ends the text where the model says so", async () => {
     const model = await tinyModel(device(), "masked", {}, forceToken(sep));
-    const texts = await generate(model, [{}, { src: "cat" }, { prompt: "the " }], settings);
+    const texts = await generate(model, [{}, { src: "cat" }, { prompt: "the " }], settings, short);
     expect(texts.map(({ text, ended }) => [text, ended])).toEqual([
       ["", true],
       ["", true],
       ["the ", true],
     ]);
     // Where given text follows, there is no end.
-    const [{ text, gaps }] = await generate(model, { infill: "the[MASK:2] cat" }, settings);
+    const [{ text, gaps }] = await generate(model, { infill: "the[MASK:2] cat" }, settings, short);
     expect(text).toBe(`the${gaps[0]} cat`);
     await model.dispose();
   });
@@ -102,10 +104,10 @@ onEveryDevice((device, kind) => {
       weights.output_bias[letter] = 5e3;
     };
     const plain = await tinyModel(device(), "diffuseq", {}, both);
-    expect((await generate(plain, {}, settings))[0].text).toBe("a".repeat(12));
+    expect((await generate(plain, {}, settings, short))[0].text).toBe("a".repeat(12));
     const padding = await tinyModel(device(), "diffuseq", { data: { padTargets: 16 } }, both);
-    expect((await generate(padding, {}, settings))[0].ids).toEqual(new Int32Array(12).fill(pad));
-    expect((await generate(padding, { infill: "[MASK:2]the" }, settings))[0].text).toBe("aathe");
+    expect((await generate(padding, {}, settings, short))[0].ids).toEqual(new Int32Array(12).fill(pad));
+    expect((await generate(padding, { infill: "[MASK:2]the" }, settings, short))[0].text).toBe("aathe");
     await plain.dispose();
     await padding.dispose();
   });
