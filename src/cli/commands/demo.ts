@@ -125,13 +125,17 @@ const nextCommands = (out: string) => [
   },
 ];
 
-/** Text as it settles: the model's own words for every position, and which of them stand. */
-function frameOf({ step, time, samples: [sample] }: StepEvent, word: (id: number) => string): DenoisingStep {
-  return {
-    step,
-    time,
-    tokens: Array.from(sample.ids, (id, i) => ({ text: word(id), settled: sample.settled[i] === 1 })),
-  };
+/** Text as it settles: the model's own words for every position of the text (learned globals are none), and which of them stand. */
+function frameOf({ step, time, samples: [sample] }: StepEvent, { vocabSize, decode }: Words): DenoisingStep {
+  const tokens = Array.from(sample.ids, (id, i) => ({ id, settled: sample.settled[i] === 1 }))
+    .filter(({ id }) => id < vocabSize)
+    .map(({ id, settled }) => ({ text: decode(id), settled }));
+  return { step, time, tokens };
+}
+
+interface Words {
+  readonly vocabSize: number;
+  readonly decode: (id: number) => string;
 }
 
 async function writeDocument(
@@ -145,13 +149,15 @@ async function writeDocument(
   const model = await DiffusionModel.fromPretrained(out, { threads });
   const shown = showSteps(stderr, stderr.isTTY === true);
   const frames: DenoisingStep[] = [];
+  const { tokenizer } = model;
+  const words: Words = { vocabSize: tokenizer.vocabSize, decode: (id) => tokenizer.decode([id]) };
   let text = "";
   try {
     for await (const event of generateSteps(model, [{}], {}, { signal })) {
       shown.onStep(event);
       const every = Math.max(1, Math.floor(event.of / FRAMES));
       if (event.step === 1 || event.step % every === 0 || event.step === event.of)
-        frames.push(frameOf(event, (id) => model.tokenizer.decode([id])));
+        frames.push(frameOf(event, words));
       if (event.finished.length > 0) text = event.finished[0].text;
     }
   } finally {
