@@ -2,6 +2,14 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
+/** A value a step. */
+export interface StepTimes {
+  readonly milliseconds: number[];
+  /** Processor time of all threads: with one thread it hardly depends on what else the machine does. */
+  readonly cpuMilliseconds: number[];
+  readonly losses: number[];
+}
+
 export class StepProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
@@ -23,7 +31,7 @@ export class StepProcess {
     return { child, ready: await child.#next<{ nodes?: number; torch?: string }>() };
   }
 
-  ask(command: "steps", options: { count: number }): Promise<{ milliseconds: number[]; losses: number[] }>;
+  ask(command: "steps", options: { count: number }): Promise<StepTimes>;
   ask(command: "gradients", options: { path: string }): Promise<{ loss: number }>;
   ask(command: "memory"): Promise<{ peakBytes: number }>;
   ask(command: string, options: object = {}): Promise<unknown> {

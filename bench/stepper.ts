@@ -2,7 +2,7 @@
  * @file Runs reference steps in a process of its own, so that its memory is that of training and nothing else. Reads one command a line
  * from standard input and answers with one line of JSON; ends with its input. peers/moe_diffuseq.py speaks the same.
  *
- *   {"command": "steps", "count": 5}                  -> {"milliseconds": [...], "losses": [...]}
+ *   {"command": "steps", "count": 5}                  -> {"milliseconds": [...], "cpuMilliseconds": [...], "losses": [...]}
  *   {"command": "gradients", "path": "gradients.bin"} -> {"loss": 9.01}       writes them, unclipped, without an update
  *   {"command": "memory"}                             -> {"peakBytes": 1073741824}
  */
@@ -37,14 +37,18 @@ async function answer({ command, count, path }: Command): Promise<object> {
   switch (command) {
     case "steps": {
       const milliseconds: number[] = [];
+      const cpuMilliseconds: number[] = [];
       const losses: number[] = [];
       for (let i = 0; i < count; i++) {
         const start = performance.now();
+        const cpu = process.cpuUsage();
         losses.push(await gradients());
         await parameters.step({ ...optimiser, step: ++step });
         milliseconds.push(performance.now() - start);
+        const { user, system } = process.cpuUsage(cpu);
+        cpuMilliseconds.push((user + system) / 1000);
       }
-      return { milliseconds, losses };
+      return { milliseconds, cpuMilliseconds, losses };
     }
     case "gradients": {
       const loss = await gradients();

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "./dump.js";
 import { checkParity, type Parity } from "./parity.js";
-import { StepProcess } from "./process.js";
+import { StepProcess, type StepTimes } from "./process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -49,31 +49,35 @@ const startPeer = (folder: string) =>
     flags.threads,
   ]);
 
-interface Side {
+async function startTimed(): Promise<StepProcess[]> {
+  const children = [(await startOurs()).child];
+  if (flags.peer) children.push((await startPeer(folder)).child);
+  return children;
+}
+
+interface Side extends StepTimes {
   readonly name: string;
-  readonly milliseconds: number[];
-  readonly losses: number[];
   readonly peakBytes: number;
 }
 
-/** A B A B: every side `count` steps a round, the first rounds' order alternating. */
+/** A B A B: every side `count` steps a round. */
 async function timeSides(children: readonly StepProcess[]): Promise<Side[]> {
-  const sides = children.map(({ name }) => ({
-    name,
-    milliseconds: [] as number[],
-    losses: [] as number[],
-    peakBytes: 0,
-  }));
-  for (const [i, child] of children.entries())
-    if (warmUp > 0) sides[i].losses.push(...(await child.ask("steps", { count: warmUp })).losses);
-  for (let round = 0; round < rounds; round++)
-    for (const [i, child] of children.entries()) {
-      const { milliseconds, losses } = await child.ask("steps", { count });
-      sides[i].milliseconds.push(...milliseconds);
-      sides[i].losses.push(...losses);
-    }
+  const rows: StepTimes[][] = children.map(() => []);
+  const ask = async (steps: number) => {
+    for (const [i, child] of children.entries()) rows[i].push(await child.ask("steps", { count: steps }));
+  };
+  if (warmUp > 0) await ask(warmUp);
+  for (let round = 0; round < rounds; round++) await ask(count);
+  const sides: Side[] = [];
   for (const [i, child] of children.entries()) {
-    sides[i].peakBytes = (await child.ask("memory")).peakBytes;
+    const timed = rows[i].slice(warmUp > 0 ? 1 : 0);
+    sides.push({
+      name: child.name,
+      milliseconds: timed.flatMap((row) => row.milliseconds),
+      cpuMilliseconds: timed.flatMap((row) => row.cpuMilliseconds),
+      losses: rows[i].flatMap((row) => row.losses),
+      peakBytes: (await child.ask("memory")).peakBytes,
+    });
     await child.end();
   }
   return sides;
@@ -98,18 +102,17 @@ try {
     printParity(parity);
   }
   const before = loadavg();
-  const children = [(await startOurs()).child];
-  if (flags.peer) children.push((await startPeer(folder)).child);
-  const sides = rounds > 0 ? await timeSides(children) : [];
+  const sides = rounds > 0 ? await timeSides(await startTimed()) : [];
   const results = sides.map((side) => ({
     ...side,
     median: median(side.milliseconds),
     min: Math.min(...side.milliseconds),
     max: Math.max(...side.milliseconds),
+    cpu: Math.min(...side.cpuMilliseconds),
     tokensPerSecond: (1000 * reference.tokens) / median(side.milliseconds),
   }));
   const load = [before, loadavg()].map(([minute]) => minute);
-  printTimes(results, load);
+  if (rounds > 0) printTimes(results, load);
   if (flags.json)
     console.log(
       JSON.stringify({
@@ -145,6 +148,8 @@ interface Result extends Side {
   readonly median: number;
   readonly min: number;
   readonly max: number;
+  /** Least processor time of a step. */
+  readonly cpu: number;
   readonly tokensPerSecond: number;
 }
 
@@ -154,15 +159,17 @@ function printTimes(results: readonly Result[], load: readonly number[]): void {
     `${options.preset}, ${flags.threads} threads, ${milliseconds.length} steps a side in ${rounds} rounds, ` +
       `load ${load.map((x) => x.toFixed(1)).join(" -> ")}`,
   );
-  for (const { name, median, min, max, tokensPerSecond, peakBytes, losses } of results)
+  for (const { name, median, min, max, cpu, tokensPerSecond, peakBytes, losses } of results)
     console.log(
-      `  ${name.padEnd(13)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}), ` +
+      `  ${name.padEnd(13)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}, ` +
+        `processor time ${cpu.toFixed(0)}), ` +
         `${tokensPerSecond.toFixed(0)} tokens/s, peak ${(peakBytes / 2 ** 20).toFixed(0)} MB, last loss ${losses.at(-1)}`,
     );
   if (results.length === 2) {
     const [ours, peer] = results;
     console.log(
-      `  ratio: ${(peer.median / ours.median).toFixed(2)}x by medians, ${(peer.min / ours.min).toFixed(2)}x by minima`,
+      `  ratio: ${(peer.median / ours.median).toFixed(2)}x by medians, ${(peer.min / ours.min).toFixed(2)}x by minima, ` +
+        `${(peer.cpu / ours.cpu).toFixed(2)}x by processor time`,
     );
   }
 }
