@@ -80,7 +80,14 @@ describe("attention pattern", () => {
 
 const heads = 2;
 const headSize = 3;
-const cases: { name: string; rows: Row[]; window: number; dilation?: number; spare?: number }[] = [
+const cases: {
+  name: string;
+  rows: Row[];
+  window: number;
+  dilation?: number;
+  spare?: number;
+  reach?: number;
+}[] = [
   { name: "one block, odd length", rows: [{ segment: packed([5], 0), globals: [] }], window: 7 },
   { name: "several blocks, uneven end", rows: [{ segment: packed([11], 0), globals: [] }], window: 3 },
   { name: "window 1", rows: [{ segment: packed([4], 0), globals: [] }], window: 1 },
@@ -98,6 +105,22 @@ const cases: { name: string; rows: Row[]; window: number; dilation?: number; spa
     window: 2,
   },
   { name: "empty global slots", rows: [{ segment: packed([9], 0), globals: [2] }], window: 2, spare: 3 },
+  {
+    name: "two blocks to each side, odd window, globals and documents",
+    rows: [
+      { segment: packed([14, 6], 1), globals: [0, 14] },
+      { segment: packed([21], 0), globals: [3] },
+    ],
+    window: 5,
+    reach: 2,
+  },
+  {
+    name: "three blocks to each side, dilated",
+    rows: [{ segment: packed([19], 0), globals: [] }],
+    window: 3,
+    dilation: 2,
+    reach: 3,
+  },
   { name: "dilated window", rows: [{ segment: packed([17], 0), globals: [] }], window: 2, dilation: 3 },
   {
     name: "dilated window with globals and documents",
@@ -111,7 +134,7 @@ const cases: { name: string; rows: Row[]; window: number; dilation?: number; spa
 ];
 
 describe("window attention", () => {
-  it.each(cases)("$name", async ({ rows, window, dilation = 1, spare = 0 }) => {
+  it.each(cases)("$name", async ({ rows, window, dilation = 1, spare = 0, reach = 1 }) => {
     const length = rows[0].segment.length;
     const pattern = { window, dilation, full: false };
     const shape = [rows.length * length, heads * headSize];
@@ -122,7 +145,7 @@ describe("window attention", () => {
       v: array(shape, wave(size, 4)),
     };
     const layout = layoutOf(rows, spare);
-    const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0);
+    const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0, reach);
     await checkOperator(parameters, ({ q, k, v }) =>
       attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan }),
     );

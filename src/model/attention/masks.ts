@@ -57,10 +57,10 @@ export function globalMask(layout: Layout, globals: GlobalSlots): Tensor {
   return additive(equal(queries, reshape(segment, [batch, 1, 1, length])));
 }
 
-/** Queries of every block against global slots and the three blocks around: float32 [B, 1, blocks, block, globalKeys + 3 block]. */
+/** Queries of every block against global slots and the three blocks around: float32 [B, 1, blocks, block, globalKeys + localKeys]. */
 export function localMask(layout: Layout, plan: BlockPlan): Tensor {
   const { batch, length, segment, globals } = layout;
-  const { blocks, block, order, keyPosition } = plan;
+  const { blocks, block, window, reach, localKeys, order, keyPosition } = plan;
   // Column `length` is the place that nobody stands at; globals are seen through their slots, so as local keys they are hidden.
   const nowhere = (positions: Int32Array) =>
     constant(
@@ -75,12 +75,13 @@ export function localMask(layout: Layout, plan: BlockPlan): Tensor {
   const keys = gather(extended(hidden, -4), nowhere(keyPosition), 1);
   const same = equal(
     reshape(queries, [batch, 1, blocks, block, 1]),
-    reshape(keys, [batch, 1, blocks, 1, 3 * block]),
+    reshape(keys, [batch, 1, blocks, 1, localKeys]),
   );
-  const band = new Uint8Array(block * 3 * block);
+  const band = new Uint8Array(block * localKeys);
   for (let i = 0; i < block; i++)
-    for (let j = 0; j < 3 * block; j++) band[i * 3 * block + j] = Number(Math.abs(i + block - j) <= block);
-  const local = and(same, constant(band, [block, 3 * block], "bool"));
+    for (let j = 0; j < localKeys; j++)
+      band[i * localKeys + j] = Number(Math.abs(i + reach * block - j) <= window);
+  const local = and(same, constant(band, [block, localKeys], "bool"));
   if (!globals) return additive(local);
   const padding = plan.globalKeys - globals.count;
   const slots = slotSegments(layout, globals);

@@ -5,7 +5,7 @@
  *
  * Adjoint over the blocks (D = rowsum(dO * O), as FlashAttention does):
  *   dV = P^T dO,   dS = P * (dO V^T - D),   dQ = dS K / sqrt(d),   dK = dS^T Q / sqrt(d).
- * Keys and values of a block come from one gather of chunks; its adjoint is a gather too (each chunk is used by three blocks), so
+ * Keys and values of a block come from one gather of chunks; its adjoint is a gather too (each chunk is used by 2 reach + 1 blocks), so
  * nothing is ever scattered.
  */
 import {
@@ -199,7 +199,7 @@ function disarrange(x: Tensor, { length, plan }: WindowAttributes): Tensor {
 const fromSlots = (rows: Tensor, slot: Tensor): Tensor =>
   gather(concat([zeros([1, rows.staticShape[1]]), rows], 0), slot);
 
-/** Arranged keys [B, H, padded, d] and slots [B, H, M, d] -> what each block sees [B, H, blocks, globalKeys + 3 block, d]. */
+/** Arranged keys [B, H, padded, d] and slots [B, H, M, d] -> what each block sees [B, H, blocks, globalKeys + localKeys, d]. */
 function keyBlocks(
   x: Tensor,
   slots: Tensor | null,
@@ -211,19 +211,19 @@ function keyBlocks(
     const padded = pad(slots, 2, 0, plan.globalKeys - slots.staticShape[2]);
     parts.unshift(reshape(padded, [batch * heads, plan.globalKeys / plan.chunk, wide]));
   }
-  const keys = plan.globalKeys + 3 * plan.block;
+  const keys = plan.globalKeys + plan.localKeys;
   const index = constant(plan.keyChunks, [plan.blocks, keys / plan.chunk], "int64");
   return reshape(gather(concat(parts, 1), index, 1), [batch, heads, plan.blocks, keys, headSize]);
 }
 
-/** Adjoint of `keyBlocks`: sums the three uses of every chunk, and the uses of the slots by all blocks. */
+/** Adjoint of `keyBlocks`: sums the uses of every chunk, and the uses of the slots by all blocks. */
 function keyBlocksAdjoint(
   g: Tensor,
   { batch, heads, headSize, plan, globals }: WindowAttributes,
 ): { local: Tensor; slots: Tensor | null } {
-  const chunksARow = (plan.globalKeys + 3 * plan.block) / plan.chunk;
+  const chunksARow = (plan.globalKeys + plan.localKeys) / plan.chunk;
   const rows = reshape(g, [batch * heads, plan.blocks * chunksARow, plan.chunk * headSize]);
-  const uses = constant(plan.usesOfChunk, [3, plan.padded / plan.chunk], "int64");
+  const uses = constant(plan.usesOfChunk, [2 * plan.reach + 1, plan.padded / plan.chunk], "int64");
   const local = reduceSum(gather(rows, uses, 1), [1]);
   const globalChunks = plan.globalKeys / plan.chunk;
   if (globals === 0) return { local, slots: null };
@@ -252,7 +252,7 @@ export class MaskCache {
     return this.once("global", () => globalMask(this.layout, this.layout.globals!));
   }
   local(plan: BlockPlan): Tensor {
-    return this.once(`${plan.block}/${plan.dilation}`, () => localMask(this.layout, plan));
+    return this.once(`${plan.window}/${plan.dilation}/${plan.reach}`, () => localMask(this.layout, plan));
   }
 }
 

@@ -94,18 +94,24 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
 export function computedPairs(head: HeadPattern, length: number, globals: number): number {
   const plan = blockPlan(head, length, globals);
   if (!plan) return length * length;
-  return plan.blocks * plan.block * (plan.globalKeys + 3 * plan.block) + globals * length;
+  return plan.blocks * plan.block * (plan.globalKeys + plan.localKeys) + globals * length;
 }
 
 /**
- * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks as long as the window; the queries
- * of a block see the keys of the block before, their own, the one after, and all global slots. Keys move in chunks of `chunk` rows.
+ * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks; the queries of a block see the keys
+ * of `reach` blocks before, their own, as many after, and all global slots. reach * block covers the window: with one block as long as
+ * the window a query meets 3 windows of keys, with two half as long 2.5. Keys move in chunks of `chunk` rows.
  */
 export interface BlockPlan {
   readonly length: number;
+  readonly window: number;
   readonly dilation: number;
-  /** Queries in a block (= the window). */
+  /** Queries in a block. */
   readonly block: number;
+  /** Blocks seen on each side. */
+  readonly reach: number;
+  /** Local keys of a block: (2 reach + 1) * block. */
+  readonly localKeys: number;
   readonly blocks: number;
   /** Length after padding: blocks * block. */
   readonly padded: number;
@@ -115,11 +121,11 @@ export interface BlockPlan {
   readonly globalKeys: number;
   /** [padded] position whose query stands at each place; -1 for padding. The identity when dilation is 1. */
   readonly order: Int32Array;
-  /** [blocks, 3 * block] position of every local key of every block; -1: none there. */
+  /** [blocks, localKeys] position of every local key of every block; -1: none there. */
   readonly keyPosition: Int32Array;
-  /** [blocks, (globalKeys + 3 block) / chunk] chunk numbers in [global chunks | sequence chunks]. */
+  /** [blocks, (globalKeys + localKeys) / chunk] chunk numbers in [global chunks | sequence chunks]. */
   readonly keyChunks: number[];
-  /** [3, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
+  /** [2 reach + 1, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
   readonly usesOfChunk: number[];
 }
 
@@ -134,18 +140,23 @@ const largestDivisor = (n: number, atMost: number): number => {
   return 1;
 };
 
-/** The plan without the shortcut to full attention. */
+/** The plan without the shortcut to full attention. `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). */
 export function makeBlockPlan(
-  { window: block, dilation }: HeadPattern,
+  { window, dilation }: HeadPattern,
   length: number,
   globals: number,
+  reach = 1,
 ): BlockPlan {
+  const block = Math.ceil(window / reach);
   const perResidue = Math.ceil(Math.ceil(length / dilation) / block); // blocks a residue class
   const blocks = perResidue * dilation;
   const padded = blocks * block;
   const chunk = largestDivisor(block, 16);
   const globalChunks = Math.ceil(globals / chunk);
   const chunksPerBlock = block / chunk;
+  const sides = Array.from({ length: 2 * reach + 1 }, (_, i) => i - reach);
+  const localKeys = sides.length * block;
+  const wrap = (b: number) => ((b % blocks) + blocks) % blocks; // masked where it wraps
 
   const order = new Int32Array(padded);
   for (let place = 0; place < padded; place++) {
@@ -153,37 +164,34 @@ export function makeBlockPlan(
     const position = (place % (perResidue * block)) * dilation + residue;
     order[place] = position < length ? position : -1;
   }
-  const keyPosition = new Int32Array(blocks * 3 * block).fill(-1);
+  const keyPosition = new Int32Array(blocks * localKeys).fill(-1);
   const keyChunks: number[] = [];
   for (let b = 0; b < blocks; b++) {
     for (let g = 0; g < globalChunks; g++) keyChunks.push(g);
-    for (let side = -1; side <= 1; side++) {
+    for (const [place, side] of sides.entries()) {
       const neighbour = b + side;
-      const within = neighbour >= 0 && Math.floor(neighbour / perResidue) === Math.floor(b / perResidue);
-      const wrapped = (neighbour + blocks) % blocks; // masked where it wraps
-      for (let c = 0; c < chunksPerBlock; c++) keyChunks.push(globalChunks + wrapped * chunksPerBlock + c);
-      if (within && neighbour < blocks)
-        for (let i = 0; i < block; i++)
-          keyPosition[(b * 3 + side + 1) * block + i] = order[neighbour * block + i];
+      for (let c = 0; c < chunksPerBlock; c++)
+        keyChunks.push(globalChunks + wrap(neighbour) * chunksPerBlock + c);
+      const sameResidue = Math.floor(neighbour / perResidue) === Math.floor(b / perResidue);
+      if (neighbour < 0 || neighbour >= blocks || !sameResidue) continue;
+      for (let i = 0; i < block; i++)
+        keyPosition[b * localKeys + place * block + i] = order[neighbour * block + i];
     }
   }
-  // Sequence chunk c of block b served block b+1 as "before", block b as its own, block b-1 as "after".
-  const chunksARow = globalChunks + 3 * chunksPerBlock;
+  // A chunk of block b stands at place i of what block b - side_i sees.
+  const chunksARow = globalChunks + sides.length * chunksPerBlock;
   const usesOfChunk: number[] = [];
-  for (const [user, side] of [
-    [1, 0],
-    [0, 1],
-    [-1, 2],
-  ])
+  for (const [place, side] of sides.entries())
     for (let b = 0; b < blocks; b++)
       for (let c = 0; c < chunksPerBlock; c++)
-        usesOfChunk.push(
-          ((b + user + blocks) % blocks) * chunksARow + globalChunks + side * chunksPerBlock + c,
-        );
+        usesOfChunk.push(wrap(b - side) * chunksARow + globalChunks + place * chunksPerBlock + c);
   return {
     length,
+    window,
     dilation,
     block,
+    reach,
+    localKeys,
     blocks,
     padded,
     chunk,
