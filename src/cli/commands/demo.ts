@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { DenoisingStep, ReportData } from "../../report/data.js";
-import type { StepEvent } from "../../sampling/index.js";
 import type { TrainSummary } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { denoisingStep } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
 import type { Flags } from "../options.js";
 import type { CommandResult, Terminal } from "../terminal.js";
@@ -125,19 +125,6 @@ const nextCommands = (out: string) => [
   },
 ];
 
-/** Text as it settles: the model's own words for every position of the text (learned globals are none), and which of them stand. */
-function frameOf({ step, time, samples: [sample] }: StepEvent, { vocabSize, decode }: Words): DenoisingStep {
-  const tokens = Array.from(sample.ids, (id, i) => ({ id, settled: sample.settled[i] === 1 }))
-    .filter(({ id }) => id < vocabSize)
-    .map(({ id, settled }) => ({ text: decode(id), settled }));
-  return { step, time, tokens };
-}
-
-interface Words {
-  readonly vocabSize: number;
-  readonly decode: (id: number) => string;
-}
-
 async function writeDocument(
   out: string,
   threads: number | undefined,
@@ -147,17 +134,16 @@ async function writeDocument(
   const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
   const began = performance.now();
   const model = await DiffusionModel.fromPretrained(out, { threads });
-  const shown = showSteps(stderr, stderr.isTTY === true);
-  const frames: DenoisingStep[] = [];
   const { tokenizer } = model;
-  const words: Words = { vocabSize: tokenizer.vocabSize, decode: (id) => tokenizer.decode([id]) };
+  const shown = showSteps(stderr, stderr.isTTY ? tokenizer : null);
+  const frames: DenoisingStep[] = [];
   let text = "";
   try {
     for await (const event of generateSteps(model, [{}], {}, { signal })) {
       shown.onStep(event);
       const every = Math.max(1, Math.floor(event.of / FRAMES));
       if (event.step === 1 || event.step % every === 0 || event.step === event.of)
-        frames.push(frameOf(event, words));
+        frames.push(denoisingStep(event, tokenizer));
       if (event.finished.length > 0) text = event.finished[0].text;
     }
   } finally {

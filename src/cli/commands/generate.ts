@@ -5,10 +5,10 @@ import { configFromLayers, type GenerationConfig, parseSetting, type RunConfig }
 import { UserError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { DenoisingView, type Words } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
 import { type Flags, generationOverrides } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
-import { SettlingView } from "../settling-view.js";
 import type { CommandResult, OutputStream } from "../terminal.js";
 
 const examples = `
@@ -53,15 +53,16 @@ async function readRequest({
   return { src, prompt, suffix, length, infill: template };
 }
 
-/** Shows denoising on standard error: the text itself with `--stream`, else a live line. */
-export function showSteps(stream: OutputStream, whole: boolean) {
-  const view = whole ? new SettlingView(stream) : null;
+/** Shows denoising on standard error: the text itself where `words` are given (`--stream`), else a live line. */
+export function showSteps(stream: OutputStream, words: Words | null) {
+  const view = words ? new DenoisingView(stream, words) : null;
   const line = new ProgressLine(stream);
   let milliseconds = 0;
   let steps = 0;
   return {
-    onStep({ step, of, batch, batches, samples, milliseconds: took }: StepEvent): void {
-      milliseconds += took;
+    onStep(event: StepEvent): void {
+      const { step, of, batch, batches, samples } = event;
+      milliseconds += event.milliseconds;
       steps++;
       const tokens = samples.reduce((sum, { settled }) => sum + settled.length, 0);
       const settled = samples.reduce((sum, sample) => sum + sample.settled.reduce((a, b) => a + b, 0), 0);
@@ -73,7 +74,7 @@ export function showSteps(stream: OutputStream, whole: boolean) {
         `${formatDuration(left)} left`,
       ];
       const text = status.filter((part) => part !== "").join("  ");
-      if (view) view.show(samples[0].text, text);
+      if (view) view.show(event, text);
       else line.update(text);
     },
     end(): void {
@@ -118,7 +119,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
       const model = await DiffusionModel.fromPretrained(flags.model, { threads: flags.threads });
-      const show = showSteps(terminal.stderr, flags.stream ?? false);
+      const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
       let settings: GenerationConfig;

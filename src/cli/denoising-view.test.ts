@@ -1,0 +1,59 @@
+import { expect, it } from "vitest";
+import type { StepEvent } from "../sampling/index.js";
+import { DenoisingView, denoisingStep } from "./denoising-view.js";
+import { memoryStream } from "./testing/memory-terminal.js";
+
+const words = { vocabSize: 10, decode: (ids: readonly number[]) => ids.map((id) => `w${id} `).join("") };
+const event = (step: number, settled: number[]): StepEvent => ({
+  step,
+  of: 2,
+  time: 1 - step / 2,
+  batch: 1,
+  batches: 1,
+  samples: [
+    {
+      request: 0,
+      sample: 0,
+      ids: Int32Array.from([10, 1, 2, 3]),
+      settled: Uint8Array.from([1, ...settled]),
+      confidence: 0.5,
+      text: "w1 \u001b[2J\nw3",
+    },
+  ],
+  expertLoad: null,
+  milliseconds: 1,
+  finished: [],
+});
+
+it("leaves learned global tokens out", () => {
+  const { tokens } = denoisingStep(event(1, [1, 0, 0]), words);
+  expect(tokens.map(({ text, settled }) => [text, settled])).toEqual([
+    ["w1 ", true],
+    ["w2 ", false],
+    ["w3 ", false],
+  ]);
+});
+
+it("redraws in place on a terminal and leaves nothing behind", () => {
+  const stream = memoryStream({ isTTY: true, columns: 60 });
+  const view = new DenoisingView(Object.assign(stream, { rows: 24 }), words);
+  view.show(event(1, [1, 0, 0]), "status one");
+  view.show(event(2, [1, 1, 1]), "status two");
+  expect(stream.text).toContain("w1");
+  expect(stream.text).toContain("status two");
+  const before = stream.text.length;
+  view.clear();
+  view.clear();
+  const cleared = stream.text.slice(before);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: cursor up, erase to the end of the screen
+  expect(cleared).toMatch(/^\r\u001b\[\d+A.*\u001b\[J$/);
+});
+
+it("prints a line a step elsewhere, without control characters", () => {
+  const stream = memoryStream();
+  const view = new DenoisingView(stream, words);
+  view.show(event(1, [1, 0, 0]), "step 1/2");
+  view.clear();
+  expect(stream.text).toMatch(/^step 1\/2 {2}w1 .*w3\n$/);
+  expect(stream.text).not.toContain("\u001b");
+});

@@ -1,0 +1,67 @@
+/**
+ * @file A document coming into focus: redrawn in place at every denoising step on a terminal, one line a step elsewhere.
+ */
+import type { DenoisingStep, DenoisingToken } from "../report/data.js";
+import { denoisingFrame, redrawFrame } from "../report/terminal/denoising-frame.js";
+import { printable } from "../report/terminal/terminal-text.js";
+import type { StepEvent } from "../sampling/index.js";
+import type { OutputStream } from "./terminal.js";
+
+/** Rows of a terminal left free for the prompt and the status line. */
+const MARGIN = 3;
+/** Characters of the text that a line shows where nothing can be redrawn. */
+const LINE_LENGTH = 72;
+
+/** What is needed of a tokenizer to show single tokens. */
+export interface Words {
+  readonly vocabSize: number;
+  decode(ids: readonly number[]): string;
+}
+
+/** The first sample of an event as the report room shows it: learned global tokens, which are no text, left out. */
+export function denoisingStep({ step, time, samples: [sample] }: StepEvent, words: Words): DenoisingStep {
+  const tokens = Array.from(sample.ids, (id, i) => ({ id, settled: sample.settled[i] === 1 }))
+    .filter(({ id }) => id < words.vocabSize)
+    .map(({ id, settled }) => ({ text: words.decode([id]), settled }));
+  return { step, time, tokens };
+}
+
+export class DenoisingView {
+  private frame: string | null = null;
+  private tokens: readonly DenoisingToken[] | undefined;
+
+  constructor(
+    private readonly stream: OutputStream & { rows?: number },
+    private readonly words: Words,
+  ) {}
+
+  /** Shows the first sample as it stands, with `status` under it. A text longer than the terminal shows its beginning. */
+  show(event: StepEvent, status: string): void {
+    const { stream } = this;
+    if (!stream.isTTY) {
+      const start = printable(event.samples[0].text.replaceAll("\n", " ")).slice(0, LINE_LENGTH);
+      stream.write(`${status}  ${start}\n`);
+      return;
+    }
+    const { tokens } = denoisingStep(event, this.words);
+    const frame = denoisingFrame({
+      tokens,
+      previous: this.tokens,
+      width: (stream.columns ?? 80) - 1,
+      height: (stream.rows ?? 24) - MARGIN,
+      step: event.step,
+      of: event.of,
+      color: process.env.NO_COLOR === undefined,
+    });
+    const shown = `${frame}\n${status}`;
+    stream.write(redrawFrame(shown, this.frame));
+    this.frame = shown;
+    this.tokens = tokens;
+  }
+
+  /** Takes the view off the terminal again: the finished text is printed as the result. */
+  clear(): void {
+    if (this.frame !== null) this.stream.write(redrawFrame("", this.frame));
+    this.frame = null;
+  }
+}
