@@ -1,0 +1,91 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { runCommandLine } from "../program.js";
+import { memoryTerminal } from "../testing/memory-terminal.js";
+
+const folder = mkdtempSync(join(tmpdir(), "cli-demo-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+it("trains, writes a document, draws the report, names three commands; evaluate then works on the run", async () => {
+  const out = join(folder, "run");
+  const small = [
+    "model.vocabSize=300",
+    "model.hiddenSize=16",
+    "model.embeddingSize=8",
+    "model.numHeads=2",
+    "model.numLayers=1",
+    "model.attention.window=16",
+    "model.attention.globalTokens=2",
+    "model.experts.numExperts=3",
+    "model.experts.intermediateSize=8",
+    "training.sequenceLength=64",
+    "training.evalSequences=2",
+  ].flatMap((setting) => ["--set", setting]);
+  const terminal = memoryTerminal();
+  const args = [
+    "demo",
+    "--out",
+    out,
+    "--max-steps",
+    "3",
+    "--length",
+    "40",
+    "--steps",
+    "4",
+    "--threads",
+    "1",
+    ...small,
+  ];
+  expect(await runCommandLine(args, terminal)).toBe(0);
+  const text = terminal.stdout.text;
+  expect(text).toContain("Trained 3 steps");
+  expect(text.match(/npx moe-diffuseq (generate|evaluate|train) /g)).toHaveLength(3);
+  const report = readFileSync(join(out, "report.html"), "utf8");
+  expect(report).toContain("<svg");
+  expect(report).not.toMatch(/(src|href)="https?:/);
+
+  const second = memoryTerminal();
+  const evaluate = [
+    "evaluate",
+    "--model",
+    out,
+    "--threads",
+    "1",
+    "--sequences",
+    "2",
+    "--json",
+    "--report",
+    join(folder, "e.json"),
+  ];
+  expect(await runCommandLine(evaluate, second)).toBe(0);
+  const result = JSON.parse(second.stdout.text);
+  expect(result.levels.length).toBeGreaterThan(3);
+  expect(result.ngrams).not.toBeNull();
+  expect(result.accuracy).toBeNull();
+  expect(existsSync(join(folder, "e.json"))).toBe(true);
+});
+
+it("evaluate says what it needs", async () => {
+  const terminal = memoryTerminal();
+  expect(await runCommandLine(["evaluate", "--model", join(folder, "none")], terminal)).toBe(1);
+  expect(terminal.stderr.text).toMatch(/not the directory of a run/);
+  expect(await runCommandLine(["evaluate"], memoryTerminal())).toBe(2);
+});
+
+it("task writes pairs that differ with --first", async () => {
+  const texts = [];
+  for (const first of ["0", "500"]) {
+    const out = join(folder, `copy-${first}.jsonl`);
+    const args = ["task", "copy", "--out", out, "--documents", "3", "--words", "5", "--first", first];
+    expect(await runCommandLine(args, memoryTerminal())).toBe(0);
+    const lines = readFileSync(out, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    for (const { src, trg } of lines) expect(trg).toBe(src);
+    texts.push(lines[0].src);
+  }
+  expect(texts[0]).not.toBe(texts[1]);
+});
