@@ -98,7 +98,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
           text,
           "",
           `Trained ${summary.steps} steps (${formatCount(summary.tokens)} tokens) in ${formatDuration(summary.seconds)}, wrote the document above in ${formatDuration(seconds)}.`,
-          `Two minutes teach spelling and common phrases, not sense; hours do more.`,
+          "Two minutes teach word frequencies and short phrases, not sentences; hours do more.",
           `Report with pictures: ${report}`,
           "",
           "Worth trying next:",
