@@ -64,7 +64,7 @@ export function referenceStep({ preset, documents }: ReferenceOptions): Referenc
 
   const padding = documents > 1 ? 100 : 0;
   const length = Math.floor((sequenceLength - padding) / documents) - attention.globalTokens;
-  const texts = Array.from({ length: batchSize * documents }, (_, id) => ({
+  const texts = Array.from({ length: CANDIDATES * batchSize * documents }, (_, id) => ({
     id,
     ids: Int32Array.from({ length }, (__, p) =>
       Math.floor(vocabSize ** random.uniform(Stream.Synthetic, id, 0, p)),
@@ -73,11 +73,15 @@ export function referenceStep({ preset, documents }: ReferenceOptions): Referenc
   }));
   const tokenizer = { vocabSize, special: { pad: 0, cls: 1, sep: 2 } };
   const rows = packRows(texts, { length: sequenceLength, tokenizer, globalTokens: attention.globalTokens });
-  const feeds = corruptRows(
-    Array.from({ length: batchSize }, (_, b) => rows.row(b)),
-    config,
-    random,
-    { maxGlobals: rows.maxGlobals },
+  const feeds = typicalBatch(
+    Array.from({ length: CANDIDATES }, (_, k) =>
+      corruptRows(
+        Array.from({ length: batchSize }, (__, b) => rows.row(k * batchSize + b)),
+        config,
+        random,
+        { maxGlobals: rows.maxGlobals },
+      ),
+    ),
   );
   const { beta1, beta2, epsilon, weightDecay, maxGradNorm } = config.training;
   return {
@@ -94,6 +98,16 @@ export function referenceStep({ preset, documents }: ReferenceOptions): Referenc
     optimiser: { learningRate: 1e-4, beta1, beta2, epsilon, weightDecay, maxGradNorm, emaDecay: null },
     tokens: batchSize * sequenceLength,
   };
+}
+
+/** Batches of which one is taken. */
+const CANDIDATES = 8;
+
+/** The batch with the median share of absorbed positions: what is computed depends on it. */
+function typicalBatch(batches: readonly Record<string, TensorData>[]): Record<string, TensorData> {
+  const share = ({ absorbed }: Record<string, TensorData>) =>
+    (absorbed.data as Float32Array).reduce((sum, flag) => sum + flag, 0) / absorbed.data.length;
+  return batches.toSorted((a, b) => share(a) - share(b))[batches.length >> 1];
 }
 
 /** Log frequencies of floor(V^u), u uniform: log(1 + 1/id) / log V; id 0 counts like the rarest. */

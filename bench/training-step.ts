@@ -5,8 +5,9 @@
  *                                  [--documents 1] [--json]
  *
  * A step is loss, gradients, clipping and AdamW. Each side runs in a process of its own; with `--peer` (a Python that has PyTorch) they
- * take turns, `steps` at a time for `rounds` rounds, so that a busy machine is busy for both, and before that both compute the loss
- * and gradients of the same weights and batch, which must agree (tolerances in parity.ts).
+ * take turns, `steps` at a time for `rounds` rounds, so that a busy machine is busy for all, and before that they compute the loss
+ * and gradients of the same weights and batch, which must agree (tolerances in parity.ts). PyTorch comes twice: computing the
+ * vocabulary's products where they count, as ours does, and at all positions, as code written without that thought does.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
@@ -40,19 +41,23 @@ const startOurs = () =>
     here("./stepper.ts"),
     JSON.stringify({ ...options, threads: Number(flags.threads) }),
   ]);
-const startPeer = (folder: string) =>
-  StepProcess.start("PyTorch", flags.peer!, [
+const startPeer = (folder: string, name: string, options: readonly string[] = []) =>
+  StepProcess.start(name, flags.peer!, [
     here("./peers/moe_diffuseq.py"),
     folder,
     "--serve",
     "--threads",
     flags.threads,
+    ...options,
   ]);
+const startPeers = async (folder: string) => [
+  await startPeer(folder, "PyTorch"),
+  await startPeer(folder, "PyTorch, all rows", ["--all-rows"]),
+];
 
 async function startTimed(): Promise<StepProcess[]> {
-  const children = [(await startOurs()).child];
-  if (flags.peer) children.push((await startPeer(folder)).child);
-  return children;
+  const ours = await startOurs();
+  return [ours, ...(flags.peer ? await startPeers(folder) : [])].map(({ child }) => child);
 }
 
 interface Side extends StepTimes {
@@ -88,18 +93,22 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 const reference = referenceStep(options);
 const folder = mkdtempSync(join(tmpdir(), "training-step-"));
 try {
-  let parity: Parity | null = null;
+  const parities: Parity[] = [];
   const versions: Record<string, string> = {
     node: process.versions.node,
     "onnxruntime-node": version("onnxruntime-node"),
   };
   if (flags.peer) {
     writeDump(folder, reference);
-    const [ours, peer] = [await startOurs(), await startPeer(folder)];
-    versions.torch = peer.ready.torch!;
-    parity = await checkParity(ours.child, peer.child, reference.definitions, folder);
-    await Promise.all([ours.child.end(), peer.child.end()]); // the timed processes do nothing but steps
-    printParity(parity);
+    const ours = await startOurs();
+    for (const peer of await startPeers(folder)) {
+      versions.torch = peer.ready.torch!;
+      const parity = await checkParity(ours.child, peer.child, reference.definitions, folder);
+      printParity(peer.child.name, parity);
+      parities.push(parity);
+      await peer.child.end(); // the timed processes do nothing but steps
+    }
+    await ours.child.end();
   }
   const before = loadavg();
   const sides = rounds > 0 ? await timeSides(await startTimed()) : [];
@@ -121,11 +130,11 @@ try {
         versions,
         cpu: cpus()[0].model,
         load,
-        parity,
+        parities,
         results,
       }),
     );
-  if (parity && !parity.holds) process.exitCode = 1;
+  if (parities.some(({ holds }) => !holds)) process.exitCode = 1;
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -135,12 +144,12 @@ function version(name: string): string {
   return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 }
 
-function printParity({ loss, lossError, gradientErrors, holds }: Parity): void {
+function printParity(peer: string, { loss, lossError, gradientErrors, holds }: Parity): void {
   console.log(
-    `parity ${holds ? "holds" : "FAILS"}: loss ${loss.join(" and ")} (relative ${lossError.toExponential(1)})`,
+    `parity with ${peer} ${holds ? "holds" : "FAILS"}: loss ${loss.join(" and ")} (relative ${lossError.toExponential(1)})`,
   );
   console.log("  gradients, largest difference over the largest value:");
-  for (const { name, error } of gradientErrors.slice(0, 5))
+  for (const { name, error } of gradientErrors.slice(0, 3))
     console.log(`    ${error.toExponential(1)}  ${name}`);
 }
 
@@ -161,15 +170,14 @@ function printTimes(results: readonly Result[], load: readonly number[]): void {
   );
   for (const { name, median, min, max, cpu, tokensPerSecond, peakBytes, losses } of results)
     console.log(
-      `  ${name.padEnd(13)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}, ` +
+      `  ${name.padEnd(17)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}, ` +
         `processor time ${cpu.toFixed(0)}), ` +
         `${tokensPerSecond.toFixed(0)} tokens/s, peak ${(peakBytes / 2 ** 20).toFixed(0)} MB, last loss ${losses.at(-1)}`,
     );
-  if (results.length === 2) {
-    const [ours, peer] = results;
+  const [ours, ...peers] = results;
+  for (const peer of peers)
     console.log(
-      `  ratio: ${(peer.median / ours.median).toFixed(2)}x by medians, ${(peer.min / ours.min).toFixed(2)}x by minima, ` +
-        `${(peer.cpu / ours.cpu).toFixed(2)}x by processor time`,
+      `  ${peer.name} over ours: ${(peer.median / ours.median).toFixed(2)}x by medians, ` +
+        `${(peer.min / ours.min).toFixed(2)}x by minima, ${(peer.cpu / ours.cpu).toFixed(2)}x by processor time`,
     );
-  }
 }

@@ -1,10 +1,13 @@
 """The training step of the denoiser in eager PyTorch: a peer to measure against, for speed, memory and parity.
 
-    python moe_diffuseq.py FOLDER [--threads 2] [--steps 10]
+    python moe_diffuseq.py FOLDER [--threads 2] [--steps 10] [--all-rows]
     python moe_diffuseq.py FOLDER --serve
 
 FOLDER holds step.json and step.bin (bench/dump.ts): configuration, starting weights and one batch. Prints one JSON object; with --serve
 it reads commands as bench/stepper.ts does. Parameters keep the names of model.safetensors, weights are [out, in].
+
+Like ours, it computes the vocabulary's products only where they count: the cross entropy at predicted positions, the decoding of noisy
+codes where there is one. --all-rows does both everywhere, as code written without that thought does; the loss is the same.
 
 Idiomatic PyTorch, and the fastest of the formulations that were tried: scaled_dot_product_attention over blocks of the window (three
 products and a softmax take 1.6 times as long), cross entropy in chunks of 256 rows (1,024: 1.5 times), experts over one sorted gather,
@@ -56,8 +59,9 @@ def quick_gelu_network(x, w1, b1, w2, b2):
 class Denoiser:
     """The network and its loss."""
 
-    def __init__(self, description, parameters):
+    def __init__(self, description, parameters, all_rows=False):
         self.model, self.diffusion = description["model"], description["diffusion"]
+        self.all_rows = all_rows
         self.p = parameters
         m = self.model
         unsupported = {
@@ -100,6 +104,11 @@ class Denoiser:
         self.global_slots = used.nonzero().squeeze(1)
         self.global_positions = f["globalIndex"][used]
         self.valid = segment.reshape(-1) >= 0
+        absorbed, given = f["absorbed"].reshape(-1) > 0.5, f["given"].reshape(-1) > 0.5
+        self.predicted = ~given if self.diffusion["gaussian"] else absorbed
+        every = torch.arange(B * N)
+        self.counted_rows = every if self.all_rows else self.predicted.nonzero().squeeze(1)
+        self.noisy_rows = every if self.all_rows else (~given & ~absorbed).nonzero().squeeze(1)
         half = self.head_size // 2
         angle = f["position"].reshape(-1, 1) * self.model["ropeTheta"] ** (-torch.arange(half, dtype=torch.float64) / half)
         cos, sin = (x.float().view(B * N, 1, half) for x in (angle.cos(), angle.sin()))
@@ -141,8 +150,8 @@ class Denoiser:
 
     # -- experts ---------------------------------------------------------------------------------------------------------------------
 
-    def experts(self, x, prefix):
-        """-> output [T, C], and the z loss of the layer, a value a row."""
+    def experts(self, x, prefix, valid):
+        """-> output [T, C], and the z loss of the layer, a value a row. valid [T]: the tokens that experts see."""
         e = self.model["experts"]
         E, K = e["numExperts"], e["topK"]
         logits = F.linear(x, self.p[f"{prefix}.router.weight"])
@@ -151,7 +160,7 @@ class Denoiser:
             chosen = torch.topk(logits if bias is None else logits + bias, K).indices
         gates = torch.softmax(logits.gather(1, chosen), -1)
         # Slots (token, choice) sorted by expert; padding goes last and to nobody.
-        flat = torch.where(self.valid[:, None], chosen, E).view(-1)
+        flat = torch.where(valid[:, None], chosen, E).view(-1)
         order = flat.argsort(stable=True)
         counts = torch.bincount(flat, minlength=E + 1)[:E]
         order = order[: int(counts.sum())]
@@ -163,7 +172,7 @@ class Denoiser:
             rows.append(quick_gelu_network(part, w1, b1, w2, b2))
         y = torch.cat(rows) * gates.view(-1).index_select(0, order).unsqueeze(1)
         out = torch.zeros_like(x).index_add(0, tokens, y)
-        mask = self.valid.view(self.B, self.N)
+        mask = valid.view(self.B, self.N)
         z = (torch.logsumexp(logits, -1).square().view(self.B, self.N) * mask).sum(1) / mask.sum(1).clamp_min(1)
         return out, z
 
@@ -207,8 +216,10 @@ class Denoiser:
             channel = u * column("channel")
             assert m["inputDecoding"] == "posterior-mean", "the peer knows no other input for Gaussian noise"
             noisy = torch.cat([
-                torch.softmax(F.linear(part, codebook, p["log_unigram"]), -1) @ table for part in channel.split(CHUNK)
+                torch.softmax(F.linear(channel[rows], codebook, p["log_unigram"]), -1) @ table
+                for rows in self.noisy_rows.split(CHUNK)
             ])
+            noisy = torch.zeros_like(clean).index_copy(0, self.noisy_rows, noisy)
             x = torch.where(given, known, torch.where(absorbed, absorbing, noisy))
         else:
             x = torch.where(absorbed, absorbing, known)
@@ -222,7 +233,8 @@ class Denoiser:
         for layer in range(m["numLayers"]):
             prefix = f"layers.{layer}"
             h = h + self.attention(norm(f"{prefix}.attention_norm", h), f"{prefix}.attention", f)
-            out, z = self.experts(norm(f"{prefix}.feed_forward_norm", h), prefix)
+            last = layer == m["numLayers"] - 1
+            out, z = self.experts(norm(f"{prefix}.feed_forward_norm", h), prefix, self.predicted if last else self.valid)
             h, z_loss = h + out, z_loss + z
         embedding = F.linear(norm("output_norm", h), p["output.weight"], p["output.bias"])
 
@@ -231,8 +243,7 @@ class Denoiser:
         if same_table:
             own = own + channel
         ce = 0
-        for start in range(0, T, CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in self.counted_rows.split(CHUNK):
             logits = F.linear(own[rows], table, p["output_bias"])
             if channel is not None and not same_table:
                 logits = logits.addmm(channel[rows], codebook.t())
@@ -250,9 +261,9 @@ class Denoiser:
 
 
 class Trainer:
-    def __init__(self, folder):
+    def __init__(self, folder, all_rows):
         description, self.parameters, self.feeds = load(folder)
-        self.denoiser = Denoiser(description, self.parameters)
+        self.denoiser = Denoiser(description, self.parameters, all_rows)
         self.trainable = [p for p in self.parameters.values() if p.requires_grad]
         o = self.settings = description["optimiser"]
         self.optimiser = torch.optim.AdamW(
@@ -300,10 +311,11 @@ def main():
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--steps", type=int, default=10)
     arguments.add_argument("--warm-up", type=int, default=2)
+    arguments.add_argument("--all-rows", action="store_true")
     arguments.add_argument("--serve", action="store_true")
     a = arguments.parse_args()
     torch.set_num_threads(a.threads)
-    trainer = Trainer(a.folder)
+    trainer = Trainer(a.folder, a.all_rows)
     show = lambda answer: print(json.dumps(answer), flush=True)
     if not a.serve:
         trainer.steps(a.warm_up)

@@ -109,7 +109,8 @@ function lossGraph(config: ModuleConfig, shape: BatchShape, training: boolean): 
     parameter,
   });
 
-  const nll = crossEntropy(prediction.logitTerms, prediction.bias, targetsOf(config, e));
+  const { logitTerms, bias, predicted } = prediction;
+  const nll = crossEntropy(logitTerms, bias, targetsOf(config, e), predicted);
   const weigh = (name: string, perPosition: Tensor) =>
     reduceSum(mul(reshape(input(name, "float32", grid), [positions]), perPosition), [0]);
   const squared = (a: Tensor, b: Tensor) => {

@@ -21,6 +21,7 @@ export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
 export { rotary } from "./operators/rotary.js";
+export { fromGroups, groupRows, type RowGroups, toGroups } from "./operators/row-groups.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
 export { crossEntropy, type LogitTerm, posteriorMean, tiedLogits } from "./operators/vocabulary.js";
 export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";

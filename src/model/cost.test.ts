@@ -8,19 +8,31 @@ import {
 } from "../config/index.js";
 import { evaluationModule, trainingModule } from "../diffusion/modules.js";
 import { tinyConfig } from "../diffusion/testing/tiny.js";
-import { type GraphModule, lower, rootsOf, type Tensor } from "../graph/index.js";
+import { type GraphModule, lower, type Node, rootsOf, type Tensor } from "../graph/index.js";
 import { topologicalOrder } from "../graph/walk.js";
 import { costOf } from "./cost.js";
 import { denoiserParameters } from "./denoiser.js";
 
-/** Flops of all matrix products of a module; a dimension known at run time only counts `routed` rows. */
-function countedFlops(module: GraphModule, routed: number): number {
+/** How many rows stand for a dimension that is known at run time only: those of one expert, or of one chunk over the vocabulary. */
+interface RunTimeRows {
+  readonly routed: number;
+  readonly chunk: number;
+}
+const rowsOf = ({ scope }: Node, { routed, chunk }: RunTimeRows): number =>
+  scope.endsWith("/experts") ? routed : chunk;
+
+/** Flops of all matrix products of a module. */
+function countedFlops(module: GraphModule, rows: RunTimeRows): number {
   let flops = 0;
-  for (const { operator, inputs, outputs, attributes } of topologicalOrder(lower(rootsOf(module)))) {
+  for (const node of topologicalOrder(lower(rootsOf(module)))) {
+    const { operator, inputs, outputs, attributes } = node;
     if (operator.name !== "matmul" && operator.name !== "gemm") continue;
     const { transposeA } = attributes as { transposeA: boolean };
     const inner = inputs[0].shape.at(transposeA ? -2 : -1)!;
-    flops += [...outputs[0].shape, inner].reduce<number>((product, d) => product * (d ?? routed), 2);
+    flops += [...outputs[0].shape, inner].reduce<number>(
+      (product, d) => product * (d ?? rowsOf(node, rows)),
+      2,
+    );
   }
   return flops;
 }
@@ -28,7 +40,7 @@ function countedFlops(module: GraphModule, routed: number): number {
 const aliases = new Set(["reshape"]);
 
 /** Largest number of elements alive at once when nodes run in order and tensors live until their last use (leaves do not count). */
-function liveElements(module: GraphModule, routed: number): number {
+function liveElements(module: GraphModule, rows: RunTimeRows): number {
   const roots = lower(rootsOf(module));
   const order = topologicalOrder(roots);
   const owner = (t: Tensor): Tensor => (aliases.has(t.node.operator.name) ? owner(t.node.inputs[0]) : t);
@@ -39,7 +51,10 @@ function liveElements(module: GraphModule, routed: number): number {
   for (const [tensor, i] of last) ends.set(i, [...(ends.get(i) ?? []), tensor]);
   const size = (t: Tensor) =>
     t.node.operator.kind === "primitive"
-      ? t.shape.reduce<number>((product, d) => product * (d ?? routed), t.dtype === "bool" ? 0.25 : 1)
+      ? t.shape.reduce<number>(
+          (product, d) => product * (d ?? rowsOf(t.node, rows)),
+          t.dtype === "bool" ? 0.25 : 1,
+        )
       : 0;
   let live = 0;
   let most = 0;
@@ -83,10 +98,13 @@ describe("costOf", () => {
       experts.router === "expert-choice"
         ? Math.ceil((experts.topK * shape.length) / experts.numExperts) * experts.numExperts * shape.batchSize
         : experts.topK * shape.batchSize * shape.length;
-    const routed = choices / Math.max(1, experts.numExperts);
+    const rows = {
+      routed: choices / Math.max(1, experts.numExperts),
+      chunk: shape.batchSize * shape.length,
+    };
     const cost = costOf(config.model, batch);
-    expect(cost.flops.forward).toBe(countedFlops(evaluationModule(config, batch), routed));
-    expect(cost.flops.training).toBe(countedFlops(trainingModule(config, batch), routed));
+    expect(cost.flops.forward).toBe(countedFlops(evaluationModule(config, batch), rows));
+    expect(cost.flops.training).toBe(countedFlops(trainingModule(config, batch), rows));
     expect(Object.values(cost.flops.byPart).reduce((a, b) => a + b)).toBe(cost.flops.forward);
     expect(cost.flopsPerToken.forward * shape.batchSize * shape.length).toBeCloseTo(cost.flops.forward, 6);
   });
@@ -95,9 +113,9 @@ describe("costOf", () => {
     for (const preset of ["moe-diffuseq", "masked", "diffuseq"] as const) {
       const config = tinyConfig(preset, { model: { vocabSize: 1 << 20 } });
       const batch = { batchSize: 6, length: 11, globalSlots: config.model.attention.globalTokens };
-      const routed = (2 * 66) / Math.max(1, config.model.experts.numExperts);
+      const rows = { routed: (2 * 66) / Math.max(1, config.model.experts.numExperts), chunk: 66 };
       expect(costOf(config.model, batch).flops.training).toBe(
-        countedFlops(trainingModule(config, batch), routed),
+        countedFlops(trainingModule(config, batch), rows),
       );
     }
   });
@@ -143,8 +161,8 @@ describe("costOf", () => {
       },
     });
     const batch = { batchSize: 2, length: 256, globalSlots: config.model.attention.globalTokens };
-    const routed = (2 * 512) / Math.max(1, config.model.experts.numExperts);
-    const counted = 4 * liveElements(trainingModule(config, batch), routed);
+    const rows = { routed: (2 * 512) / Math.max(1, config.model.experts.numExperts), chunk: 512 };
+    const counted = 4 * liveElements(trainingModule(config, batch), rows);
     const ratio = costOf(config.model, batch).memory.activations / counted;
     expect(ratio).toBeGreaterThan(0.75);
     expect(ratio).toBeLessThan(1.33);

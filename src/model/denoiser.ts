@@ -10,9 +10,11 @@
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  greater,
   greaterOrEqual,
   type LogitTerm,
   layerNorm,
+  less,
   linear,
   mul,
   reshape,
@@ -53,6 +55,8 @@ export interface DenoiserOutput {
   /** The logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
   readonly logitTerms: readonly LogitTerm[];
   readonly bias: Tensor;
+  /** bool [T]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
+  readonly predicted: Tensor;
   /** A value per layer with experts, in order. */
   readonly routers: readonly { readonly losses: RouterLosses; readonly statistics: RouterStatistics }[];
 }
@@ -67,6 +71,15 @@ export interface DenoiserInput {
   readonly parameter: ParameterLookup;
 }
 
+/**
+ * bool [T]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
+ * known. The last layer's experts, the vocabulary and the loss run there alone; for half-masked text that halves their cost.
+ */
+function predictedPositions({ given, absorbed, shape }: RowInputs, gaussian: boolean): Tensor {
+  const wanted = gaussian ? less(given, 0.5) : greater(absorbed, 0.5);
+  return reshape(wanted, [shape.batchSize * shape.length]);
+}
+
 /** Builds the network. Nothing here knows about losses or samplers. */
 export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutput {
   const { rows, tokens, codes, selfCondition = null, dropout = noDropout, parameter: p } = input;
@@ -78,13 +91,19 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     config,
     rows,
     masks: new MaskCache(rows.layout),
-    valid: greaterOrEqual(reshape(rows.layout.segment, [positions]), 0),
+    routed: greaterOrEqual(reshape(rows.layout.segment, [positions]), 0),
     dropout,
     parameter: p,
   };
+  const predicted = predictedPositions(rows, codes.centred !== null);
   const routers: DenoiserOutput["routers"][number][] = [];
   for (let layer = 0; layer < config.numLayers; layer++) {
-    const { output, feedForward } = transformerLayer(h, layer, context);
+    const last = layer === config.numLayers - 1;
+    const { output, feedForward } = transformerLayer(
+      h,
+      layer,
+      last ? { ...context, routed: predicted } : context,
+    );
     h = output;
     const { losses, statistics } = feedForward;
     if (losses && statistics) routers.push({ losses, statistics });
@@ -97,6 +116,7 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
       embedding,
       logitTerms: logitTerms(config, rows, tokens, codes, embedding),
       bias: p(OUTPUT_BIAS),
+      predicted,
       routers,
     };
   });

@@ -12,6 +12,7 @@ import {
   gather,
   greater,
   layerNorm,
+  less,
   linear,
   mul,
   pad,
@@ -78,11 +79,20 @@ export function networkInput(
   const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
   const absorbed = greater(column(rows.absorbed), 0.5);
   if (!centred) return where(absorbed, tokens.absorbing, known);
+  const given = greater(column(rows.given), 0.5);
+  const gaussian = less(add(column(rows.given), column(rows.absorbed)), 0.5);
   const noisy =
     config.inputDecoding === "posterior-mean"
-      ? posteriorMean(centred, column(rows.channel), tokens.codebook, tokens.prior, tokens.table)
+      ? posteriorMean(
+          centred,
+          column(rows.channel),
+          tokens.codebook,
+          tokens.prior,
+          tokens.table,
+          reshape(gaussian, [batchSize * length]),
+        )
       : scaledState(rows, tokens, centred, column);
-  return where(greater(column(rows.given), 0.5), known, where(absorbed, tokens.absorbing, noisy));
+  return where(given, known, where(absorbed, tokens.absorbing, noisy));
 }
 
 /** z = u + (1 - a) m over sqrt(a^2 + sigma^2), the deviation it has for codes of unit variance. */

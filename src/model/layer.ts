@@ -55,8 +55,8 @@ export interface LayerContext {
   readonly config: ModelConfig;
   readonly rows: RowInputs;
   readonly masks: MaskCache;
-  /** bool [T]: not padding. */
-  readonly valid: Tensor;
+  /** bool [T]: the tokens that experts see: not padding. */
+  readonly routed: Tensor;
   readonly dropout: Dropout;
   readonly parameter: ParameterLookup;
 }
@@ -97,7 +97,7 @@ export function transformerLayer(
   layer: number,
   context: LayerContext,
 ): { output: Tensor; feedForward: FeedForwardResult } {
-  const { config, rows, dropout, parameter: p, valid } = context;
+  const { config, rows, dropout, parameter: p, routed } = context;
   const norm = (name: string, x: Tensor) =>
     layerNorm(x, p(`layers.${layer}.${name}.weight`), p(`layers.${layer}.${name}.bias`), config.normEpsilon);
   const residual = (name: string, x: Tensor, block: (input: Tensor) => Tensor): Tensor =>
@@ -114,7 +114,7 @@ export function transformerLayer(
         inner = feedForward(x, p, config, `layers.${layer}`, {
           sequences: rows.shape.batchSize,
           length: rows.shape.length,
-          valid,
+          valid: routed,
         });
         return dropout(`layers.${layer}.feed_forward`, inner.output);
       }),

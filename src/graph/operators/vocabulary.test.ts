@@ -34,7 +34,23 @@ describe("vocabulary operators", () => {
       ),
     );
   });
-  it("crossEntropy over several chunks of rows, the last one short", async () => {
+  it("crossEntropy of the wanted rows alone", async () => {
+    const { x, table, bias } = parameters;
+    for (const flags of [
+      [1, 0, 1, 1, 0],
+      [0, 0, 0, 0, 1],
+      [0, 0, 0, 0, 0],
+    ])
+      await checkOperator({ x, table, bias }, (p) =>
+        crossEntropy([{ x: p.x, table: p.table }], p.bias, targets(), constant(flags, [5], "bool")),
+      );
+  });
+  // Chunks are filled one after the other: with few rows wanted the last ones are empty.
+  it.each([
+    ["all rows, the last chunk short", () => 1],
+    ["every third row, the last chunk empty", (i: number) => Number(i % 3 === 0)],
+    ["no row", () => 0],
+  ])("crossEntropy over several chunks: %s", async (_name, flag) => {
     const rows = 2 * 1024 + 3;
     const x = array([rows, 4], wave(rows * 4, 2));
     const p = {
@@ -47,15 +63,23 @@ describe("vocabulary operators", () => {
       [rows],
       "int64",
     );
-    const loss = reduceMean(crossEntropy([p], p.bias, ids), [0]);
+    const wanted = constant(
+      Array.from({ length: rows }, (_, i) => flag(i)),
+      [rows],
+      "bool",
+    );
+    const loss = reduceMean(crossEntropy([p], p.bias, ids, wanted), [0]);
     const [gx, gt, gb] = gradient(loss, [p.x, p.table, p.bias]);
     const module = { name: "ce", outputs: { loss }, gradients: { x: gx, table: gt, bias: gb } };
     const values = { x, table: parameters.table, bias: parameters.bias };
     const slow = evaluate(module, {}, values);
     const fast = await runOnnx(module, {}, values);
     for (const name of Object.keys(slow)) expect(distance(fast[name], slow[name]), name).toBeLessThan(2e-5);
-    const one = { loss: reduceMean(crossEntropy([p], p.bias, ids), [0]) };
-    expect(slow.loss.data[0]).toBeCloseTo(evaluate({ name: "o", outputs: one }, {}, values).loss.data[0], 9);
+    // Unwanted rows count nothing, and the loss of the others is what it is without the flags.
+    const each = { name: "o", outputs: { nll: crossEntropy([p], p.bias, ids) } };
+    const nll = evaluate(each, {}, values, { lowered: false }).nll.data;
+    const mean = nll.reduce((sum, value, i) => sum + flag(i) * value, 0) / rows;
+    expect(slow.loss.data[0]).toBeCloseTo(mean, 9);
   });
   it("posteriorMean with all gradients and with the table's alone", async () => {
     const { u, codebook, bias, table } = parameters;
@@ -64,6 +88,8 @@ describe("vocabulary operators", () => {
       posteriorMean(p.u, p.precision, p.codebook, p.bias, p.table),
     );
     const all = { u, precision, codebook, bias, table };
+    const wanted = () => constant([0, 1, 1, 0, 1], [5], "bool");
+    await checkOperator(all, (p) => posteriorMean(p.u, p.precision, p.codebook, p.bias, p.table, wanted()));
     await checkOperator(all, (p) => posteriorMean(p.u, p.precision, p.codebook, p.bias, p.table), {
       differentiable: ["table"],
     });

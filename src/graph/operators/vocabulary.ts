@@ -5,23 +5,40 @@
 import { NDArray } from "../ndarray.js";
 import { defineComposite } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
-import { log, maximum, mul, neg, sub, sumOf } from "./elementwise.js";
+import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
 import { gather, gatherElements, scatterElements } from "./indexing.js";
 import { gemm, matmul } from "./matmul.js";
 import { softmax } from "./normalise.js";
 import { reduceSum } from "./reduce.js";
+import { chunksWhere, fromGroups } from "./row-groups.js";
 import { concat, expand, reshape, slice, zeros } from "./shape.js";
 
 const CHUNK_ROWS = 1024;
 /** Above this many probabilities the backward pass recomputes them instead of keeping them (256 MB in float32). */
 const KEEP_AT_MOST = 64 * 2 ** 20;
 
-/** [start, end) of each chunk of rows. */
-function chunksOf(rows: number): [number, number][] {
-  return Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, i) => [
-    i * CHUNK_ROWS,
-    Math.min(rows, (i + 1) * CHUNK_ROWS),
-  ]);
+/** The rows in work, cut into chunks. */
+interface Chunks {
+  /** The chunks of x [T, ...]. */
+  take(x: Tensor): readonly Tensor[];
+  /** Chunks of [T, D] joined again; zeros in rows that are not in work. */
+  put(parts: readonly Tensor[]): Tensor;
+}
+
+/** All T rows, or those where `wanted` bool [T] is true. */
+function chunksOf(rows: number, wanted: Tensor | null): Chunks {
+  if (wanted) {
+    const groups = chunksWhere(wanted, CHUNK_ROWS);
+    return {
+      take: (x) => groups.rows.map((own) => gather(x, own)),
+      put: (parts) => reshape(fromGroups(parts, groups), [rows, parts[0].shape[1]]),
+    };
+  }
+  const starts = Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, i) => i * CHUNK_ROWS);
+  return {
+    take: (x) => starts.map((start) => slice(x, 0, start, Math.min(rows, start + CHUNK_ROWS))),
+    put: (parts) => concat(parts, 0),
+  };
 }
 
 /** One product that adds to the logits: x [T, K] times table [V, K] transposed. */
@@ -30,20 +47,15 @@ export interface LogitTerm {
   readonly table: Tensor;
 }
 
-/** Logits of rows start..end: sum_i x_i table_i^T + bias. */
-function logitsOf(terms: readonly LogitTerm[], bias: Tensor, start: number, end: number): Tensor {
-  return terms.reduce(
-    (total, { x, table }) => gemm(slice(x, 0, start, end), table, total, { transposeB: true }),
-    bias,
-  );
-}
-
 /** sum_i x_i table_i^T + bias. x_i [T, K_i], table_i [V, K_i], bias [V] -> [T, V]. */
 export const tiedLogits = (terms: readonly LogitTerm[], bias: Tensor): Tensor =>
-  logitsOf(terms, bias, 0, terms[0].x.staticShape[0]);
+  terms.reduce((total, { x, table }) => gemm(x, table, total, { transposeB: true }), bias);
 
-const termsOf = (inputs: readonly Tensor[]): LogitTerm[] =>
-  Array.from({ length: (inputs.length - 2) / 2 }, (_, i) => ({ x: inputs[2 * i], table: inputs[2 * i + 1] }));
+/** The terms of each chunk. */
+const chunkTerms = (terms: readonly LogitTerm[], chunks: Chunks): LogitTerm[][] => {
+  const parts = terms.map(({ x }) => chunks.take(x));
+  return parts[0].map((_, i) => terms.map(({ table }, k) => ({ x: parts[k][i], table })));
+};
 
 /** table.shape gradient rows: adds rows [T, K] into a zero table at `targets` [T]. */
 function rowsToTable(rows: Tensor, targets: Tensor, like: Tensor): Tensor {
@@ -52,60 +64,79 @@ function rowsToTable(rows: Tensor, targets: Tensor, like: Tensor): Tensor {
   return scatterElements(zeros(like.staticShape), index, rows, 0, "add");
 }
 
-const crossEntropyOperator = defineComposite<object, { probabilities: Tensor[] | null }>({
+interface CrossEntropyAttributes {
+  readonly terms: number;
+  /** Whether the last input says which rows are wanted. */
+  readonly some: boolean;
+}
+/** Of a composite over chunks of [rows, V]. */
+interface Saved {
+  readonly chunks: Chunks;
+  readonly probabilities: readonly Tensor[] | null;
+}
+
+/** terms, bias, targets, wanted */
+function crossEntropyInputs<T>(inputs: readonly T[], { terms: count, some }: CrossEntropyAttributes) {
+  const terms = Array.from({ length: count }, (_, k) => ({ x: inputs[2 * k], table: inputs[2 * k + 1] }));
+  const [bias, targets, wanted] = inputs.slice(2 * count);
+  return { terms, bias, targets, wanted: some ? wanted : null };
+}
+
+const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
   name: "crossEntropy",
   infer: (inputs) => [{ dtype: "float32", shape: [inputs[0].shape[0]] }],
-  lower: (inputs) => {
-    const terms = termsOf(inputs);
-    const [bias, targets] = inputs.slice(-2);
+  lower: (inputs, attributes) => {
+    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
-    const kept: Tensor[] = [];
-    const losses = chunksOf(rows).map(([start, end]) => {
-      const p = softmax(logitsOf(terms, bias, start, end));
-      kept.push(p);
-      const own = gatherElements(p, reshape(slice(targets, 0, start, end), [end - start, 1]), 1);
-      return neg(log(maximum(own, 1e-30)));
-    });
+    const chunks = chunksOf(rows, wanted);
+    const own = chunks.take(targets);
+    const probabilities = chunkTerms(terms, chunks).map((part) => softmax(tiedLogits(part, bias)));
+    const losses = probabilities.map((p, i) =>
+      neg(log(maximum(gatherElements(p, reshape(own[i], [own[i].shape[0], 1]), 1), 1e-30))),
+    );
     const keep = rows * bias.staticShape[0] <= KEEP_AT_MOST;
-    return { outputs: [reshape(concat(losses, 0), [rows])], saved: { probabilities: keep ? kept : null } };
+    const outputs = [reshape(chunks.put(losses), [rows])];
+    return { outputs, saved: { chunks, probabilities: keep ? probabilities : null } };
   },
   // d nll_t / d logits_tv = p_tv - [v = target_t]; the second part moves rows only and needs no product.
-  adjoint: ([g], { inputs, needed, saved }) => {
-    const terms = termsOf(inputs);
-    const [bias, targets] = inputs.slice(-2);
+  adjoint: ([g], { inputs, attributes, needed, saved: { chunks, probabilities } }) => {
+    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
-    const weight = reshape(g!, [rows, 1]);
+    const counted = wanted ? where(wanted, g!, 0) : g!;
+    const weight = reshape(counted, [rows, 1]);
+    const weights = chunks.take(weight);
     const dx: Tensor[][] = terms.map(() => []);
     const dTable: (Tensor | null)[] = terms.map(() => null);
     let dBias: Tensor | null = null;
-    for (const [i, [start, end]] of chunksOf(rows).entries()) {
-      const p = saved.probabilities?.[i] ?? softmax(logitsOf(terms, bias, start, end));
-      const w = slice(weight, 0, start, end);
-      for (const [k, { x, table }] of terms.entries()) {
+    for (const [i, part] of chunkTerms(terms, chunks).entries()) {
+      const p = probabilities?.[i] ?? softmax(tiedLogits(part, bias));
+      for (const [k, { x, table }] of part.entries()) {
         if (needed[2 * k]) dx[k].push(matmul(p, table));
         if (!needed[2 * k + 1]) continue;
-        const weighted = mul(slice(x, 0, start, end), w);
+        const weighted = mul(x, weights[i]);
         dTable[k] = dTable[k]
           ? gemm(p, weighted, dTable[k], { transposeA: true })
           : matmul(p, weighted, { transposeA: true });
       }
-      dBias = dBias ? gemm(w, p, dBias, { transposeA: true }) : matmul(w, p, { transposeA: true });
+      // A row times a matrix: as a transposed column it would take five times as long.
+      const row = matmul(reshape(weights[i], [1, weights[i].shape[0]]), p);
+      dBias = dBias ? add(dBias, row) : row;
     }
     const gradients = terms.flatMap(({ x, table }, k) => [
-      needed[2 * k] ? mul(sub(concat(dx[k], 0), gather(table, targets)), weight) : null,
+      needed[2 * k] ? mul(sub(chunks.put(dx[k]), gather(table, targets)), weight) : null,
       needed[2 * k + 1] ? sub(dTable[k]!, rowsToTable(mul(x, weight), targets, table)) : null,
     ]);
-    const ownBias = scatterElements(zeros(bias.staticShape), targets, g!, 0, "add");
-    return [...gradients, sub(reshape(dBias!, bias.staticShape), ownBias), null];
+    const ownBias = scatterElements(zeros(bias.staticShape), targets, counted, 0, "add");
+    return [...gradients, sub(reshape(dBias!, bias.staticShape), ownBias), null, ...(wanted ? [null] : [])];
   },
-  evaluate: (inputs) => {
-    const [bias, targets] = inputs.slice(-2);
+  evaluate: (inputs, attributes) => {
+    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const [rows, vocabulary] = [targets.shape[0], bias.shape[0]];
     const out = NDArray.zeros([rows]);
     for (let t = 0; t < rows; t++) {
+      if (wanted?.data[t] === 0) continue;
       const logits = bias.data.slice();
-      for (let k = 0; k < inputs.length - 2; k += 2) {
-        const [x, table] = [inputs[k], inputs[k + 1]];
+      for (const { x, table } of terms) {
         const width = x.shape[1];
         for (let v = 0; v < vocabulary; v++)
           for (let d = 0; d < width; d++) logits[v] += x.data[t * width + d] * table.data[v * width + d];
@@ -119,40 +150,47 @@ const crossEntropyOperator = defineComposite<object, { probabilities: Tensor[] |
 });
 
 /**
- * Negative log likelihood of `targets` under softmax(sum_i x_i table_i^T + bias), a value a row.
- * x_i [T, K_i], table_i [V, K_i], bias [V], targets int64 [T] -> float32 [T] (nats; at most 69, the log of 1e-30).
+ * Negative log likelihood of `targets` under softmax(sum_i x_i table_i^T + bias), a value a row; nothing is computed, and 0 returned,
+ * where `wanted` is false.
+ * x_i [T, K_i], table_i [V, K_i], bias [V], targets int64 [T], wanted bool [T] -> float32 [T] (nats; at most 69, the log of 1e-30).
  */
-export const crossEntropy = (terms: readonly LogitTerm[], bias: Tensor, targets: Tensor): Tensor =>
-  apply(crossEntropyOperator, [...terms.flatMap(({ x, table }) => [x, table]), bias, targets], {})[0];
+export const crossEntropy = (
+  terms: readonly LogitTerm[],
+  bias: Tensor,
+  targets: Tensor,
+  wanted: Tensor | null = null,
+): Tensor =>
+  apply(
+    crossEntropyOperator,
+    [...terms.flatMap(({ x, table }) => [x, table]), bias, targets, ...(wanted ? [wanted] : [])],
+    { terms: terms.length, some: wanted !== null } satisfies CrossEntropyAttributes,
+  )[0];
 
-const posteriorMeanOperator = defineComposite<object, { probabilities: Tensor[] | null }>({
+const posteriorMeanOperator = defineComposite<object, Saved>({
   name: "posteriorMean",
   infer: ([u, , , , table]) => [{ dtype: "float32", shape: [u.shape[0], table.shape[1]] }],
-  lower: ([u, precision, codebook, prior, table]) => {
+  lower: ([u, precision, codebook, prior, table, wanted]) => {
     const rows = u.staticShape[0];
-    const scaled = mul(u, precision);
-    const probabilities = chunksOf(rows).map(([start, end]) =>
-      softmax(logitsOf([{ x: scaled, table: codebook }], prior, start, end)),
-    );
+    const chunks = chunksOf(rows, wanted ?? null);
+    const term = { x: mul(u, precision), table: codebook };
+    const probabilities = chunkTerms([term], chunks).map((part) => softmax(tiedLogits(part, prior)));
     const keep = rows * prior.staticShape[0] <= KEEP_AT_MOST;
-    const mean = concat(
-      probabilities.map((p) => matmul(p, table)),
-      0,
-    );
-    return { outputs: [mean], saved: { probabilities: keep ? probabilities : null } };
+    const mean = chunks.put(probabilities.map((p) => matmul(p, table)));
+    return { outputs: [mean], saved: { chunks, probabilities: keep ? probabilities : null } };
   },
   // y = P E, P = softmax(S), S = c u C^T + prior: dE = P^T dy, dS = P * (dy E^T - rowsum(P * dy E^T)), du = c dS C, dC = dS^T (c u).
-  adjoint: ([g], { inputs: [u, precision, codebook, prior, table], needed, saved }) => {
-    const rows = u.staticShape[0];
-    const scaled = mul(u, precision);
+  adjoint: (
+    [g],
+    { inputs: [u, precision, codebook, prior, table, wanted], needed, saved: { chunks, probabilities } },
+  ) => {
+    const dys = chunks.take(g!);
     let dTable: Tensor | null = null;
     let dCodebook: Tensor | null = null;
     const dScaled: Tensor[] = [];
     const dPrior: Tensor[] = [];
-    for (const [i, [start, end]] of chunksOf(rows).entries()) {
-      const p =
-        saved.probabilities?.[i] ?? softmax(logitsOf([{ x: scaled, table: codebook }], prior, start, end));
-      const dy = slice(g!, 0, start, end);
+    for (const [i, part] of chunkTerms([{ x: mul(u, precision), table: codebook }], chunks).entries()) {
+      const p = probabilities?.[i] ?? softmax(tiedLogits(part, prior));
+      const dy = dys[i];
       if (needed[4])
         dTable = dTable ? gemm(p, dy, dTable, { transposeA: true }) : matmul(p, dy, { transposeA: true });
       if (!needed[0] && !needed[1] && !needed[2] && !needed[3]) continue;
@@ -161,24 +199,25 @@ const posteriorMeanOperator = defineComposite<object, { probabilities: Tensor[] 
       dScaled.push(matmul(ds, codebook));
       if (needed[3]) dPrior.push(reduceSum(ds, [0]));
       if (!needed[2]) continue;
-      const x = slice(scaled, 0, start, end);
       dCodebook = dCodebook
-        ? gemm(ds, x, dCodebook, { transposeA: true })
-        : matmul(ds, x, { transposeA: true });
+        ? gemm(ds, part[0].x, dCodebook, { transposeA: true })
+        : matmul(ds, part[0].x, { transposeA: true });
     }
-    const back = dScaled.length > 0 ? concat(dScaled, 0) : null;
+    const back = dScaled.length > 0 ? chunks.put(dScaled) : null;
     return [
       needed[0] ? mul(back!, precision) : null,
       needed[1] ? reduceSum(mul(back!, u), [1], true) : null,
       dCodebook,
       needed[3] ? sumOf(dPrior) : null,
       dTable,
+      ...(wanted ? [null] : []),
     ];
   },
-  evaluate: ([u, precision, codebook, prior, table]) => {
+  evaluate: ([u, precision, codebook, prior, table, wanted]) => {
     const [rows, width] = u.shape;
     const out = NDArray.zeros([rows, table.shape[1]]);
     for (let t = 0; t < rows; t++) {
+      if (wanted?.data[t] === 0) continue;
       const scores = prior.data.slice();
       for (let v = 0; v < scores.length; v++)
         for (let d = 0; d < width; d++)
@@ -195,8 +234,9 @@ const posteriorMeanOperator = defineComposite<object, { probabilities: Tensor[] 
 });
 
 /**
- * E[table row | u]: softmax(precision * u codebook^T + prior) table. What a token's noisy code alone says about it.
- * u [T, D], precision [T, 1], codebook [V, D], prior [V] (log probabilities), table [V, K] -> [T, K].
+ * E[table row | u]: softmax(precision * u codebook^T + prior) table. What a token's noisy code alone says about it; zeros where
+ * `wanted` is false.
+ * u [T, D], precision [T, 1], codebook [V, D], prior [V] (log probabilities), table [V, K], wanted bool [T] -> [T, K].
  */
 export const posteriorMean = (
   u: Tensor,
@@ -204,4 +244,6 @@ export const posteriorMean = (
   codebook: Tensor,
   prior: Tensor,
   table: Tensor,
-): Tensor => apply(posteriorMeanOperator, [u, precision, codebook, prior, table], {})[0];
+  wanted: Tensor | null = null,
+): Tensor =>
+  apply(posteriorMeanOperator, [u, precision, codebook, prior, table, ...(wanted ? [wanted] : [])], {})[0];

@@ -3,8 +3,8 @@
  *
  *     out[t] = sum_k gate[t, k] * FFN_{experts[t, k]}(x[t]),     FFN_e(x) = W2_e act(W1_e x + b1_e) + b2_e
  *
- * Each expert gathers its own tokens, however many there are, and runs two matrix products on them (see dispatch.ts for the way there
- * and back). Adjoint, with r the rows of expert e, y_r its outputs, a_r the activations and u_r = gate_r * dout[token r]:
+ * Each expert gathers its own tokens, however many there are, and runs two matrix products on them (see
+ * graph/operators/row-groups.ts for the way there and back). Adjoint, with r the rows of expert e, y_r its outputs, a_r the activations and u_r = gate_r * dout[token r]:
  *
  *     dW2_e = sum_r u_r a_r^T,  db2_e = sum_r u_r,  dh_r = act'(h_r) * (W2_e^T u_r),  dW1_e = sum_r dh_r x_r^T,  db1_e = sum_r dh_r
  *     dx[t] = sum over the slots of t of W1_e^T dh,      dgate[t, k] = <dout[t], y[t, k]>
@@ -15,18 +15,21 @@ import {
   activationReference,
   apply,
   defineComposite,
+  fromGroups,
   gather,
   gemm,
+  groupRows,
   matmul,
   mul,
   NDArray,
+  type RowGroups,
   reduceSum,
   reshape,
   showShape,
   type Tensor,
+  toGroups,
   vectorJacobianProduct,
 } from "../../graph/index.js";
-import { type Dispatch, fromExperts, planDispatch, toExperts } from "./dispatch.js";
 
 /** Weights of one expert, laid out [out, in]. */
 export interface ExpertWeights {
@@ -51,7 +54,7 @@ interface Branch {
   readonly hidden: Tensor; // [n, F], after it
 }
 interface Saved {
-  readonly dispatch: Dispatch;
+  readonly groups: RowGroups;
   readonly branches: readonly Branch[];
   readonly results: Tensor; // [T, K, D], before the gates
 }
@@ -88,29 +91,29 @@ const expertsOperator = defineComposite<Attributes, Saved>({
     const [x, experts, gates] = inputs;
     const weights = weightsOf(inputs);
     const [tokens, columns] = experts.staticShape;
-    const dispatch = planDispatch(experts, weights.length);
+    const groups = groupRows(experts, weights.length);
     const branches: Branch[] = [];
     const rows = weights.map(({ w1, b1, w2, b2 }, e) => {
-      const own = gather(x, dispatch.tokens[e]);
+      const own = gather(x, groups.rows[e]);
       const pre = gemm(own, w1, b1, { transposeB: true });
       const hidden = activation(name, pre);
       branches.push({ x: own, pre, hidden });
       return gemm(hidden, w2, b2, { transposeB: true });
     });
-    const results = fromExperts(rows, dispatch);
+    const results = fromGroups(rows, groups);
     const out = reshape(matmul(reshape(gates, [tokens, 1, columns]), results), x.staticShape);
-    return { outputs: [out], saved: { dispatch, branches, results } };
+    return { outputs: [out], saved: { groups, branches, results } };
   },
 
-  adjoint: ([gradient], { inputs, saved: { dispatch, branches, results } }) => {
+  adjoint: ([gradient], { inputs, saved: { groups, branches, results } }) => {
     const [x, , gates] = inputs;
     const g = gradient!;
     const [tokens, width] = x.staticShape;
-    const shares = toExperts(gates, dispatch);
+    const shares = toGroups(gates, groups);
     const rows: Tensor[] = [];
     const weightGradients = weightsOf(inputs).flatMap(({ w1, w2 }, e) => {
       const branch = branches[e];
-      const u = mul(gather(g, dispatch.tokens[e]), shares[e]);
+      const u = mul(gather(g, groups.rows[e]), shares[e]);
       const [dh] = vectorJacobianProduct([branch.hidden], [matmul(u, w2)], [branch.pre]);
       rows.push(matmul(dh!, w1));
       return [
@@ -120,7 +123,7 @@ const expertsOperator = defineComposite<Attributes, Saved>({
         reduceSum(u, [0]),
       ];
     });
-    const dx = reduceSum(fromExperts(rows, dispatch), [1]);
+    const dx = reduceSum(fromGroups(rows, groups), [1]);
     const dgates = reshape(matmul(results, reshape(g, [tokens, width, 1])), gates.staticShape);
     return [dx, null, dgates, ...weightGradients];
   },

@@ -1,0 +1,66 @@
+/**
+ * @file Rows sorted into groups and brought back without a scatter: tokens to their experts, positions to chunks of work.
+ *
+ * A row stands in K groups at most, so there are S = T * K slots; slot s = row * K + choice. Sorting the keys group * S + s gives
+ * `order`; `Split` by the counts hands every group its list of rows, and the inverse permutation tells each slot where its result
+ * stands. Moving rows is then `Gather` in both directions, whose adjoint is again a `Gather` (by the other permutation). Slots without
+ * a group sort last, and are pointed at a row of zeros.
+ */
+import { constant, type Tensor } from "../tensor.js";
+import { add, cast, div, equal, minimum, mul, sub, where } from "./elementwise.js";
+import { gather, scatterElements, topK } from "./indexing.js";
+import { cumulativeSum, reduceSum } from "./reduce.js";
+import { concat, reshape, slice, splitByCounts, zeros } from "./shape.js";
+
+export interface RowGroups {
+  /** int64 [n_g] for each group g: its rows, in order. n_g is known at run time only and may be 0. */
+  readonly rows: readonly Tensor[];
+  /** int64 [T, K]: row of each slot among the groups' rows joined in order and followed by one row of zeros. */
+  readonly place: Tensor;
+  /** int64 [S]: slots sorted by group. */
+  readonly order: Tensor;
+  /** int64 [G + 1]: slots of each group, and without one. */
+  readonly counts: Tensor;
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** groups int64 [T, K], values in [0, numGroups]; numGroups means "no group". */
+export function groupRows(groups: Tensor, numGroups: number): RowGroups {
+  const [rows, columns] = groups.staticShape;
+  const slots = rows * columns;
+  const slot = constant(upTo(slots), [slots], "int64");
+  const flat = reshape(groups, [slots]);
+  const order = topK(add(mul(flat, slots), slot), slots, false).indices;
+  const each = constant(upTo(numGroups + 1), [1, numGroups + 1], "int64");
+  const hits = cast(equal(reshape(flat, [slots, 1]), each), "float32");
+  const counts = cast(reduceSum(hits, [0]), "int64");
+  const active = sub(slots, slice(counts, 0, numGroups, numGroups + 1));
+  const inverse = scatterElements(zeros([slots], "int64"), order, slot, 0);
+  return {
+    rows: splitByCounts(div(order, columns), counts, 0, numGroups + 1).slice(0, numGroups),
+    place: reshape(minimum(inverse, active), [rows, columns]),
+    order,
+    counts,
+  };
+}
+
+/** Groups of `size` rows each (the last may be short, those behind it are empty) of the rows where `wanted` bool [T] is true. */
+export function chunksWhere(wanted: Tensor, size: number): RowGroups {
+  const [rows] = wanted.staticShape;
+  const chunks = Math.ceil(rows / size);
+  const before = cumulativeSum(cast(wanted, "int64"), 0, true);
+  return groupRows(reshape(where(wanted, div(before, size), chunks), [rows, 1]), chunks);
+}
+
+/** One value a slot, float32 [T, K], handed to the groups as columns [n_g, 1]. */
+export function toGroups(values: Tensor, { order, counts, rows }: RowGroups): readonly Tensor[] {
+  const sorted = gather(reshape(values, [order.staticShape[0], 1]), order);
+  return splitByCounts(sorted, counts, 0, rows.length + 1).slice(0, rows.length);
+}
+
+/** Rows of the groups, float32 [n_g, D] each, brought back to their slots: [T, K, D], zeros where there is no group. */
+export function fromGroups(parts: readonly Tensor[], { place }: RowGroups): Tensor {
+  const width = parts[0].shape[1]!;
+  return gather(concat([...parts, zeros([1, width])], 0), place);
+}
