@@ -7,7 +7,8 @@ export { type LossWeightOptions, type LossWeights, lossWeights } from "./loss-we
 export {
   channelModule,
   codebookModule,
-  denoisingModule,
+  type DenoisingGraph,
+  denoisingGraph,
   evaluationModule,
   type LossTerm,
   lossTerms,

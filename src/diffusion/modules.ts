@@ -11,22 +11,21 @@ import type { DiffusionConfig } from "../config/diffusion-config.js";
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  and,
   concat,
   crossEntropy,
   type GraphModule,
   gradient,
   input,
-  matmul,
+  less,
   minimum,
   mul,
   reduceMean,
   reduceSum,
   reshape,
-  softmax,
   sub,
   sumOf,
   type Tensor,
-  tiedLogits,
   zeros,
 } from "../graph/index.js";
 import { channelTerm, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
@@ -201,11 +200,17 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
   return { name: "channel", outputs: { nll: reshape(crossEntropy([term], e.tokens.prior, targets), grid) } };
 }
 
-/**
- * One denoising step's prediction from the sampler's state. Outputs: logits [B, N, V]; x0 [B, N, D] for Gaussian processes (the head's
- * own output, or the mean of the codebook under the logits); embedding [B, N, D] when self-conditioning; router statistics.
- */
-export function denoisingModule(config: ModuleConfig, shape: BatchShape): GraphModule {
+/** What one denoising step predicts from the sampler's state, before anything is multiplied out over the vocabulary. */
+export interface DenoisingGraph extends DenoiserOutput {
+  readonly tokens: Embeddings;
+  /** bool [T]: targets in the Gaussian branch, whose state moves towards x0; null in the masked limit. */
+  readonly moving: Tensor | null;
+  /** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts; embedding float32 [B, N, D] (the head's
+   * own output, to be fed back) when self-conditioning. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+}
+
+export function denoisingGraph(config: ModuleConfig, shape: BatchShape): DenoisingGraph {
   const { model, diffusion } = config;
   const e = ends(config, shape);
   const { batchSize, length } = shape;
@@ -224,18 +229,16 @@ export function denoisingModule(config: ModuleConfig, shape: BatchShape): GraphM
     selfCondition: e.selfCondition,
     parameter: e.parameter,
   });
-  const logits = tiedLogits(prediction.logitTerms, prediction.bias);
-  const outputs: Record<string, Tensor> = {
-    logits: reshape(logits, [batchSize, length, model.vocabSize]),
-    ...routerStatistics(prediction),
+  const present = reshape(less(e.rows.absorbed, 0.5), [positions]);
+  return {
+    ...prediction,
+    tokens: e.tokens,
+    moving: diffusion.gaussian ? and(prediction.predicted, present) : null,
+    outputs: {
+      ...routerStatistics(prediction),
+      ...(model.selfConditioning ? { embedding: reshape(prediction.embedding, wide) } : {}),
+    },
   };
-  if (diffusion.gaussian) {
-    const x0 =
-      model.prediction === "embedding" ? prediction.embedding : matmul(softmax(logits), e.tokens.codebook);
-    outputs.x0 = reshape(x0, wide);
-  }
-  if (model.selfConditioning) outputs.embedding = reshape(prediction.embedding, wide);
-  return { name: "denoising", outputs };
 }
 
 /** The codebook [V, D] and m [D] as the samplers need them on the host. */

@@ -16,13 +16,20 @@ export {
 } from "./operator.js";
 export { type Activation, activation, activationReference } from "./operators/activation.js";
 export * from "./operators/elementwise.js";
-export { gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export { argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
 export { rotary } from "./operators/rotary.js";
 export { fromGroups, groupRows, type RowGroups, toGroups } from "./operators/row-groups.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
-export { crossEntropy, type LogitTerm, posteriorMean, tiedLogits } from "./operators/vocabulary.js";
+export {
+  chunkTerms,
+  crossEntropy,
+  type LogitTerm,
+  posteriorMean,
+  rowChunks,
+  tiedLogits,
+} from "./operators/vocabulary.js";
 export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";
 export * from "./types.js";

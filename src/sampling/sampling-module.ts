@@ -1,23 +1,32 @@
 /**
- * @file The graph a sampler runs: the denoiser with its rounding as far as it needs no random numbers. Logits stay on the device but
- * for the few rows a token is drawn from, as bringing all of them back would cost as much as the network itself.
+ * @file The graph a sampler runs: the denoiser with its rounding as far as it needs no random numbers. Products over the vocabulary are
+ * computed where they are wanted, and logits stay on the device but for the few rows a token is drawn from: all of them would cost as
+ * much as the network itself.
  *
  * Inputs beside the denoiser's: ending int64 [B*N], 1 where the text may end; draw int64 [R], flattened positions b*N + p to draw at.
- * Outputs beside x0, embedding and the router's: drawLogits float32 [R, V]; with `guess` also likeliest int64 [B*N] and its
- * probability float32 [B*N]. Forbidden tokens have logits below -1e8.
+ * Outputs beside the router's and `embedding`: drawLogits float32 [R, V]; x0 float32 [B, N, D] for Gaussian processes, at targets that
+ * are not absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [B*N] and its probability float32 [B*N] at
+ * predicted positions (elsewhere 0). Forbidden tokens have logits below -1e8.
  */
 
-import { denoisingModule, type ModuleConfig } from "../diffusion/modules.js";
+import { denoisingGraph, type ModuleConfig } from "../diffusion/modules.js";
 import {
   add,
+  argMax,
+  cast,
+  chunkTerms,
   constant,
   type GraphModule,
   gather,
   input,
+  type LogitTerm,
+  matmul,
+  reduceMax,
   reshape,
+  rowChunks,
   softmax,
   type Tensor,
-  topK,
+  tiedLogits,
   withScope,
 } from "../graph/index.js";
 import type { BatchShape } from "../model/layout.js";
@@ -36,25 +45,42 @@ export function samplingModule(
   forbidden: ForbiddenTokens,
   guess: boolean,
 ): GraphModule {
-  const { outputs } = denoisingModule(config, shape);
-  const { logits, ...others } = outputs;
+  const { model } = config;
+  const { logitTerms, bias, tokens, moving, predicted, embedding, outputs } = denoisingGraph(config, shape);
   const positions = shape.batchSize * shape.length;
-  const { vocabSize } = config.model;
   return withScope("rounding", () => {
-    const penalties = new Float32Array(2 * vocabSize);
+    const penalties = new Float32Array(2 * model.vocabSize);
     for (const id of forbidden.inside) penalties[id] = FORBIDDEN;
-    for (const id of forbidden.ending) penalties[vocabSize + id] = FORBIDDEN;
+    for (const id of forbidden.ending) penalties[model.vocabSize + id] = FORBIDDEN;
+    const penaltyTable = constant(penalties, [2, model.vocabSize]);
     const ending = input("ending", "int64", [positions]);
-    const allowed = add(
-      reshape(logits, [positions, vocabSize]),
-      gather(constant(penalties, [2, vocabSize]), ending),
-    );
-    const rounded: Record<string, Tensor> = { drawLogits: gather(allowed, input("draw", "int64", [null])) };
-    if (guess) {
-      const { values, indices } = topK(softmax(allowed), 1);
-      rounded.likeliest = reshape(indices, [positions]);
-      rounded.probability = reshape(values, [positions]);
+    const allowed = (terms: readonly LogitTerm[], ends: Tensor) =>
+      add(tiedLogits(terms, bias), gather(penaltyTable, ends));
+
+    const draw = input("draw", "int64", [null]);
+    const drawn = logitTerms.map(({ x, table }) => ({ x: gather(x, draw), table }));
+    const rounded: Record<string, Tensor> = { ...outputs, drawLogits: allowed(drawn, gather(ending, draw)) };
+
+    const averages = moving !== null && model.prediction === "mixture";
+    if (guess || averages) {
+      const chunks = rowChunks(positions, guess ? predicted : moving);
+      const ends = chunks.take(ending);
+      const parts = chunkTerms(logitTerms, chunks).map((terms, i) => softmax(allowed(terms, ends[i])));
+      if (averages) rounded.x0 = chunks.put(parts.map((p) => matmul(p, tokens.codebook)));
+      if (guess) {
+        const column = (pick: (p: Tensor) => Tensor) =>
+          reshape(chunks.put(parts.map((p) => reshape(pick(p), [null, 1]))), [positions]);
+        rounded.likeliest = cast(
+          column((p) => cast(argMax(p), "float32")),
+          "int64",
+        );
+        rounded.probability = column((p) => reduceMax(p, [-1]));
+      }
     }
-    return { name: "sampling", outputs: { ...others, ...rounded } };
+    if (moving) {
+      const wide = [shape.batchSize, shape.length, model.embeddingSize];
+      rounded.x0 = reshape(rounded.x0 ?? embedding, wide);
+    }
+    return { name: "sampling", outputs: rounded };
   });
 }

@@ -2,7 +2,8 @@
  * @file Operators that select by index: gather, gather/scatter along an axis, top-k.
  *
  * `ScatterND` with reduction is absent on purpose: ONNX Runtime loses updates on duplicate indices when it runs on more than one
- * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation.
+ * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation. `topK` of no rows
+ * at all ends the process (a division by zero in ONNX Runtime), so it takes no rows whose number is known at run time only.
  */
 import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive } from "../operator.js";
@@ -133,11 +134,33 @@ export const scatterElements = (
   reduction: "none" | "add" = "none",
 ): Tensor => apply(scatterElementsOperator, [x, indices, updates], { axis, reduction })[0];
 
+const argMaxOperator = definePrimitive<object>({
+  name: "argMax",
+  infer: ([x]) => [{ dtype: "int64", shape: x.shape.slice(0, -1) }],
+  onnx: () => ({ type: "ArgMax", attributes: { axis: -1, keepdims: 0, select_last_index: 0 } }),
+  evaluate: ([x]) => {
+    const width = x.shape.at(-1)!;
+    const out = NDArray.zeros(x.shape.slice(0, -1), "int64");
+    for (let row = 0; row < out.data.length; row++) {
+      let best = 0;
+      for (let i = 1; i < width; i++) if (x.data[row * width + i] > x.data[row * width + best]) best = i;
+      out.data[row] = best;
+    }
+    return [out];
+  },
+});
+/** int64: place of the largest element along the last axis; of equal ones the first. Not differentiable. */
+export const argMax = (x: Tensor): Tensor => apply(argMaxOperator, [x], {})[0];
+
 const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
   name: "topK",
   infer: ([x], { k }) => {
     const shape = [...x.shape.slice(0, -1), k];
     const length = x.shape.at(-1)!;
+    if (x.shape.slice(0, -1).includes(null))
+      throw new Error(
+        `topK: expected rows known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
+      );
     if (length !== null && k > length) throw new Error(`topK: expected k <= ${length}, got ${k}`);
     return [
       { dtype: x.dtype, shape },

@@ -5,7 +5,7 @@ import { constant, input, type Tensor } from "../tensor.js";
 import { array, checkOperator, distance, runOnnx, wave } from "../testing/check.js";
 import { activation } from "./activation.js";
 import * as e from "./elementwise.js";
-import { gather, gatherElements, scatterElements, topK } from "./indexing.js";
+import { argMax, gather, gatherElements, scatterElements, topK } from "./indexing.js";
 import { gemm, linear, matmul } from "./matmul.js";
 import { layerNorm, rmsNorm, softmax } from "./normalise.js";
 import { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./reduce.js";
@@ -177,5 +177,17 @@ describe("indexing", () => {
     const module = { name: "order", outputs: { order } };
     expect([...evaluate(module, feeds).order.data]).toEqual([3, 1, 4, 0, 2]);
     expect(distance((await runOnnx(module, feeds)).order, evaluate(module, feeds).order)).toBe(0);
+    expect(() => topK(input("rows", "float32", [null, 5]), 2)).toThrow("expected rows known in advance");
+  });
+  it("argMax takes the first of equal elements, and no rows at all", async () => {
+    const x = input("x", "float32", [null, 4]);
+    const module = { name: "best", outputs: { best: argMax(x) } };
+    const rows = (values: readonly number[]) => ({
+      x: { dtype: "float32" as const, shape: [values.length / 4, 4], data: Float32Array.from(values) },
+    });
+    const feeds = rows([0, 3, 3, 1, -2, -2, -5, -9, 0, 0, 0, 1]);
+    expect([...evaluate(module, feeds).best.data]).toEqual([1, 0, 3]);
+    expect([...(await runOnnx(module, feeds)).best.data]).toEqual([1, 0, 3]);
+    expect((await runOnnx(module, rows([]))).best.shape).toEqual([0]);
   });
 });

@@ -18,15 +18,15 @@ const CHUNK_ROWS = 1024;
 const KEEP_AT_MOST = 64 * 2 ** 20;
 
 /** The rows in work, cut into chunks. */
-interface Chunks {
+export interface RowChunks {
   /** The chunks of x [T, ...]. */
   take(x: Tensor): readonly Tensor[];
   /** Chunks of [T, D] joined again; zeros in rows that are not in work. */
   put(parts: readonly Tensor[]): Tensor;
 }
 
-/** All T rows, or those where `wanted` bool [T] is true. */
-function chunksOf(rows: number, wanted: Tensor | null): Chunks {
+/** All T rows, or those where `wanted` bool [T] is true, in chunks small enough for [rows, V]. */
+export function rowChunks(rows: number, wanted: Tensor | null): RowChunks {
   if (wanted) {
     const groups = chunksWhere(wanted, CHUNK_ROWS);
     return {
@@ -52,7 +52,7 @@ export const tiedLogits = (terms: readonly LogitTerm[], bias: Tensor): Tensor =>
   terms.reduce((total, { x, table }) => gemm(x, table, total, { transposeB: true }), bias);
 
 /** The terms of each chunk. */
-const chunkTerms = (terms: readonly LogitTerm[], chunks: Chunks): LogitTerm[][] => {
+export const chunkTerms = (terms: readonly LogitTerm[], chunks: RowChunks): LogitTerm[][] => {
   const parts = terms.map(({ x }) => chunks.take(x));
   return parts[0].map((_, i) => terms.map(({ table }, k) => ({ x: parts[k][i], table })));
 };
@@ -71,7 +71,7 @@ interface CrossEntropyAttributes {
 }
 /** Of a composite over chunks of [rows, V]. */
 interface Saved {
-  readonly chunks: Chunks;
+  readonly chunks: RowChunks;
   readonly probabilities: readonly Tensor[] | null;
 }
 
@@ -88,7 +88,7 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
   lower: (inputs, attributes) => {
     const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
-    const chunks = chunksOf(rows, wanted);
+    const chunks = rowChunks(rows, wanted);
     const own = chunks.take(targets);
     const probabilities = chunkTerms(terms, chunks).map((part) => softmax(tiedLogits(part, bias)));
     const losses = probabilities.map((p, i) =>
@@ -171,7 +171,7 @@ const posteriorMeanOperator = defineComposite<object, Saved>({
   infer: ([u, , , , table]) => [{ dtype: "float32", shape: [u.shape[0], table.shape[1]] }],
   lower: ([u, precision, codebook, prior, table, wanted]) => {
     const rows = u.staticShape[0];
-    const chunks = chunksOf(rows, wanted ?? null);
+    const chunks = rowChunks(rows, wanted ?? null);
     const term = { x: mul(u, precision), table: codebook };
     const probabilities = chunkTerms([term], chunks).map((part) => softmax(tiedLogits(part, prior)));
     const keep = rows * prior.staticShape[0] <= KEEP_AT_MOST;
