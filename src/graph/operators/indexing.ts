@@ -149,7 +149,10 @@ const argMaxOperator = definePrimitive<object>({
     return [out];
   },
 });
-/** int64: place of the largest element along the last axis; of equal ones the first. Not differentiable. */
+/**
+ * int64: place of the largest element along the last axis; of equal ones the first. Not differentiable. Of no rows at all ONNX Runtime
+ * returns no elements in a wrong shape: reshape it.
+ */
 export const argMax = (x: Tensor): Tensor => apply(argMaxOperator, [x], {})[0];
 
 const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
