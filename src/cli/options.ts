@@ -55,7 +55,10 @@ const definitions = {
     new Option("--infill <file>", "file whose gaps ([MASK], or [MASK:n] for n tokens) are filled"),
   length: () => new Option("--length <n>", "tokens to write, the given text included").argParser(atLeast(1)),
   steps: () => new Option("--steps <n>", "denoising steps").argParser(atLeast(1)),
-  sampler: () => new Option("--sampler <name>", "auto, ancestral, ddim or absorbing"),
+  sampler: () => new Option("--sampler <name>", "auto, ancestral, ddim, dpm-solver++ or absorbing"),
+  order: () => new Option("--order <n>", "order of dpm-solver++: 1, 2 or 3").argParser(atLeast(1)),
+  timeGrid: () =>
+    new Option("--time-grid <name>", "noise levels of the steps: work, uniform, quadratic or log-snr"),
   temperature: () =>
     new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
   topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
@@ -93,6 +96,8 @@ export interface Flags {
   length?: number;
   steps?: number;
   sampler?: string;
+  order?: number;
+  timeGrid?: string;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -131,6 +136,8 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 
 /** What the flags of `generate` say, as a layer of configuration. `--seed` is the text's. */
 export function generationOverrides(flags: Flags): PartialRunConfig {
-  const { length, steps, sampler, temperature, topK, topP, seed, num } = flags;
-  return { generation: given({ length, steps, sampler, temperature, topK, topP, seed, num }) };
+  const { length, steps, sampler, order, timeGrid, temperature, topK, topP, seed, num } = flags;
+  return {
+    generation: given({ length, steps, sampler, order, timeGrid, temperature, topK, topP, seed, num }),
+  };
 }

@@ -3,11 +3,29 @@ import { z } from "zod";
 
 export const generationConfigSchema = z.strictObject({
   length: z.int().min(1).default(1024).describe("tokens to write, the given text included"),
-  steps: z.int().min(1).default(64).describe("denoising steps"),
+  steps: z.int().min(1).default(64).describe("denoising steps, each one run of the network"),
   sampler: z
-    .enum(["auto", "ancestral", "ddim", "absorbing"])
+    .enum(["auto", "ancestral", "ddim", "dpm-solver++", "absorbing"])
     .default("auto")
     .describe("how a step goes from t to s; auto: what fits the process the model was trained with"),
+  order: z
+    .int()
+    .min(1)
+    .max(3)
+    .default(2)
+    .describe("dpm-solver++: order of the solver; 1 is ddim, 3 needs solverMethod multistep"),
+  solverMethod: z
+    .enum(["multistep", "singlestep"])
+    .default("multistep")
+    .describe(
+      "dpm-solver++: higher orders from earlier predictions, or from a second run of the network in every step (two of `steps`)",
+    ),
+  timeGrid: z
+    .enum(["work", "uniform", "quadratic", "log-snr"])
+    .default("work")
+    .describe(
+      "noise levels of the steps: as many absorbed positions released by each, even in t, denser towards clean text, or even in log-SNR",
+    ),
   temperature: z.number().min(0).default(0.8).describe("of the draw of tokens; 0: always the likeliest"),
   topK: z.int().min(0).default(0).describe("draw among this many likeliest tokens only; 0: all"),
   topP: z

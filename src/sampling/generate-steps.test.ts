@@ -128,6 +128,12 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(plain, {}, { sampler: "absorbing" }), "absorbRate 0");
   await refused(generate(plain, {}, { steps: 0 }), "generation.steps: expected at least 1, got 0");
   await refused(generate(plain, {}, { topq: 1 } as object), 'unknown key "generation.topq"');
+  await refused(generate(masked, {}, { sampler: "dpm-solver++" }), "generation.sampler");
+  await refused(generate(masked, {}, { timeGrid: "log-snr" }), "generation.timeGrid");
+  const third = { sampler: "dpm-solver++", solverMethod: "singlestep", order: 3 } as const;
+  await refused(generate(plain, {}, third), "generation.order: expected 1 or 2");
+  await refused(generate(plain, {}, { order: 4 }), "generation.order: expected at most 3, got 4");
+  await refused(generate(plain, {}, { timeGrid: "log" } as object), "generation.timeGrid: expected one of");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
   expect(await generate(plain, [])).toEqual([]);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { PartialRunConfig, PresetName } from "../config/index.js";
 import { onEveryDevice } from "../runtime/testing/devices.js";
-import { type GenerationSettings, generate } from "./generate.js";
+import { generate } from "./generate.js";
 import type { GenerationRequest } from "./request.js";
+import type { GenerationSettings } from "./sampling-settings.js";
 import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
 
 const tokenizer = await tinyTokenizer();
@@ -20,6 +21,21 @@ const variants: {
   { name: "masked, release by confidence", preset: "masked", settings: { release: "confidence" } },
   { name: "moe-diffuseq, ancestral", preset: "moe-diffuseq", settings: { sampler: "ancestral" } },
   { name: "moe-diffuseq, ddim", preset: "moe-diffuseq", settings: { sampler: "ddim", eta: 0.5 } },
+  {
+    name: "moe-diffuseq, dpm-solver++ 2M",
+    preset: "moe-diffuseq",
+    settings: { sampler: "dpm-solver++", timeGrid: "uniform" },
+  },
+  {
+    name: "moe-diffuseq, dpm-solver++ 3M",
+    preset: "moe-diffuseq",
+    settings: { sampler: "dpm-solver++", order: 3, timeGrid: "log-snr" },
+  },
+  {
+    name: "moe-diffuseq, dpm-solver++ 2S",
+    preset: "moe-diffuseq",
+    settings: { sampler: "dpm-solver++", solverMethod: "singlestep", steps: 5, timeGrid: "quadratic" },
+  },
   {
     name: "moe-diffuseq, absorbing by confidence",
     preset: "moe-diffuseq",

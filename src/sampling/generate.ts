@@ -7,7 +7,7 @@
  * A text depends on the model, its request, the settings, the seed and its sample number; not on what else is written at the
  * same time, nor on batch size, padding and threads (as far as the device computes a row alike in every batch).
  */
-import { configFromLayers, type GenerationConfig } from "../config/index.js";
+import type { GenerationConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { buildCanvas, type Canvas } from "./canvas.js";
@@ -16,7 +16,13 @@ import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
 import { type ExpertLoad, SampleBatch } from "./sample-batch.js";
 import type { SampleSetting } from "./sample-state.js";
-import { SamplingProcess, samplingTimes } from "./sampling-times.js";
+import {
+  chooseSampler,
+  chooseTimes,
+  type GenerationSettings,
+  generationConfig,
+} from "./sampling-settings.js";
+import { SamplingProcess } from "./sampling-times.js";
 
 /** One text. */
 export interface Generation {
@@ -76,9 +82,6 @@ export interface GenerateOptions {
   readonly lengthMultiple?: number;
 }
 
-/** Settings of one call: what is left out is taken from the model's configuration. */
-export type GenerationSettings = Partial<GenerationConfig>;
-
 /** Positions in a batch, by default. */
 const BATCH_POSITIONS = 4096;
 
@@ -126,18 +129,19 @@ async function* run(
   { signal, maxBatch, lengthMultiple = 64 }: GenerateOptions,
   look: boolean,
 ): AsyncGenerator<StepEvent, void, undefined> {
-  const config = generationConfig(model, settings);
-  const sampler = chooseSampler(model, config);
+  const config = generationConfig(model.config, settings);
+  const sampler = chooseSampler(model.config.diffusion, config);
+  const process = new SamplingProcess(model.config.diffusion);
+  const times = chooseTimes(process, config, sampler, model.config.diffusion.minTime);
   checkCount("maxBatch", maxBatch ?? 1);
   checkCount("lengthMultiple", lengthMultiple);
   const plans = requests.flatMap((request, number) => planRequest(model, request, number, config));
   if (plans.length === 0) return;
   signal?.throwIfAborted();
-  const process = new SamplingProcess(model.config.diffusion);
   const codes = process.gaussian ? await model.hostCodes() : null;
   const setting: SampleSetting = {
     process,
-    times: samplingTimes(process, config.steps),
+    times,
     config,
     sampler,
     random: new CounterRandom(config.seed),
@@ -185,31 +189,6 @@ async function* run(
       await batch.release();
     }
   }
-}
-
-/** The model's settings with those of the call over them, checked. */
-function generationConfig(model: DiffusionModel, settings: GenerationSettings): GenerationConfig {
-  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-  return configFromLayers([
-    { name: "the model", config: model.config },
-    { name: "generate", config: { generation: given } },
-  ]).generation;
-}
-
-/** The sampler that fits the process; "auto" is resolved. */
-function chooseSampler({ config }: DiffusionModel, { sampler }: GenerationConfig): SampleSetting["sampler"] {
-  const { gaussian, absorbRate } = config.diffusion;
-  if (!gaussian) {
-    if (sampler === "auto" || sampler === "absorbing") return "absorbing";
-    throw new UserError(
-      `sampler: expected "absorbing" or "auto", got "${sampler}"; the model knows absorbed tokens and no Gaussian noise`,
-    );
-  }
-  if (sampler === "absorbing" && absorbRate === 0)
-    throw new UserError(
-      'sampler: expected "ancestral", "ddim" or "auto", got "absorbing"; the model was trained with absorbRate 0',
-    );
-  return sampler === "auto" ? "ancestral" : sampler;
 }
 
 function planRequest(

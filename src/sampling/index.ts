@@ -4,7 +4,6 @@ export { PLACEHOLDER } from "./canvas-text.js";
 export {
   type GenerateOptions,
   type Generation,
-  type GenerationSettings,
   generate,
   generateSteps,
   type SampleProgress,
@@ -13,3 +12,4 @@ export {
 export { DiffusionModel, type ModelOptions, type ModelParts } from "./model.js";
 export { DEFAULT_GAP, type GenerationRequest, type InfillPart, parseTemplate } from "./request.js";
 export type { ExpertLoad } from "./sample-batch.js";
+export type { GenerationSettings } from "./sampling-settings.js";

@@ -7,7 +7,9 @@ import type { GenerationConfig } from "../config/index.js";
 import type { DiffusionProcess } from "../diffusion/process.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
+import { createSolver, type Solver } from "./dpm-solver.js";
 import { roundLogits } from "./rounding.js";
+import type { Sampler } from "./sampling-settings.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
 import { type ReleaseContext, type ReleasePolicy, releaseAbsorbed } from "./steppers-release.js";
 
@@ -17,8 +19,7 @@ export interface SampleSetting {
   /** Times t_0 = 1 .. t_S = 0. At the last step, everything still absorbed is released. */
   readonly times: Float64Array;
   readonly config: GenerationConfig;
-  /** Not "auto". */
-  readonly sampler: "ancestral" | "ddim" | "absorbing";
+  readonly sampler: Sampler;
   readonly random: CounterRandom;
   readonly vocabSize: number;
   /** float32 [V, D] and [D]; null in the masked limit, which has no codes. */
@@ -68,6 +69,7 @@ export class SampleState {
   /** float32 [n]: probability of the guess when it was made; 1 where given. */
   readonly probability: Float32Array;
   private readonly target: Uint8Array;
+  private readonly solver: Solver | undefined;
 
   /** @param sequence number of the sample */
   constructor(
@@ -77,6 +79,8 @@ export class SampleState {
     private readonly memory: SampleMemory,
   ) {
     this.target = canvas.target;
+    const { solverMethod, order } = setting.config;
+    this.solver = setting.sampler === "dpm-solver++" ? createSolver(solverMethod, order) : undefined;
     this.guess = canvas.row.ids.slice();
     this.settled = canvas.target.map((flag) => 1 - flag);
     this.probability = Float32Array.from(this.settled);
@@ -133,7 +137,7 @@ export class SampleState {
     const { sampler, config, absorbing } = this.setting;
     stepGaussian(
       { ...context, m: absorbing!, x0: x0!, drawn: this.codesOf(drawn), z: this.memory.z },
-      { ...this.policy(drawn), sampler, eta: config.eta },
+      { ...this.policy(drawn), sampler, eta: config.eta, solver: this.solver },
     );
   }
 

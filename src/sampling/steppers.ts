@@ -1,11 +1,12 @@
 /**
- * @file One step of the reverse process, from t to s, for one sequence. On the positions in the Gaussian branch both
+ * @file One step of the reverse process, from t to s, for one sequence. On the positions in the Gaussian branch
  * samplers are linear in the predicted x0, the state and fresh noise xi:
  *
  *     z_s = m + A (x0 - m) + B (z_t - m) + S xi
  *
  *     ancestral (DDPM, arXiv 2006.11239)   A, B, S^2 = the posterior q(z_s | z_t, x0)
  *     DDIM (2010.02502)                    S = eta * posterior deviation, B = sqrt(sigma_s^2 - S^2) / sigma_t, A = a_s - B a_t
+ *     DPM-Solver++                         S = 0, earlier predictions count too: dpm-solver.ts
  *
  * eta = 1 is ancestral, eta = 0 deterministic. Released positions join at level s: z_s = m + a_s (x0 - m) + sigma_s xi.
  *
@@ -16,25 +17,28 @@
 import type { DiffusionProcess } from "../diffusion/process.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
+import type { Floats, Solver } from "./dpm-solver.js";
 import { type ReleaseContext, type ReleasePolicy, releaseAbsorbed } from "./steppers-release.js";
 
 /** One sequence of N positions with codes of width D on its way from t to s. */
 export interface StepContext extends ReleaseContext {
   /** m: [D]. */
-  readonly m: Float32Array;
+  readonly m: Floats;
   /** The prediction at t: [N, D]. */
-  readonly x0: Float32Array;
+  readonly x0: Floats;
   /** Codes of drawn tokens, for released positions: [N, D]. Default: x0. */
-  readonly drawn?: Float32Array;
+  readonly drawn?: Floats;
   /** The state: [N, D], changed in place on targets. */
-  readonly z: Float32Array;
+  readonly z: Floats;
 }
 
 export interface StepOptions extends ReleasePolicy {
   /** "absorbing" moves the positions in the Gaussian branch as "ancestral" does. */
-  readonly sampler: "ancestral" | "ddim" | "absorbing";
+  readonly sampler: "ancestral" | "ddim" | "dpm-solver++" | "absorbing";
   /** DDIM: share of fresh noise, in [0, 1]. Default 0. */
   readonly eta?: number;
+  /** "dpm-solver++": the sequence's own, as it remembers. */
+  readonly solver?: Solver;
 }
 
 /** A, B, S of one step of the Gaussian branch. */
@@ -78,19 +82,19 @@ export function ddimCoefficients(process: DiffusionProcess, s: number, t: number
 export interface StartContext {
   readonly process: DiffusionProcess;
   /** [N, D], m at absorbed positions. */
-  readonly z: Float32Array;
+  readonly z: Floats;
   /** [N] */
   readonly absorbed: Uint8Array;
   /** [N] 1: to be generated. */
   readonly target: Uint8Array;
   /** [D] */
-  readonly m: Float32Array;
+  readonly m: Floats;
   readonly random: CounterRandom;
   readonly sequence: number;
   /** Time of the state. Default 1. */
   readonly time?: number;
   /** [N, D] codes under the noise, to start from a text at time < 1. Default: m, as nothing is known. */
-  readonly x0?: Float32Array;
+  readonly x0?: Floats;
 }
 
 /** Draws a state of the Gaussian branch at the start; `startAbsorbed` alone is enough in the masked limit. */
@@ -127,25 +131,29 @@ export function startAbsorbed(
  * (In the masked limit there is nothing to move: use `releaseAbsorbed`.) Returns the released positions.
  */
 export function stepGaussian(context: StepContext, options: StepOptions): number[] {
-  const { process, s, t, m, x0, z, absorbed, target, random, sequence, step } = context;
+  const { process, s, m, x0, z, absorbed, target, random, sequence, step } = context;
   const width = m.length;
-  const coefficients =
-    options.sampler === "ddim"
-      ? ddimCoefficients(process, s, t, options.eta)
-      : ancestralCoefficients(process, s, t);
   const free: number[] = [];
   for (let p = 0; p < target.length; p++) if (target[p] === 1 && absorbed[p] === 0) free.push(p);
   const released = releaseAbsorbed(context, options);
 
+  const coefficients = options.sampler === "dpm-solver++" ? null : linearCoefficients(context, options);
   const noise = new Float32Array(z.length);
-  if (coefficients.deviation > 0 || released.length > 0) {
+  if ((coefficients && coefficients.deviation > 0) || released.length > 0) {
     random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
   }
-  const { x0Coefficient, zCoefficient, deviation } = coefficients;
-  for (const p of free) {
-    for (let d = 0, at = p * width; d < width; d++, at++) {
-      z[at] = m[d] + x0Coefficient * (x0[at] - m[d]) + zCoefficient * (z[at] - m[d]) + deviation * noise[at];
+  if (coefficients) {
+    const { x0Coefficient, zCoefficient, deviation } = coefficients;
+    for (const p of free) {
+      for (let d = 0, at = p * width; d < width; d++, at++) {
+        z[at] =
+          m[d] + x0Coefficient * (x0[at] - m[d]) + zCoefficient * (z[at] - m[d]) + deviation * noise[at];
+      }
     }
+  } else {
+    if (!options.solver)
+      throw new UserError('The sampler "dpm-solver++" needs a solver; pass createSolver(...).');
+    options.solver.move(context, free);
   }
   const { signal, sigma } = process.level(s);
   const drawn = context.drawn ?? x0;
@@ -155,4 +163,8 @@ export function stepGaussian(context: StepContext, options: StepOptions): number
     }
   }
   return released;
+}
+
+function linearCoefficients({ process, s, t }: StepContext, { sampler, eta }: StepOptions): StepCoefficients {
+  return sampler === "ddim" ? ddimCoefficients(process, s, t, eta) : ancestralCoefficients(process, s, t);
 }

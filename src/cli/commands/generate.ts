@@ -16,6 +16,7 @@ Examples:
   moe-diffuseq generate --model runs/masked --length 512 --stream
   moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
   moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
+  moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
   moe-diffuseq generate --model runs/masked --infill draft.txt`;
 
 interface GenerateFlags extends Flags {
@@ -106,6 +107,8 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "length",
       "steps",
       "sampler",
+      "order",
+      "timeGrid",
       "temperature",
       "topK",
       "topP",

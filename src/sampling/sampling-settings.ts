@@ -1,0 +1,57 @@
+/** @file The settings of one call: laid over the model's, checked against its process, and what follows from them. */
+import {
+  configFromLayers,
+  type DiffusionConfig,
+  type GenerationConfig,
+  type RunConfig,
+} from "../config/index.js";
+import { UserError } from "../errors.js";
+import { createSolver } from "./dpm-solver.js";
+import { type SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
+
+/** Settings of one call: what is left out is taken from the model's configuration. */
+export type GenerationSettings = Partial<GenerationConfig>;
+
+/** A sampler by name, "auto" resolved. */
+export type Sampler = Exclude<GenerationConfig["sampler"], "auto">;
+
+/** The model's settings with those of the call over them, checked. */
+export function generationConfig(model: RunConfig, settings: GenerationSettings): GenerationConfig {
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  return configFromLayers([
+    { name: "the model", config: model },
+    { name: "generate", config: { generation: given } },
+  ]).generation;
+}
+
+/** The sampler that fits the process. @throws UserError for one that does not, or an order it does not have */
+export function chooseSampler(
+  { gaussian, absorbRate }: Pick<DiffusionConfig, "gaussian" | "absorbRate">,
+  { sampler, order, solverMethod }: GenerationConfig,
+): Sampler {
+  if (!gaussian) {
+    if (sampler === "auto" || sampler === "absorbing") return "absorbing";
+    throw new UserError(
+      `generation.sampler: expected "absorbing" or "auto", got "${sampler}"; the model knows absorbed tokens and no Gaussian noise`,
+    );
+  }
+  if (sampler === "absorbing" && absorbRate === 0)
+    throw new UserError(
+      'generation.sampler: expected "ancestral", "ddim", "dpm-solver++" or "auto", got "absorbing"; ' +
+        "the model was trained with absorbRate 0",
+    );
+  if (sampler === "dpm-solver++") createSolver(solverMethod, order);
+  return sampler === "auto" ? "ancestral" : sampler;
+}
+
+/** S + 1 times, S = `steps` runs of the network. @param minTime smallest level the model was trained at */
+export function chooseTimes(
+  process: SamplingProcess,
+  { steps, timeGrid, order, solverMethod }: GenerationConfig,
+  sampler: Sampler,
+  minTime: number,
+): Float64Array {
+  const twice = sampler === "dpm-solver++" && solverMethod === "singlestep" && order > 1;
+  if (!twice) return samplingTimes(process, steps, timeGrid, minTime);
+  return withMidpoints(process, samplingTimes(process, Math.ceil(steps / 2), timeGrid, minTime), steps);
+}
