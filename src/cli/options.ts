@@ -59,6 +59,11 @@ const definitions = {
   order: () => new Option("--order <n>", "order of dpm-solver++: 1, 2 or 3").argParser(atLeast(1)),
   timeGrid: () =>
     new Option("--time-grid <name>", "noise levels of the steps: work, uniform, quadratic or log-snr"),
+  release: () =>
+    new Option(
+      "--release <name>",
+      "absorbed positions released first: random, confidence, margin, entropy or confidence-threshold",
+    ),
   temperature: () =>
     new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
   topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
@@ -98,6 +103,7 @@ export interface Flags {
   sampler?: string;
   order?: number;
   timeGrid?: string;
+  release?: string;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -136,8 +142,20 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 
 /** What the flags of `generate` say, as a layer of configuration. `--seed` is the text's. */
 export function generationOverrides(flags: Flags): PartialRunConfig {
-  const { length, steps, sampler, order, timeGrid, temperature, topK, topP, seed, num } = flags;
+  const { length, steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
   return {
-    generation: given({ length, steps, sampler, order, timeGrid, temperature, topK, topP, seed, num }),
+    generation: given({
+      length,
+      steps,
+      sampler,
+      order,
+      timeGrid,
+      release,
+      temperature,
+      topK,
+      topP,
+      seed,
+      num,
+    }),
   };
 }

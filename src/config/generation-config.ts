@@ -39,11 +39,18 @@ export const generationConfigSchema = z.strictObject({
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z
-    .enum(["random", "confidence"])
+    .enum(["random", "confidence", "margin", "entropy", "confidence-threshold"])
     .default("random")
     .describe(
-      "which absorbed positions are released first: random ones, or the surest (repeats itself more)",
+      "which absorbed positions are released first: random ones; those surest of their token, of the likeliest against the second, or of " +
+        "all (repeats itself more); or everything above confidenceThreshold, in fewer steps",
     ),
+  confidenceThreshold: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(0.9)
+    .describe("probability from which a token counts as sure, for release confidence-threshold"),
 });
 
 /** One generation (see the field descriptions). */

@@ -134,6 +134,11 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(plain, {}, third), "generation.order: expected 1 or 2");
   await refused(generate(plain, {}, { order: 4 }), "generation.order: expected at most 3, got 4");
   await refused(generate(plain, {}, { timeGrid: "log" } as object), "generation.timeGrid: expected one of");
+  await refused(
+    generate(masked, {}, { release: "margins" } as object),
+    "generation.release: expected one of",
+  );
+  await refused(generate(masked, {}, { confidenceThreshold: 0 }), "generation.confidenceThreshold");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
   expect(await generate(plain, [])).toEqual([]);

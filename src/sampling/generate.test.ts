@@ -19,6 +19,13 @@ const variants: {
 }[] = [
   { name: "masked, random release", preset: "masked" },
   { name: "masked, release by confidence", preset: "masked", settings: { release: "confidence" } },
+  { name: "masked, release by margin", preset: "masked", settings: { release: "margin" } },
+  { name: "masked, release by entropy", preset: "masked", settings: { release: "entropy" } },
+  {
+    name: "masked, release by a threshold",
+    preset: "masked",
+    settings: { release: "confidence-threshold", confidenceThreshold: 0.05 },
+  },
   { name: "moe-diffuseq, ancestral", preset: "moe-diffuseq", settings: { sampler: "ancestral" } },
   { name: "moe-diffuseq, ddim", preset: "moe-diffuseq", settings: { sampler: "ddim", eta: 0.5 } },
   {
@@ -40,6 +47,11 @@ const variants: {
     name: "moe-diffuseq, absorbing by confidence",
     preset: "moe-diffuseq",
     settings: { sampler: "absorbing", release: "confidence" },
+  },
+  {
+    name: "moe-diffuseq, dpm-solver++ by a threshold",
+    preset: "moe-diffuseq",
+    settings: { sampler: "dpm-solver++", release: "confidence-threshold", confidenceThreshold: 0.05 },
   },
   { name: "diffuseq, clamped", preset: "diffuseq", settings: { clamp: true } },
   {

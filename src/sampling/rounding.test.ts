@@ -79,6 +79,8 @@ describe.each(settings)("agrees with the full sort: %j", (options) => {
       expect(got.ids[r]).toBe(naiveDraw(kept, uniforms[r]));
       expect(got.confidence[r]).toBeCloseTo(plain[got.ids[r]], 6);
       expect(got.entropy[r]).toBeCloseTo(entropy, 5);
+      const [first, second] = plain.toSorted((a, b) => b - a);
+      expect(got.margin[r]).toBeCloseTo(first - second, 6);
     }
   });
 });
@@ -114,10 +116,16 @@ it("draws in proportion to the probabilities", () => {
   for (const [v, w] of weights.entries()) expect(Math.abs(counts[v] - (n * w) / total)).toBeLessThan(1);
 });
 
+it("the margin of a token that is alone is its probability, that of equals 0", () => {
+  const logits = Float32Array.of(3, -Infinity, -Infinity, 2, 2, 1, 0, 0, 0);
+  const { margin } = roundLogits(logits, 3, uniformsOf(3), { temperature: 0 });
+  expect(Array.from(margin)).toEqual([1, 0, 0]);
+});
+
 it("skips rows that are not active", () => {
   const got = roundLogits(normals(12, 1), 4, uniformsOf(3), { active: Uint8Array.of(1, 0, 1) });
   expect(got.ids[1]).toBe(-1);
-  expect([got.confidence[1], got.entropy[1]]).toEqual([0, 0]);
+  expect([got.confidence[1], got.margin[1], got.entropy[1]]).toEqual([0, 0, 0]);
   expect(got.ids[2]).toBeGreaterThanOrEqual(0);
 });
 

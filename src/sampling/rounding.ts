@@ -6,7 +6,7 @@
  *     id = the first kept token, in order of id, at which the cumulative mass exceeds uniform * kept mass
  *
  * One uniform number per position draws it (inverse distribution function in order of id: no sort, and stable when two
- * tokens of about equal probability change places). Equal logits rank by id. Confidence and entropy are of the plain
+ * tokens of about equal probability change places). Equal logits rank by id. Confidence, margin and entropy are of the plain
  * softmax over the allowed tokens (temperature 1, nothing cut), so that they mean the same under every setting.
  *
  * Fast form: tokens fall into bins by their distance from the largest logit, which give mass and count of everything
@@ -23,7 +23,7 @@ export interface RoundingOptions {
   readonly topP?: number;
   /** Ids that are never drawn. Default: none. */
   readonly forbidden?: readonly number[];
-  /** [rows] 1: draw this row, 0: skip it (id -1, confidence and entropy 0). Default: all. */
+  /** [rows] 1: draw this row, 0: skip it (id -1, the rest 0). Default: all. */
   readonly active?: Uint8Array;
 }
 
@@ -32,6 +32,8 @@ export interface RoundedTokens {
   readonly ids: Int32Array;
   /** [rows] probability of the token, as the model gives it. */
   readonly confidence: Float32Array;
+  /** [rows] probability of the likeliest token less that of the second. */
+  readonly margin: Float32Array;
   /** [rows] in nats. */
   readonly entropy: Float32Array;
 }
@@ -59,6 +61,7 @@ export function roundLogits(
   const { temperature = 1, topK = 0, topP = 1, forbidden = [], active } = options;
   const ids = new Int32Array(rows).fill(-1);
   const confidence = new Float32Array(rows);
+  const margin = new Float32Array(rows);
   const entropy = new Float32Array(rows);
   const row = new RowSampler(vocabSize, forbidden);
   for (let r = 0; r < rows; r++) {
@@ -66,9 +69,10 @@ export function roundLogits(
     row.load(logits, r);
     ids[r] = temperature === 0 ? row.likeliest : row.draw(temperature, topK, topP, uniforms[r]);
     confidence[r] = row.probabilityOf(ids[r]);
+    margin[r] = row.margin;
     entropy[r] = row.entropy;
   }
-  return { ids, confidence, entropy };
+  return { ids, confidence, margin, entropy };
 }
 
 /** Works on one row of logits at a time; its arrays are used again for every row. */
@@ -77,6 +81,8 @@ class RowSampler {
   likeliest = 0;
   /** Entropy of the plain softmax, nats. */
   entropy = 0;
+  /** Distance of the two largest probabilities of the plain softmax. */
+  margin = 0;
   private total = 0;
   private top = 0;
   /** -Infinity when forbidden. Tokens rank by it: a distance from the largest logit would round small differences away. */
@@ -102,11 +108,13 @@ class RowSampler {
     logit.set(logits.subarray(r * size, (r + 1) * size));
     for (const id of this.forbidden) logit[id] = Number.NEGATIVE_INFINITY;
     let top = Number.NEGATIVE_INFINITY;
+    let second = Number.NEGATIVE_INFINITY;
     for (let v = 0; v < size; v++) {
       if (logit[v] > top) {
+        second = top;
         top = logit[v];
         this.likeliest = v;
-      }
+      } else if (logit[v] > second) second = logit[v];
     }
     let total = 0;
     let moment = 0;
@@ -127,6 +135,7 @@ class RowSampler {
     this.top = top;
     this.total = total;
     this.entropy = Math.log(total) + moment / total;
+    this.margin = (1 - expMinus(top - second)) / total;
   }
 
   probabilityOf(id: number): number {

@@ -11,7 +11,13 @@ import { createSolver, type Solver } from "./dpm-solver.js";
 import { roundLogits } from "./rounding.js";
 import type { Sampler } from "./sampling-settings.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
-import { type ReleaseContext, type ReleasePolicy, releaseAbsorbed } from "./steppers-release.js";
+import {
+  type DrawnScores,
+  type ReleaseContext,
+  type ReleasePolicy,
+  releaseAbsorbed,
+  releaseScores,
+} from "./steppers-release.js";
 
 /** What all samples of a run share. */
 export interface SampleSetting {
@@ -50,12 +56,11 @@ export interface Prediction {
   readonly probability: Float32Array | null;
 }
 
-/** Tokens drawn at some positions. */
-interface DrawnTokens {
+/** Tokens drawn at R positions, with what the model thinks of them. */
+interface DrawnTokens extends DrawnScores {
   readonly positions: readonly number[];
-  /** int32 and float32 [R]: token, and its probability as the model gives it. */
+  /** int32 [R] */
   readonly ids: Int32Array;
-  readonly confidence: Float32Array;
 }
 
 /** A token counts as settled in a Gaussian process when its probability reaches this. */
@@ -90,7 +95,7 @@ export class SampleState {
     else startAbsorbed(start);
   }
 
-  /** Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their confidence. */
+  /** Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their score. */
   positionsToDraw(step: number): number[] {
     const { absorbed } = this.memory;
     if (this.setting.config.release === "random")
@@ -173,12 +178,13 @@ export class SampleState {
     return { process, t, s, absorbed, target: this.target, random, sequence: this.sequence, step };
   }
 
-  private policy({ positions, confidence }: DrawnTokens): ReleasePolicy {
-    const { release } = this.setting.config;
+  private policy(drawn: DrawnTokens): ReleasePolicy {
+    const { release, confidenceThreshold } = this.setting.config;
     if (release === "random") return { release };
-    const logarithms = new Float32Array(this.target.length);
-    for (const [i, p] of positions.entries()) logarithms[p] = Math.log(confidence[i]);
-    return { release, confidence: logarithms };
+    const score = new Float32Array(this.target.length);
+    const scores = releaseScores(release, drawn);
+    for (const [i, p] of drawn.positions.entries()) score[p] = scores[i];
+    return { release, score, threshold: Math.log(confidenceThreshold) };
   }
 
   private draw({ drawPositions: positions, drawLogits }: Prediction, step: number): DrawnTokens {

@@ -3,9 +3,16 @@
  *
  *     P(released | absorbed at t) = (g(t) - g(s)) / g(t)
  *
- * Drawing every position by itself is the reverse of the forward process. Releasing the surest positions first is not,
- * and repeats itself; random numbers added to the confidence lie between the two.
+ *     random                  every position by itself: the reverse of the forward process
+ *     confidence              as many as expected, those with the largest p(token) first (MaskGIT, arXiv 2202.04200)
+ *     margin                  ... with the largest p(likeliest) - p(second) (2502.06768)
+ *     entropy                 ... with the smallest entropy of p (2508.15487)
+ *     confidence-threshold    all with p(token) from a threshold on, and at least as many as "confidence" would (2505.22618)
+ *
+ * All but the first are no reverse of the forward process, and repeat themselves; random numbers added to the score lie between the two.
+ * As the expected number is a share of those still absorbed, and at the last step all of them, everything is released in time.
  */
+import type { GenerationConfig } from "../config/index.js";
 import type { DiffusionProcess } from "../diffusion/process.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
@@ -29,12 +36,34 @@ export interface ReleaseContext {
 }
 
 export interface ReleasePolicy {
-  /** "random": every position by itself. "confidence": as many as expected, those with the highest confidence. */
-  readonly release: "random" | "confidence";
-  /** [N] log probability of the token each position would take; needed by "confidence". */
-  readonly confidence?: Float32Array;
-  /** "confidence": scale of the Gumbel noise added to it; 1 draws in proportion to the probabilities. Default 0. */
-  readonly confidenceNoise?: number;
+  readonly release: GenerationConfig["release"];
+  /** [N] how sure every position is of the token it would take, larger first; needed by all but "random". See `releaseScores`. */
+  readonly score?: Float32Array;
+  /** "confidence-threshold": positions whose score reaches this are all released. */
+  readonly threshold?: number;
+  /** Scale of the Gumbel noise added to the score; with "confidence", 1 draws in proportion to the probabilities. Default 0. */
+  readonly noise?: number;
+  /** Positions to release beyond the expected number. Default 0. */
+  readonly extra?: number;
+}
+
+/** What is known of tokens drawn at R positions: [R] each. */
+export interface DrawnScores {
+  readonly confidence: Float32Array;
+  readonly margin: Float32Array;
+  readonly entropy: Float32Array;
+}
+
+/** The scores that a policy ranks drawn tokens by: [R], log p(token) where the policy is about confidence. */
+export function releaseScores(release: GenerationConfig["release"], drawn: DrawnScores): Float32Array {
+  switch (release) {
+    case "margin":
+      return drawn.margin;
+    case "entropy":
+      return drawn.entropy.map((nats) => -nats);
+    default:
+      return drawn.confidence.map(Math.log);
+  }
 }
 
 /**
@@ -46,15 +75,16 @@ export function releaseAbsorbed(
   policy: ReleasePolicy = { release: "random" },
 ): number[] {
   const { process, t, s, absorbed, target, random, sequence, step } = context;
-  const probability = process.releaseProbability(s, t);
-  const uniforms = new Float32Array(target.length + 1);
-  random.fillUniform(uniforms, Stream.Release, sequence, step);
   const candidates: number[] = [];
   for (let p = 0; p < target.length; p++) if (target[p] === 1 && absorbed[p] === 1) candidates.push(p);
+  if (candidates.length === 0) return [];
+  const uniforms = new Float32Array(target.length + 1);
+  random.fillUniform(uniforms, Stream.Release, sequence, step);
+  const share = process.releaseProbability(s, t) + (policy.extra ?? 0) / candidates.length;
   const released =
     policy.release === "random"
-      ? candidates.filter((p) => uniforms[p] < probability)
-      : surest(candidates, probability, uniforms, policy);
+      ? candidates.filter((p) => uniforms[p] < share)
+      : surest(candidates, Math.min(1, share), uniforms, policy);
   for (const p of released) absorbed[p] = 0;
   return released;
 }
@@ -62,19 +92,24 @@ export function releaseAbsorbed(
 /** The expected number of candidates, rounded up or down at random (last uniform number), with the highest scores. */
 function surest(
   candidates: number[],
-  probability: number,
+  share: number,
   uniforms: Float32Array,
-  { confidence, confidenceNoise = 0 }: ReleasePolicy,
+  { release, score, threshold = Number.POSITIVE_INFINITY, noise = 0 }: ReleasePolicy,
 ): number[] {
-  if (!confidence) {
+  if (!score) {
     throw new UserError(
-      'Release by "confidence" needs the confidence of every position; pass it, or release "random".',
+      `Release by "${release}" needs the score of every position; pass it, or release "random".`,
     );
   }
-  const count = Math.floor(candidates.length * probability + uniforms[uniforms.length - 1]);
-  const score = (p: number) =>
-    confidence[p] + (confidenceNoise > 0 ? confidenceNoise * gumbel(uniforms[p]) : 0);
-  const scored = candidates.map((p) => ({ p, score: score(p) }));
+  let count = Math.floor(candidates.length * share + uniforms[uniforms.length - 1]);
+  if (release === "confidence-threshold") {
+    // At least one: a step that releases nothing would leave the next one the same work.
+    count = Math.max(count, 1, candidates.filter((p) => score[p] >= threshold).length);
+  }
+  const scored = candidates.map((p) => ({
+    p,
+    score: score[p] + (noise > 0 ? noise * gumbel(uniforms[p]) : 0),
+  }));
   // Equal scores: the earlier position first, so that the order never depends on the sort.
   scored.sort((a, b) => b.score - a.score || a.p - b.p);
   return scored

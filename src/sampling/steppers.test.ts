@@ -10,7 +10,7 @@ import {
   stepGaussian,
   timeGrid,
 } from "./steppers.js";
-import { releaseAbsorbed } from "./steppers-release.js";
+import { releaseAbsorbed, releaseScores } from "./steppers-release.js";
 
 const random = new CounterRandom(2024);
 
@@ -248,25 +248,68 @@ describe("release", () => {
     expect(statistic).toBeLessThan(24.3); // 7 degrees of freedom, one in a thousand
   });
 
-  it("by confidence: the surest targets, as many as expected", () => {
+  it.each(["confidence", "margin", "entropy", "confidence-threshold"] as const)(
+    "by %s: the highest scores, as many as expected",
+    (release) => {
+      const state = start(100);
+      const score = Float32Array.from({ length: 100 }, (_, p) => -Math.abs(p - 41.6));
+      const released = releaseAbsorbed({ ...state, t: 1, s: 0.9, step: 1 }, { release, score });
+      expect(released).toEqual([37, 38, 39, 41, 42, 43, 44, 46]);
+      expect(() => releaseAbsorbed({ ...state, t: 1, s: 0.9, step: 1 }, { release })).toThrow(
+        `Release by "${release}" needs the score`,
+      );
+    },
+  );
+
+  it("scores: log probability, margin, entropy the other way round", () => {
+    const drawn = {
+      confidence: Float32Array.of(0.5, 0.25),
+      margin: Float32Array.of(0.125, 0.5),
+      entropy: Float32Array.of(2, 1),
+    };
+    const scores = (release: "confidence" | "margin" | "entropy") =>
+      Array.from(releaseScores(release, drawn));
+    expect(scores("confidence")).toEqual([Math.fround(Math.log(0.5)), Math.fround(Math.log(0.25))]);
+    expect(scores("margin")).toEqual([0.125, 0.5]);
+    expect(scores("entropy")).toEqual([-2, -1]);
+  });
+
+  it("by a threshold: all that reach it, one at least, and everything in time", () => {
+    const sure = Float32Array.from({ length: 100 }, (_, p) => (p < 30 ? -0.01 : -3));
+    const policy = { release: "confidence-threshold", score: sure, threshold: Math.log(0.9) } as const;
     const state = start(100);
-    const confidence = Float32Array.from({ length: 100 }, (_, p) => -Math.abs(p - 41.6));
-    const released = releaseAbsorbed(
-      { ...state, t: 1, s: 0.9, step: 1 },
-      { release: "confidence", confidence },
-    );
-    expect(released).toEqual([37, 38, 39, 41, 42, 43, 44, 46]);
-    expect(() => releaseAbsorbed({ ...state, t: 1, s: 0.9, step: 1 }, { release: "confidence" })).toThrow(
-      "confidence",
-    );
+    const first = releaseAbsorbed({ ...state, t: 1, s: 0.9, step: 1 }, policy);
+    expect(first).toEqual(Array.from({ length: 30 }, (_, p) => p).filter((p) => p % 5 > 0));
+    // Nothing more is sure: what the schedule asks of the 56 that are left, an equal share of them in each of 14 steps.
+    const counts: number[] = [];
+    for (let k = 14; k > 0; k--)
+      counts.push(releaseAbsorbed({ ...state, t: k / 14, s: (k - 1) / 14, step: 15 - k }, policy).length);
+    expect(counts.reduce((a, b) => a + b)).toBe(56);
+    expect(Math.min(...counts)).toBeGreaterThanOrEqual(3);
+    expect(Math.max(...counts)).toBeLessThanOrEqual(5);
+    const two = start(3);
+    const least = releaseAbsorbed({ ...two, t: 1, s: 0.999, step: 1 }, { ...policy, threshold: 1 });
+    expect(least).toEqual([1]);
+    expect(releaseAbsorbed({ ...two, t: 0.5, s: 0, step: 2 }, policy)).toEqual([2]);
+    expect(releaseAbsorbed({ ...two, t: 0.5, s: 0, step: 3 }, policy)).toEqual([]);
+  });
+
+  it("releases more when asked for", () => {
+    const score = new Float32Array(100);
+    const state = start(100);
+    expect(
+      releaseAbsorbed({ ...state, t: 1, s: 0.9, step: 1 }, { release: "margin", score, extra: 5 }).length,
+    ).toBe(13);
+    const all = releaseAbsorbed({ ...state, t: 0.9, s: 0.8, step: 2 }, { release: "random", extra: 1000 });
+    expect(all.length).toBe(80 - 13);
   });
 
   it("by confidence with unit noise: in proportion to the probabilities", () => {
     let likely = 0;
     for (let sequence = 0; sequence < 2000; sequence++) {
       const state = { process, target: Uint8Array.of(1, 1), absorbed: Uint8Array.of(1, 1), random, sequence };
-      const confidence = Float32Array.of(Math.log(0.75), Math.log(0.25));
-      const policy = { release: "confidence", confidence, confidenceNoise: 1 } as const;
+      const score = Float32Array.of(Math.log(0.75), Math.log(0.25));
+      const policy = { release: "confidence", score, noise: 1 } as const;
       const released = releaseAbsorbed({ ...state, t: 1, s: 0.5, step: 1 }, policy);
       expect(released.length).toBe(1);
       if (released[0] === 0) likely++;

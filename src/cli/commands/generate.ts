@@ -109,6 +109,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "sampler",
       "order",
       "timeGrid",
+      "release",
       "temperature",
       "topK",
       "topP",
