@@ -51,6 +51,13 @@ export const generationConfigSchema = z.strictObject({
     .max(1)
     .default(0.9)
     .describe("probability from which a token counts as sure, for release confidence-threshold"),
+  earlyStop: z
+    .enum(["auto", "on", "off"])
+    .default("auto")
+    .describe(
+      "leave out the steps after a text has settled; auto: where they cannot change it (the masked limit, everything written); " +
+        "on: Gaussian processes too, once no token changes in a step and their mean probability is 0.9 or more",
+    ),
 });
 
 /** One generation (see the field descriptions). */

@@ -108,6 +108,56 @@ describe("the steps of a generation", () => {
     await model.dispose();
   });
 
+  it("masked limit: stop when everything is written, and change nothing by it", async () => {
+    const model = await tinyModel(device, "masked");
+    const quick = {
+      ...settings,
+      num: 3,
+      release: "confidence-threshold",
+      confidenceThreshold: 0.02,
+    } as const;
+    const requests = [{}, { length: 9 }, { prompt: "the cat sat on the " }];
+    const stopped = await generate(model, requests, quick);
+    const whole = await generate(model, requests, { ...quick, earlyStop: "off" });
+    expect(whole.every(({ steps }) => steps === 8)).toBe(true);
+    expect(stopped.map(({ steps: _, ...text }) => text)).toEqual(whole.map(({ steps: _, ...text }) => text));
+    expect(Math.min(...stopped.map(({ steps }) => steps))).toBeLessThan(8);
+    const events = await eventsOf(generateSteps(model, requests, quick));
+    const last = events[events.length - 1];
+    expect(last.finished.map(({ steps }) => steps)).toEqual(stopped.map(({ steps }) => steps));
+    expect(last.step).toBe(Math.max(...stopped.map(({ steps }) => steps)));
+    expect([last.of, events.length]).toEqual([8, last.step]);
+    await model.dispose();
+  });
+
+  it("Gaussian processes: stop on demand when no token changes, each text by itself", async () => {
+    // Little noise on wide codes: sure of its tokens long before the end, unsure at the start.
+    const model = await tinyModel(device, "moe-diffuseq", {
+      model: { embeddingSize: 24 },
+      diffusion: { noiseScale: 0.6, absorbRate: 0 },
+    });
+    const config = { ...settings, steps: 40, num: 4, earlyStop: "on" } as const;
+    const events = await eventsOf(generateSteps(model, [{}], config));
+    const texts = events[events.length - 1].finished;
+    const counts = texts.map(({ steps }) => steps);
+    expect(new Set(counts).size).toBeGreaterThan(1);
+    expect(Math.max(...counts)).toBeLessThan(40);
+    expect(Math.min(...counts)).toBeGreaterThan(10);
+    expect(events.length).toBe(Math.max(...counts));
+    for (const [i, { sample, steps }] of texts.entries()) {
+      const [stopped, before] = [events[steps - 1].samples[i], events[steps - 2].samples[i]];
+      expect(stopped.ids).toEqual(before.ids);
+      expect(stopped.settled.includes(0)).toBe(false);
+      expect(stopped.confidence).toBeGreaterThanOrEqual(0.9);
+      for (const event of events.slice(steps)) expect(event.samples[i]).toEqual(stopped);
+      const [alone] = await generate(model, { firstSample: sample }, { ...config, num: 1 });
+      expect(alone).toEqual(texts[i]);
+    }
+    const whole = await generate(model, {}, { ...config, earlyStop: "auto" });
+    expect(whole.map(({ steps }) => steps)).toEqual([40, 40, 40, 40]);
+    await model.dispose();
+  });
+
   it("equal seeds give equal texts, other seeds others", async () => {
     const model = await tinyModel(device, "moe-diffuseq");
     const write = async (seed: number) => (await generate(model, {}, { ...settings, seed }))[0].text;
@@ -139,6 +189,7 @@ it("settings that make no sense are refused with what to do", async () => {
     "generation.release: expected one of",
   );
   await refused(generate(masked, {}, { confidenceThreshold: 0 }), "generation.confidenceThreshold");
+  await refused(generate(masked, {}, { earlyStop: true } as object), "generation.earlyStop: expected one of");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
   expect(await generate(plain, [])).toEqual([]);

@@ -38,6 +38,8 @@ export interface Generation {
   readonly ids: Int32Array;
   /** Whether the text came to its end; false: the length ran out. */
   readonly ended: boolean;
+  /** Steps it took: `steps` of the settings, or fewer where it settled before (`earlyStop`). */
+  readonly steps: number;
 }
 
 /** One sample as it stands after a step. */
@@ -55,11 +57,11 @@ export interface SampleProgress {
 }
 
 export interface StepEvent {
-  /** Steps done, from 1. */
+  /** Steps done, from 1. That of a batch's last event, the one with its texts, says how many ran. */
   readonly step: number;
-  /** Steps there are. */
+  /** Steps there are, if no early stop comes before. */
   readonly of: number;
-  /** Noise level reached: 0 after the last step. */
+  /** Noise level reached: 0 after the last of them. */
   readonly time: number;
   /** Samples are written in batches, one after the other: which one this is, from 1. */
   readonly batch: number;
@@ -69,7 +71,7 @@ export interface StepEvent {
   readonly expertLoad: ExpertLoad | null;
   /** Wall-clock time of this step. */
   readonly milliseconds: number;
-  /** After the last step: the texts of this batch. Else empty. */
+  /** With the last step that runs: the texts of this batch. Else empty. */
   readonly finished: readonly Generation[];
 }
 
@@ -153,12 +155,12 @@ async function* run(
   for (const [number, { plans: part, batchSize, length }] of batches.entries()) {
     const batch = await SampleBatch.start(model, setting, part, { batchSize, length }, look);
     try {
-      for (let step = 1; step <= config.steps; step++) {
+      for (let step = 1; !batch.finished; step++) {
         signal?.throwIfAborted();
         const start = performance.now();
         await batch.advance(step);
         signal?.throwIfAborted();
-        if (!look && step < config.steps) continue;
+        if (!look && !batch.finished) continue;
         yield {
           step,
           of: config.steps,
@@ -175,14 +177,14 @@ async function* run(
           })),
           expertLoad: batch.expertLoad,
           milliseconds: performance.now() - start,
-          finished:
-            step < config.steps
-              ? []
-              : batch.samples.map((sample, i) => ({
-                  request: part[i].request,
-                  sample: sample.sequence,
-                  ...readCanvas(sample.canvas, sample.guess, model.tokenizer),
-                })),
+          finished: batch.finished
+            ? batch.samples.map((sample, i) => ({
+                request: part[i].request,
+                sample: sample.sequence,
+                ...readCanvas(sample.canvas, sample.guess, model.tokenizer),
+                steps: sample.steps,
+              }))
+            : [],
         };
       }
     } finally {

@@ -109,7 +109,12 @@ export class SampleBatch {
     }
   }
 
-  /** All samples go from t_{step - 1} to t_step. */
+  /** Whether no sample has anything left to do. */
+  get finished(): boolean {
+    return this.samples.every((sample) => sample.finished);
+  }
+
+  /** All samples that are not finished go from t_{step - 1} to t_step. */
   async advance(step: number): Promise<void> {
     const { model, shape, setting } = this;
     const { length } = shape;

@@ -73,6 +73,10 @@ export class SampleState {
   readonly settled: Uint8Array;
   /** float32 [n]: probability of the guess when it was made; 1 where given. */
   readonly probability: Float32Array;
+  /** Steps done. */
+  steps = 0;
+  /** Whether the text is done: after the last step, or settled before (generation.earlyStop). From then on it is frozen. */
+  finished = false;
   private readonly target: Uint8Array;
   private readonly solver: Solver | undefined;
 
@@ -98,6 +102,7 @@ export class SampleState {
   /** Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their score. */
   positionsToDraw(step: number): number[] {
     const { absorbed } = this.memory;
+    if (this.finished) return [];
     if (this.setting.config.release === "random")
       return releaseAbsorbed(this.releaseContext(step, absorbed.slice()));
     return Array.from(absorbed.keys()).filter((p) => absorbed[p] === 1);
@@ -108,14 +113,17 @@ export class SampleState {
    * @param look whether somebody will look at guess, settled and probability (else they are right only after the last step)
    */
   advance(prediction: Prediction, step: number, look: boolean): void {
+    if (this.finished) return;
     const { absorbed } = this.memory;
+    const watched = this.setting.absorbing !== null && this.setting.config.earlyStop === "on";
+    const before = watched ? this.guess.slice() : null;
     const last = step === this.setting.times.length - 1;
     const drawn = this.draw(prediction, step);
     const context = this.releaseContext(step, absorbed);
     if (!this.setting.absorbing) releaseAbsorbed(context, this.policy(drawn));
     else if (last) absorbed.fill(0);
     else this.move(context, prediction, drawn);
-    if (look || last) this.takeGuesses(prediction);
+    if (look || last || watched) this.takeGuesses(prediction);
     // What was drawn and released stands where no guess does: for good in the masked limit.
     for (const [i, p] of drawn.positions.entries()) {
       if (absorbed[p] === 1) continue;
@@ -123,6 +131,20 @@ export class SampleState {
       this.probability[p] = drawn.confidence[i];
     }
     this.settle(drawn, last);
+    this.steps = step;
+    this.finished = last || this.isSettled(before);
+    if (this.finished) this.settled.fill(1);
+  }
+
+  /** Whether no further step is wanted. before: int32 [n], the guesses before this step, where a Gaussian process may stop. */
+  private isSettled(before: Int32Array | null): boolean {
+    const { absorbing, config } = this.setting;
+    if (this.memory.absorbed.includes(1)) return false;
+    if (!absorbing) return config.earlyStop !== "off";
+    // At full noise the guesses stand still too, as nothing is known; hence the probability.
+    return (
+      before !== null && this.guess.every((id, p) => id === before[p]) && this.confidence >= SETTLED_FROM
+    );
   }
 
   /** Mean probability of the guesses at the targets. */

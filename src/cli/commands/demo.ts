@@ -142,7 +142,7 @@ async function writeDocument(
     for await (const event of generateSteps(model, [{}], {}, { signal })) {
       shown.onStep(event);
       const every = Math.max(1, Math.floor(event.of / FRAMES));
-      if (event.step === 1 || event.step % every === 0 || event.step === event.of)
+      if (event.step === 1 || event.step % every === 0 || event.finished.length > 0)
         frames.push(denoisingStep(event, tokenizer));
       if (event.finished.length > 0) text = event.finished[0].text;
     }

@@ -67,7 +67,7 @@ export function showSteps(stream: OutputStream, words: Words | null) {
       steps++;
       const tokens = samples.reduce((sum, { settled }) => sum + settled.length, 0);
       const settled = samples.reduce((sum, sample) => sum + sample.settled.reduce((a, b) => a + b, 0), 0);
-      const left = ((of * batches - steps) * milliseconds) / steps / 1000;
+      const left = (((batches - batch) * of + of - step) * milliseconds) / steps / 1000;
       const status = [
         batches > 1 ? `batch ${batch}/${batches}` : "",
         `step ${step}/${of}`,
@@ -139,16 +139,19 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       }
       const seconds = (performance.now() - began) / 1000;
       const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
-      terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}\n`);
+      const steps = Math.max(...texts.map((text) => text.steps));
+      const early = steps < settings.steps ? `, settled after ${steps} of ${settings.steps} steps` : "";
+      terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}${early}\n`);
       return {
         json: {
           model: flags.model,
-          texts: texts.map(({ text, gaps, ids, ended, sample }) => ({
+          texts: texts.map(({ text, gaps, ids, ended, sample, steps }) => ({
             text,
             gaps,
             tokens: ids.length,
             ended,
             sample,
+            steps,
           })),
           settings,
           tokens,
