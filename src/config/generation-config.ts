@@ -50,7 +50,15 @@ export const generationConfigSchema = z.strictObject({
     .gt(0)
     .max(1)
     .default(0.9)
-    .describe("probability from which a token counts as sure, for release confidence-threshold"),
+    .describe("probability from which a token counts as sure, for release confidence-threshold and reabsorb"),
+  reabsorb: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      "masked limit: share of the written tokens that may be taken back and written anew, the unsure ones; 0: none",
+    ),
   earlyStop: z
     .enum(["auto", "on", "off"])
     .default("auto")

@@ -130,6 +130,42 @@ describe("the steps of a generation", () => {
     await model.dispose();
   });
 
+  it.each(["random", "margin", "confidence-threshold"] as const)(
+    "masked limit, %s: unsure tokens are taken back, within the budget, and all is written in the end",
+    async (release) => {
+      const model = await tinyModel(device, "masked");
+      const config = { ...settings, num: 2, release, confidenceThreshold: 0.5, reabsorb: 0.25 } as const;
+      const events = await eventsOf(generateSteps(model, [{}], config));
+      for (const i of [0, 1]) {
+        const states = events.map(({ samples }) => samples[i].settled);
+        const targets = 40;
+        let [taken, written] = [0, targets - states[0].filter((flag) => flag === 0).length];
+        const again = new Set<number>();
+        for (const [k, state] of states.entries()) {
+          if (k === 0) continue;
+          const back = Array.from(state.keys()).filter((p) => states[k - 1][p] === 1 && state[p] === 0);
+          for (const p of back) {
+            expect(again.has(p)).toBe(false);
+            again.add(p);
+          }
+          taken += back.length;
+          expect(taken).toBeLessThanOrEqual(written / 4);
+          written += Array.from(state.keys()).filter((p) => states[k - 1][p] === 0 && state[p] === 1).length;
+        }
+        expect(taken).toBeGreaterThan(4);
+        expect(states[states.length - 1].includes(0)).toBe(false);
+      }
+      if (release === "margin") {
+        // As many are open after each step as without.
+        const without = await eventsOf(generateSteps(model, [{}], { ...config, reabsorb: 0 }));
+        const open = (all: StepEvent[]) =>
+          all.map(({ samples }) => samples.map(({ settled }) => sum(settled)));
+        expect(open(events)).toEqual(open(without));
+      }
+      await model.dispose();
+    },
+  );
+
   it("Gaussian processes: stop on demand when no token changes, each text by itself", async () => {
     // Little noise on wide codes: sure of its tokens long before the end, unsure at the start.
     const model = await tinyModel(device, "moe-diffuseq", {
@@ -189,6 +225,8 @@ it("settings that make no sense are refused with what to do", async () => {
     "generation.release: expected one of",
   );
   await refused(generate(masked, {}, { confidenceThreshold: 0 }), "generation.confidenceThreshold");
+  await refused(generate(plain, {}, { reabsorb: 0.1 }), "generation.reabsorb: expected 0");
+  await refused(generate(masked, {}, { reabsorb: 2 }), "generation.reabsorb: expected at most 1");
   await refused(generate(masked, {}, { earlyStop: true } as object), "generation.earlyStop: expected one of");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");

@@ -26,6 +26,12 @@ const variants: {
     preset: "masked",
     settings: { release: "confidence-threshold", confidenceThreshold: 0.05 },
   },
+  { name: "masked, random, reabsorbing", preset: "masked", settings: { reabsorb: 0.4 } },
+  {
+    name: "masked, by confidence, reabsorbing",
+    preset: "masked",
+    settings: { release: "confidence", reabsorb: 1 },
+  },
   { name: "moe-diffuseq, ancestral", preset: "moe-diffuseq", settings: { sampler: "ancestral" } },
   { name: "moe-diffuseq, ddim", preset: "moe-diffuseq", settings: { sampler: "ddim", eta: 0.5 } },
   {

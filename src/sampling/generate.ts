@@ -48,7 +48,7 @@ export interface SampleProgress {
   readonly sample: number;
   /** int32 [n]: best guess at every position of the canvas. */
   readonly ids: Int32Array;
-  /** uint8 [n]: 1 where the guess stands: for good in the masked limit, else with a probability of 0.9 or more. */
+  /** uint8 [n]: 1 where the guess stands: for good in the masked limit (without `reabsorb`), else with a probability of 0.9 or more. */
   readonly settled: Uint8Array;
   /** Mean probability of the guesses. */
   readonly confidence: number;

@@ -8,6 +8,7 @@ import type { DiffusionProcess } from "../diffusion/process.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
 import { createSolver, type Solver } from "./dpm-solver.js";
+import { Reabsorption } from "./reabsorption.js";
 import { roundLogits } from "./rounding.js";
 import type { Sampler } from "./sampling-settings.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
@@ -69,7 +70,7 @@ const SETTLED_FROM = 0.9;
 export class SampleState {
   /** int32 [n]: the best guess at every position; given tokens from the start. */
   readonly guess: Int32Array;
-  /** uint8 [n]: masked limit: written for good; Gaussian processes: the guess is all but certain. Given positions are 1. */
+  /** uint8 [n]: masked limit: written (for good, unless generation.reabsorb takes it back); Gaussian processes: the guess is all but certain. Given positions are 1. */
   readonly settled: Uint8Array;
   /** float32 [n]: probability of the guess when it was made; 1 where given. */
   readonly probability: Float32Array;
@@ -79,6 +80,7 @@ export class SampleState {
   finished = false;
   private readonly target: Uint8Array;
   private readonly solver: Solver | undefined;
+  private readonly reabsorption: Reabsorption | null;
 
   /** @param sequence number of the sample */
   constructor(
@@ -88,8 +90,10 @@ export class SampleState {
     private readonly memory: SampleMemory,
   ) {
     this.target = canvas.target;
-    const { solverMethod, order } = setting.config;
+    const { solverMethod, order, reabsorb, confidenceThreshold } = setting.config;
     this.solver = setting.sampler === "dpm-solver++" ? createSolver(solverMethod, order) : undefined;
+    this.reabsorption =
+      reabsorb > 0 ? new Reabsorption(reabsorb, confidenceThreshold, this.target.length) : null;
     this.guess = canvas.row.ids.slice();
     this.settled = canvas.target.map((flag) => 1 - flag);
     this.probability = Float32Array.from(this.settled);
@@ -103,8 +107,10 @@ export class SampleState {
   positionsToDraw(step: number): number[] {
     const { absorbed } = this.memory;
     if (this.finished) return [];
-    if (this.setting.config.release === "random")
-      return releaseAbsorbed(this.releaseContext(step, absorbed.slice()));
+    if (this.setting.config.release === "random") {
+      const extra = this.unsure(step).length;
+      return releaseAbsorbed(this.releaseContext(step, absorbed.slice()), { release: "random", extra });
+    }
     return Array.from(absorbed.keys()).filter((p) => absorbed[p] === 1);
   }
 
@@ -120,8 +126,12 @@ export class SampleState {
     const last = step === this.setting.times.length - 1;
     const drawn = this.draw(prediction, step);
     const context = this.releaseContext(step, absorbed);
-    if (!this.setting.absorbing) releaseAbsorbed(context, this.policy(drawn));
-    else if (last) absorbed.fill(0);
+    const unsure = this.unsure(step);
+    if (!this.setting.absorbing) {
+      const extra = unsure.length;
+      const released = releaseAbsorbed(context, { ...this.policy(drawn), extra });
+      this.reabsorption?.record(unsure, released.length);
+    } else if (last) absorbed.fill(0);
     else this.move(context, prediction, drawn);
     if (look || last || watched) this.takeGuesses(prediction);
     // What was drawn and released stands where no guess does: for good in the masked limit.
@@ -131,6 +141,7 @@ export class SampleState {
       this.probability[p] = drawn.confidence[i];
     }
     this.settle(drawn, last);
+    this.takeBack(unsure);
     this.steps = step;
     this.finished = last || this.isSettled(before);
     if (this.finished) this.settled.fill(1);
@@ -191,6 +202,23 @@ export class SampleState {
       if (absorbed[p] === 1) continue;
       ids[p] = this.guess[p];
       this.settled[p] = 1;
+    }
+  }
+
+  /** Written tokens that step number `step` takes back, ascending. */
+  private unsure(step: number): number[] {
+    if (!this.reabsorption || step === this.setting.times.length - 1) return [];
+    const { target, probability } = this;
+    return this.reabsorption.choose({ target, absorbed: this.memory.absorbed, probability });
+  }
+
+  /** Back to the absorbing state; the guess stays as long as there is no better one. */
+  private takeBack(positions: readonly number[]): void {
+    const { absorbed, ids } = this.memory;
+    for (const p of positions) {
+      absorbed[p] = 1;
+      ids[p] = this.canvas.row.ids[p];
+      this.settled[p] = 0;
     }
   }
 

@@ -24,11 +24,15 @@ export function generationConfig(model: RunConfig, settings: GenerationSettings)
   ]).generation;
 }
 
-/** The sampler that fits the process. @throws UserError for one that does not, or an order it does not have */
+/** The sampler that fits the process. @throws UserError for settings that do not, or an order the solver does not have */
 export function chooseSampler(
   { gaussian, absorbRate }: Pick<DiffusionConfig, "gaussian" | "absorbRate">,
-  { sampler, order, solverMethod }: GenerationConfig,
+  { sampler, order, solverMethod, reabsorb }: GenerationConfig,
 ): Sampler {
+  if (gaussian && reabsorb > 0)
+    throw new UserError(
+      `generation.reabsorb: expected 0, got ${reabsorb}; only the masked limit writes for good, a Gaussian process revises all along`,
+    );
   if (!gaussian) {
     if (sampler === "auto" || sampler === "absorbing") return "absorbing";
     throw new UserError(
