@@ -10,7 +10,7 @@ import {
   multistepCoefficients,
   SinglestepSolver,
 } from "./dpm-solver.js";
-import { SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
+import { SamplingProcess, samplingTimes, type TimeGrid, withMidpoints } from "./sampling-times.js";
 import { ddimCoefficients, type StepOptions, startState, stepGaussian, timeGrid } from "./steppers.js";
 import {
   absorbing,
@@ -126,6 +126,32 @@ describe("order of convergence to the exact flow of a Gaussian mixture around m"
       expect(Math.abs(measured - order)).toBeLessThan(0.2);
     });
   });
+});
+
+it("with the sqrt schedule, even steps in t show no order: alpha_bar falls too steeply at 0", async ({
+  annotate,
+}) => {
+  const process = new DiffusionProcess(sqrt);
+  const start = Float64Array.from(drawMixture(40), (x) => x * process.level(1).sigma);
+  const ends = (grid: TimeGrid) =>
+    [32, 64, 128, 256, 2048].map((steps) => {
+      const z = start.slice();
+      solve(process, "2M", samplingTimes(process, steps, grid), z);
+      return z;
+    });
+  const exact = ends("log-snr")[4];
+  const errorsOf = (grid: TimeGrid) =>
+    ends(grid)
+      .slice(0, 4)
+      .map((z) => Math.sqrt(z.reduce((sum, value, i) => sum + (value - exact[i]) ** 2, 0) / 40));
+  const [even, logSnr] = [errorsOf("uniform"), errorsOf("log-snr")];
+  const orders = [even, logSnr].map((errors) => orderOf(errors, [32, 64, 128, 256]));
+  await annotate(
+    `uniform ${orders[0].toFixed(3)}, log-snr ${orders[1].toFixed(3)}; errors at 32: ${even[0]}, ${logSnr[0]}`,
+  );
+  expect(orders[0]).toBeLessThan(1);
+  expect(orders[1]).toBeGreaterThan(1.8);
+  expect(logSnr[0]).toBeLessThan(even[0] / 5);
 });
 
 describe("samples follow the known distribution, around m and out of the absorbing state", () => {

@@ -45,6 +45,26 @@ describe("the times of a sampler", () => {
     expect(process.absorbed(0) / process.absorbed(1)).toBeCloseTo(0.1, 3);
   });
 
+  it.each([
+    ["work", 0.29, 0.031],
+    ["uniform", 0.18, 0.282],
+    ["quadratic", 0.33, 0.04],
+    ["log-snr", 0.04, 0.023],
+  ] as const)(
+    "soft absorbing, %s: 64 steps release %d in the first half, %d in the last",
+    (grid, half, last) => {
+      const process = new SamplingProcess(soft);
+      const times = samplingTimes(process, 64, grid);
+      const left = (k: number) =>
+        Array.from({ length: k }, (_, i) => 1 - process.releaseProbability(times[i + 1], times[i])).reduce(
+          (product, kept) => product * kept,
+          1,
+        );
+      expect(1 - left(32)).toBeCloseTo(half, 1.7);
+      expect(left(63)).toBeCloseTo(last, 2);
+    },
+  );
+
   it("a single step goes all the way", () => {
     expect(timesOf(soft, 1)).toEqual([1, 0]);
     expect(new SamplingProcess(soft).releaseProbability(0, 1)).toBe(1);

@@ -63,6 +63,26 @@ it("fills the gaps of a file and keeps the rest to the byte", async () => {
   expect(text).toBe(`One ${gaps[0]} two\té ${gaps[1]} end.\n`);
 });
 
+it("takes solver, grid and release policy from flags, and says how many steps ran", async () => {
+  const gaussian = join(folder, "gaussian");
+  const config = tinyRunConfig(writeCorpus(folder), "moe-diffuseq", { training: { maxSteps: 2 } });
+  await train({ config, out: gaussian, threads: 1 });
+  const flags = "--sampler dpm-solver++ --order 3 --time-grid log-snr --release entropy --json".split(" ");
+  const { code, out } = await generate("--model", gaussian, ...flags);
+  expect(code).toBe(0);
+  const { settings, texts } = JSON.parse(out);
+  const chosen = { sampler: "dpm-solver++", order: 3, timeGrid: "log-snr", release: "entropy" };
+  expect(settings).toMatchObject(chosen);
+  expect(texts[0].steps).toBe(4);
+  expect(await generate(...flags)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("generation.sampler"),
+  });
+  // Everything counts as sure: one step writes it all.
+  const sure = "--set generation.release=confidence-threshold --set generation.confidenceThreshold=1e-9";
+  expect((await generate(...sure.split(" "))).err).toContain("settled after 1 of 4 steps");
+});
+
 it("says what does not fit", async () => {
   expect(await generate("--set", "model.numLayers=2")).toMatchObject({
     code: 1,
