@@ -2,6 +2,7 @@
  * @file The graph language: symbolic tensors, operators, gradients and the ONNX writer.
  */
 export { type EvaluateOptions, evaluate, type Values } from "./evaluate.js";
+export { type FreezeOptions, freeze } from "./freeze.js";
 export { gradient, vectorJacobianProduct } from "./gradient.js";
 export { lower } from "./lower.js";
 export { type GraphModule, leavesOf, rootsOf } from "./module.js";
@@ -17,6 +18,7 @@ export {
 export { type Activation, activation, activationReference } from "./operators/activation.js";
 export * from "./operators/elementwise.js";
 export { argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export { linearInt8 } from "./operators/linear-int8.js";
 export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";

@@ -36,7 +36,7 @@ interface Initializer {
   readonly data: TypedData;
 }
 
-const elementTypes: Record<DType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const elementTypes: Record<DType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
 
 /** Writes a module as an ONNX model. Throws when it holds an operator that is known to be wrong (see lint). */
 export function writeOnnx(module: GraphModule): OnnxProgram {
@@ -117,7 +117,9 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
                 BigInt64Array.from(list, (v) => BigInt(v)),
               ),
         );
-        const inputs = [...node.inputs.map((x) => values.get(x)!), ...extra];
+        const own = node.inputs.map((x) => values.get(x)!);
+        const places = form.places ?? own.map((_, i) => i);
+        const inputs = [...places.map((i) => (i === null ? "" : own[i])), ...extra];
         nodes.push({ ...form, name, inputs, outputs });
         break;
       }

@@ -16,6 +16,8 @@ export interface OnnxForm {
   readonly type: string;
   readonly domain?: "" | "com.microsoft";
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
+  /** Which tensor input stands at each place of the node; `null` leaves an optional input out. Default: all, in order. */
+  readonly places?: readonly (number | null)[];
   /** int64 vectors appended after the tensor inputs (axes, shapes, pads ...); `null` leaves an optional input out. */
   readonly constants?: readonly (readonly number[] | null)[];
 }

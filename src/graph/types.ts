@@ -1,7 +1,7 @@
 /** @file Element types, shapes and host-side tensor data: the vocabulary every graph, runtime and test shares. */
 
 /** Element types a graph may hold. Reference evaluation computes float32 values in float64. */
-export type DType = "float32" | "int64" | "int32" | "bool";
+export type DType = "float32" | "int64" | "int32" | "uint8" | "bool";
 
 /** A dimension; `null` when it is known at run time only (rows routed to one expert). */
 export type Dim = number | null;

@@ -22,6 +22,7 @@ const arrayTypes: Record<DType, { readonly name: string; new (length: number): T
   float32: Float32Array,
   int64: BigInt64Array,
   int32: Int32Array,
+  uint8: Uint8Array,
   bool: Uint8Array,
 };
 
