@@ -3,7 +3,7 @@
  * A flag of its own (`--max-steps`) is the same as `--set training.maxSteps=...`, and wins over it.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type PartialRunConfig, presetNames } from "../config/index.js";
+import { type ModelDType, modelDTypes, type PartialRunConfig, presetNames } from "../config/index.js";
 
 function number(text: string, accept: (value: number) => boolean, expected: string): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
@@ -74,6 +74,11 @@ const definitions = {
   stream: () => new Option("--stream", "show the text as it settles, step by step"),
   threads: () =>
     new Option("--threads <n>", "threads for the arithmetic (default: all cores)").argParser(atLeast(1)),
+  dtype: () =>
+    new Option(
+      "--dtype <name>",
+      "weights while running: fp32, or q8 (eight bits: faster, a little less exact)",
+    ).choices(modelDTypes),
   json: () => new Option("--json", "print one JSON object as the last line of standard output"),
 } satisfies Record<string, () => Option>;
 
@@ -111,6 +116,7 @@ export interface Flags {
   num?: number;
   stream?: boolean;
   threads?: number;
+  dtype?: ModelDType;
   json?: boolean;
 }
 

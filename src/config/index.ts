@@ -12,6 +12,7 @@ export {
   type ModelConfig,
   modelConfigSchema,
 } from "./model-config.js";
+export { type ModelDType, modelDTypes } from "./model-dtype.js";
 export { defaultPreset, findPreset, type PresetName, presetNames, presets } from "./presets.js";
 export { type PartialRunConfig, type RunConfig, runConfigSchema } from "./run-config.js";
 export { type TrainingConfig, trainingConfigSchema } from "./training-config.js";

@@ -52,6 +52,19 @@ describe("evaluateRun, masked limit", () => {
 
   afterAll(() => removeRun(run));
 
+  it("measures what weights in eight bits cost, on the same noise", async () => {
+    const options = { draws: 1, threads: 1, levels: [], baselines: false };
+    const q8 = await evaluateRun(run.path, { ...options, dtype: "q8" });
+    const { loss, quantized } = q8;
+    expect(report.quantized).toBeNull();
+    expect(loss.crossEntropy).toEqual(report.loss.crossEntropy);
+    const rise = quantized!.loss.bound!.bitsPerByte.mean - loss.bound!.bitsPerByte.mean;
+    expect(quantized!.boundIncrease!.mean).toBeCloseTo(rise, 9);
+    expect(quantized!.loss.crossEntropy.mean).not.toBe(loss.crossEntropy.mean);
+    expect(Math.abs(rise)).toBeLessThan(0.05);
+    expect(formatEvaluation(q8)).toMatch(/Weights in eight bits: .* the bound rises by .* bits per byte/);
+  });
+
   it("repeats the loss of validation", async () => {
     const { loss } = report;
     const validation = await validate(run, 5);

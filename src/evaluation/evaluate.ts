@@ -5,19 +5,22 @@
  *     const report = await evaluateRun("runs/abstracts");
  *     console.log(formatEvaluation(report));
  */
-import type { RunConfig } from "../config/index.js";
+import type { ModelDType, RunConfig } from "../config/index.js";
 import type { RowSource } from "../data/index.js";
 import { UserError } from "../errors.js";
+import { freeze } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM } from "../model/embeddings.js";
+import { isInt8Weight } from "../model/parameters.js";
 import { createDevice, type DeviceKind } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import type { ExpertUse } from "./expert-use.js";
-import { type HeldOutLoss, heldOutLoss } from "./held-out-loss.js";
+import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
 import { NoisyRows } from "./noisy-rows.js";
+import { type Estimate, RatioEstimate } from "./statistics.js";
 import { type TrainedSoFar, trainedSoFar } from "./trained-so-far.js";
 
 /** Noise levels that are looked at one by one. */
@@ -32,6 +35,8 @@ export interface EvaluateOptions {
   readonly draws?: number;
   /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`. */
   readonly levels?: readonly number[];
+  /** "q8": also the loss with the weights in eight bits, on the same noise. Default: "fp32". */
+  readonly dtype?: ModelDType;
   /** Train n-gram models on the run's training texts. Default: true. */
   readonly baselines?: boolean;
   /** Default: "cpu". */
@@ -63,6 +68,8 @@ export interface EvaluationReport {
   /** What the held-out rows are made of. */
   readonly data: { readonly source: string; readonly length: number };
   readonly loss: HeldOutLoss;
+  /** With the weights in eight bits; null when it was not asked for. */
+  readonly quantized: QuantizedLoss | null;
   readonly levels: readonly LevelResult[];
   /** null without experts. */
   readonly experts: ExpertUse | null;
@@ -115,14 +122,28 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     const store = await device.createParameters(denoiserParameters(config.model));
     await store.write("value", weights);
     const noisy = await NoisyRows.create(config, valid, count, device, store);
-    const counter = batchCounter(noisy.batches * (draws + levels.length), onProgress);
-    const { loss, rows } = await heldOutLoss(config, noisy, {
-      draws,
-      byteLengths: tokenizer.byteLengths,
-      logUnigram: weights[LOG_UNIGRAM],
-      signal,
-      onBatch: counter("loss on held-out text"),
-    });
+    const counter = batchCounter(
+      noisy.batches * (draws * (options.dtype === "q8" ? 2 : 1) + levels.length),
+      onProgress,
+    );
+    const measure = (network: NoisyRows, what: string) =>
+      heldOutLoss(config, network, {
+        draws,
+        byteLengths: tokenizer.byteLengths,
+        logUnigram: weights[LOG_UNIGRAM],
+        signal,
+        onBatch: counter(what),
+      });
+    const whole = await measure(noisy, "loss on held-out text");
+    const { loss, rows } = whole;
+    let quantized: QuantizedLoss | null = null;
+    if (options.dtype === "q8") {
+      const q8 = await NoisyRows.create(config, valid, count, device, store, (module) =>
+        freeze(module, weights, { int8: isInt8Weight }),
+      );
+      quantized = quantizedLoss(whole, await measure(q8, "loss with weights in eight bits"));
+      await q8.dispose();
+    }
     const compared = await compareLevels(config, noisy, {
       levels,
       signal,
@@ -132,6 +153,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
       run: { path, preset: config.preset, parameters: store.totalParameters, masked, trained },
       data: { source: sourceOf(config, own, valid, paths), length: config.training.sequenceLength },
       loss,
+      quantized,
       ...compared,
       ngrams: counted && {
         ...counted.baselines,
@@ -142,6 +164,21 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
   } finally {
     await device.dispose();
   }
+}
+
+/** The same loss with the weights in eight bits, and how much of the likelihood that costs. */
+export interface QuantizedLoss {
+  readonly dtype: "q8";
+  readonly loss: HeldOutLoss;
+  /** Masked limit: bits per byte that the bound rises by (the same noise in both); null: there is no bound. */
+  readonly boundIncrease: Estimate | null;
+}
+
+function quantizedLoss(whole: HeldOutResult, q8: HeldOutResult): QuantizedLoss {
+  const difference = new RatioEstimate();
+  for (const [i, nats] of (q8.rows?.bound ?? []).entries())
+    difference.add((nats - whole.rows!.bound[i]) / Math.LN2, whole.rows!.bytes[i]);
+  return { dtype: "q8", loss: q8.loss, boundIncrease: q8.rows && difference.estimate() };
 }
 
 /** The run's own texts. With `notes` the evaluation does without them where they are gone, and says so. */

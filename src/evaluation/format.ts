@@ -1,7 +1,7 @@
 /** @file An evaluation as text: tables of at most 100 columns, without colours. */
 import Table from "cli-table3";
 import type { NgramBaselines } from "./baselines.js";
-import type { EvaluationReport } from "./evaluate.js";
+import type { EvaluationReport, QuantizedLoss } from "./evaluate.js";
 import type { ExpertUse } from "./expert-use.js";
 import type { HeldOutLoss } from "./held-out-loss.js";
 import type { Comparison, LevelResult } from "./levels.js";
@@ -9,11 +9,12 @@ import type { Estimate } from "./statistics.js";
 
 /** The report as people read it. */
 export function formatEvaluation(report: EvaluationReport): string {
-  const { run, loss, levels, ngrams, experts, notes } = report;
+  const { run, loss, quantized, levels, ngrams, experts, notes } = report;
   return [
     header(report),
     lossLines(loss),
     ...(loss.bound || ngrams ? [likelihoodTable(loss, ngrams)] : []),
+    ...(quantized ? [quantizedLine(loss, quantized)] : []),
     ...(levels.length > 0 ? [levelTable(levels, run.masked)] : []),
     ...(experts ? [expertTable(experts)] : []),
     ...notes.map((note) => `Note: ${note}`),
@@ -38,6 +39,15 @@ function lossLines({ loss, terms, crossEntropy, bound, draws }: HeldOutLoss): st
     `Loss ${loss.toFixed(4)}${times}: ${parts.join(", ")}`,
     `Cross entropy ${plusMinus(crossEntropy)} nats ${where}`,
   ].join("\n");
+}
+
+/** What eight bits cost. */
+function quantizedLine({ crossEntropy }: HeldOutLoss, { loss, boundIncrease }: QuantizedLoss): string {
+  const rise = loss.crossEntropy.mean - crossEntropy.mean;
+  const bound = boundIncrease
+    ? `; the bound rises by ${plusMinus(boundIncrease)} bits per byte to ${plusMinus(loss.bound!.bitsPerByte)}`
+    : "";
+  return `Weights in eight bits: cross entropy ${plusMinus(loss.crossEntropy)} nats (${rise < 0 ? "" : "+"}${rise.toFixed(4)})${bound}`;
 }
 
 /** What the model needs at most to write the text, and what n-grams need. */

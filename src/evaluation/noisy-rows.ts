@@ -12,7 +12,7 @@ import {
   evaluationModule,
   padRows,
 } from "../diffusion/index.js";
-import type { TensorData } from "../graph/index.js";
+import type { GraphModule, TensorData } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
 import { VALIDATION_SEED } from "../training/validation.js";
@@ -53,17 +53,21 @@ export class NoisyRows {
     private readonly channel: Executable,
   ) {}
 
-  /** @param sequences rows to look at; all of them when there are fewer */
+  /**
+   * @param sequences rows to look at; all of them when there are fewer
+   * @param prepare what is done to the network's module before it is compiled. Default: nothing
+   */
   static async create(
     config: RunConfig,
     source: RowSource,
     sequences: number,
     device: Device,
     store: ParameterStore,
+    prepare: (module: GraphModule) => GraphModule = (module) => module,
   ): Promise<NoisyRows> {
     const { batchSize, sequenceLength } = config.training;
     const shape = { batchSize, length: sequenceLength, globalSlots: source.maxGlobals };
-    const network = await device.compile(evaluationModule(config, shape));
+    const network = await device.compile(prepare(evaluationModule(config, shape)));
     const channel = await device.compile(channelModule(config, shape));
     const count = Math.min(sequences, source.rowsInEpoch());
     return new NoisyRows(config, source, count, store, network, channel);

@@ -44,6 +44,25 @@ describe("a model from a directory", () => {
     await expect(generate(loaded, {}, settings)).rejects.toThrow("disposed");
   });
 
+  it("runs with its weights in eight bits, and writes the same text alone and in a batch", async () => {
+    await save();
+    const q8 = await DiffusionModel.fromPretrained(folder, { threads: 1, dtype: "q8" });
+    const settings = { length: 10, steps: 3 };
+    const [alone] = await generate(q8, {}, settings);
+    const many = await generate(q8, {}, { ...settings, num: 3 });
+    expect(many[0]).toEqual(alone);
+    expect(new Set(many.map(({ text }) => text)).size).toBe(3);
+    // Programs hold the weights themselves.
+    const program = await q8.denoiser(1, 64, false);
+    expect(program.executable.program.parameters).toEqual([]);
+    await program.release();
+    await q8.dispose();
+    const dtype = "q4" as "q8";
+    await expect(DiffusionModel.fromPretrained(folder, { threads: 1, dtype })).rejects.toThrow(
+      'dtype: expected fp32 or q8, got "q4"',
+    );
+  });
+
   it("takes its defaults for drawing from generation_config.json", async () => {
     await save();
     await writeFile(join(folder, "generation_config.json"), JSON.stringify({ length: 7, steps: 2 }));

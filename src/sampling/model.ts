@@ -6,13 +6,14 @@
  *     const [{ text }] = await generate(model, { prompt: "We show that" }, { length: 256 });
  *     await model.dispose();
  */
-import type { RunConfig } from "../config/index.js";
+import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js";
 import type { Tokenizer } from "../data/tokenizer.js";
 import { codebookModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
-import type { GraphModule, TensorData } from "../graph/index.js";
+import { freeze, type GraphModule, type TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import type { BatchShape } from "../model/layout.js";
+import { isInt8Weight } from "../model/parameters.js";
 import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
 import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
@@ -25,6 +26,8 @@ export interface ModelOptions {
   readonly device?: DeviceKind | Device;
   /** Threads that share one operator, when the device is made here. Default: the processors this process may use. */
   readonly threads?: number;
+  /** Weights of the transformer's linear layers: "fp32" (default), or "q8", eight bits with a scale for every 128 (see linear-int8.ts). */
+  readonly dtype?: ModelDType;
 }
 
 export interface ModelParts {
@@ -35,6 +38,8 @@ export interface ModelParts {
   readonly parameters: ParameterStore;
   /** Which values to compute with. Default: "value"; "ema": the averages of a model in training. */
   readonly slot?: "value" | "ema";
+  /** Default "fp32". With "q8" the parameters must not change any more. */
+  readonly dtype?: ModelDType;
 }
 
 /** What samplers need on the host: codebook float32 [V, D] and the absorbing state m float32 [D]. */
@@ -55,7 +60,9 @@ export class DiffusionModel {
 
   /** A model around parameters that live already: those of a run in training, say. `dispose` leaves them and the device alone. */
   constructor(parts: ModelParts) {
-    const { config, tokenizer, device } = parts;
+    const { config, tokenizer, device, parameters, slot = "value", dtype = "fp32" } = parts;
+    if (!modelDTypes.includes(dtype))
+      throw new UserError(`dtype: expected ${modelDTypes.join(" or ")}, got "${dtype}"`);
     if (tokenizer.vocabSize !== config.model.vocabSize)
       throw new UserError(
         `model: expected a tokenizer of ${config.model.vocabSize} tokens (model.vocabSize), got one of ${tokenizer.vocabSize}; ` +
@@ -65,7 +72,11 @@ export class DiffusionModel {
     this.tokenizer = tokenizer;
     this.device = device;
     this.#parts = parts;
-    this.#programs = new ProgramCache((module) => device.compile(module));
+    this.#programs = new ProgramCache(async (module) =>
+      device.compile(
+        dtype === "q8" ? freeze(module, await parameters.read(slot), { int8: isInt8Weight }) : module,
+      ),
+    );
   }
 
   /**
@@ -82,7 +93,7 @@ export class DiffusionModel {
     config: RunConfig,
     tokenizer: Tokenizer,
     weights: Readonly<Record<string, Float32Array>>,
-    { device: wanted = "cpu", threads }: ModelOptions = {},
+    { device: wanted = "cpu", threads, dtype }: ModelOptions = {},
   ): Promise<DiffusionModel> {
     const ownsDevice = typeof wanted === "string";
     const device = ownsDevice ? await createDevice(wanted, { threads }) : wanted;
@@ -90,7 +101,7 @@ export class DiffusionModel {
     try {
       parameters = await device.createParameters(denoiserParameters(config.model));
       await parameters.write("value", weights);
-      const model = new DiffusionModel({ config, tokenizer, device, parameters });
+      const model = new DiffusionModel({ config, tokenizer, device, parameters, dtype });
       model.#owned = ownsDevice ? [parameters, device] : [parameters];
       return model;
     } catch (error) {

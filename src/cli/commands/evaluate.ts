@@ -45,7 +45,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
   defineCommand<EvaluateFlags>(
     command,
     host,
-    ["model!", "valid", "steps", "temperature", "seed", "threads"],
+    ["model!", "valid", "steps", "temperature", "seed", "dtype", "threads"],
     async (flags, { terminal, signal }) => {
       const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
       const line = new ProgressLine(terminal.stderr);
@@ -54,6 +54,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         sequences: flags.sequences,
         baselines: flags.baselines,
         threads: flags.threads,
+        dtype: flags.dtype,
         signal,
         onProgress: ({ what, done, total }) =>
           line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
@@ -78,7 +79,10 @@ async function pairAccuracy(flags: EvaluateFlags, count: number, signal: AbortSi
   const { readDocuments } = await import("../../data/index.js");
   const { exactAccuracy } = await import("../../evaluation/index.js");
   const { DiffusionModel, generate } = await import("../../sampling/index.js");
-  const model = await DiffusionModel.fromPretrained(flags.model, { threads: flags.threads });
+  const model = await DiffusionModel.fromPretrained(flags.model, {
+    threads: flags.threads,
+    dtype: flags.dtype,
+  });
   try {
     const paths = flags.valid ?? model.config.data.valid;
     const pairs: { src: string; trg: string }[] = [];

@@ -117,12 +117,16 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "num",
       "stream",
       "set",
+      "dtype",
       "threads",
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
-      const model = await DiffusionModel.fromPretrained(flags.model, { threads: flags.threads });
+      const model = await DiffusionModel.fromPretrained(flags.model, {
+        threads: flags.threads,
+        dtype: flags.dtype,
+      });
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
