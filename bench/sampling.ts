@@ -1,0 +1,91 @@
+/**
+ * @file How long a long document takes to write at the sizes of `bench-small`, against the plain loop (plain-model.ts).
+ *
+ *   npx tsx bench/sampling.ts [--preset masked] [--length 2048] [--steps 32] [--rounds 3] [--threads N] [--model DIR] [--json]
+ *
+ * Without --model the weights are those training starts from, with the vocabulary of the embedded corpus: speed does not depend on them.
+ * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights are others.
+ */
+import { availableParallelism, cpus, loadavg } from "node:os";
+import { parseArgs } from "node:util";
+import type { GenerationConfig } from "../src/config/index.js";
+import { embeddedCorpus, Tokenizer } from "../src/data/index.js";
+import { denoiserParameters } from "../src/model/denoiser.js";
+import { createDevice } from "../src/runtime/index.js";
+import { DiffusionModel, generate } from "../src/sampling/index.js";
+import { readPretrained } from "../src/sampling/pretrained.js";
+import { PlainModel } from "./plain-model.js";
+import { referenceStep } from "./reference-step.js";
+
+const { values: flags } = parseArgs({
+  options: {
+    preset: { type: "string", default: "masked" },
+    length: { type: "string", default: "2048" },
+    steps: { type: "string", default: "32" },
+    rounds: { type: "string", default: "3" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    sampler: { type: "string", default: "auto" },
+    model: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+});
+const [length, steps, rounds] = [flags.length, flags.steps, flags.rounds].map(Number);
+
+async function untrained() {
+  const { config, values } = referenceStep({ preset: flags.preset, documents: 1 });
+  const texts = embeddedCorpus("train").map(({ text }) => text!);
+  const tokenizer = await Tokenizer.train(texts, { vocabSize: config.model.vocabSize });
+  return { config, tokenizer, weights: values };
+}
+const { config, tokenizer, weights } = flags.model ? await readPretrained(flags.model) : await untrained();
+const device = await createDevice("cpu", { threads: Number(flags.threads) });
+const options = { device };
+const sides = [
+  { name: "plain loop", model: await plain() },
+  { name: "ours", model: await DiffusionModel.fromWeights(config, tokenizer, weights, options) },
+  {
+    name: "ours, int8 weights",
+    model: await DiffusionModel.fromWeights(config, tokenizer, weights, { ...options, dtype: "q8" }),
+  },
+].map((side) => ({ ...side, milliseconds: [] as number[], ids: [] as ArrayLike<number> }));
+
+async function plain(): Promise<PlainModel> {
+  const parameters = await device.createParameters(denoiserParameters(config.model));
+  await parameters.write("value", weights);
+  return new PlainModel({ config, tokenizer, device, parameters });
+}
+
+const settings: Partial<GenerationConfig> = {
+  length,
+  steps,
+  sampler: flags.sampler as GenerationConfig["sampler"],
+  earlyStop: "off",
+};
+for (let round = 0; round <= rounds; round++)
+  for (const side of sides) {
+    const start = performance.now();
+    const [{ ids }] = await generate(side.model, {}, settings);
+    if (round > 0) side.milliseconds.push(performance.now() - start); // the first compiles
+    side.ids = ids;
+  }
+await device.dispose();
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+const [first, second] = sides;
+const equal =
+  first.ids.length === second.ids.length && Array.from(first.ids).every((id, i) => id === second.ids[i]);
+console.log(
+  `${flags.model ?? flags.preset}, ${length} tokens, ${steps} steps, ${flags.threads} threads, ${cpus()[0].model}, ` +
+    `load ${loadavg()[0].toFixed(1)}; texts of plain loop and ours ${equal ? "equal" : "DIFFER"}`,
+);
+for (const { name, milliseconds } of sides)
+  console.log(
+    `  ${name.padEnd(20)} median ${(median(milliseconds) / steps).toFixed(0)} ms a step (min ` +
+      `${(Math.min(...milliseconds) / steps).toFixed(0)}), ${((1000 * length) / median(milliseconds)).toFixed(0)} tokens/s, ` +
+      `${(median(first.milliseconds) / median(milliseconds)).toFixed(2)}x the plain loop`,
+  );
+if (flags.json)
+  console.log(
+    JSON.stringify({ flags, equal, sides: sides.map(({ name, milliseconds }) => ({ name, milliseconds })) }),
+  );
+if (!equal) process.exitCode = 1;
