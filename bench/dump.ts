@@ -7,10 +7,11 @@ import { join } from "node:path";
 import type { TensorData } from "../src/graph/index.js";
 import type { ReferenceStep } from "./reference-step.js";
 
-/** Writes `step.json` and `step.bin` into a folder. */
+/** Writes `step.json` and `step.bin` into a folder. `levels`: noise levels for a peer that samples. */
 export function writeDump(
   folder: string,
   { config, definitions, values, feeds, optimiser }: ReferenceStep,
+  levels?: Readonly<Record<string, readonly number[]>>,
 ): void {
   const chunks: Uint8Array[] = [];
   let offset = 0;
@@ -27,6 +28,7 @@ export function writeDump(
     model: config.model,
     diffusion: config.diffusion,
     optimiser,
+    levels,
     parameters: definitions.map(({ name, shape, trainable }) => ({
       name,
       shape,

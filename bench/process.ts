@@ -32,6 +32,7 @@ export class StepProcess {
   }
 
   ask(command: "steps", options: { count: number }): Promise<StepTimes>;
+  ask(command: "sample", options: { count: number }): Promise<{ milliseconds: number[] }>;
   ask(command: "gradients", options: { path: string }): Promise<{ loss: number }>;
   ask(command: "memory"): Promise<{ peakBytes: number }>;
   ask(command: string, options: object = {}): Promise<unknown> {

@@ -20,6 +20,8 @@ export interface ReferenceOptions {
   readonly preset: string;
   /** Documents in a row of 2,048; with more than one the row also ends in padding. */
   readonly documents: number;
+  /** Rows. Default 2. */
+  readonly batchSize?: number;
 }
 
 export interface ReferenceStep {
@@ -49,10 +51,15 @@ const benchSmall = {
 };
 
 /** Preset "masked" or "moe-diffuseq" at the sizes of `bench-small`. */
-export function referenceStep({ preset, documents }: ReferenceOptions): ReferenceStep {
+export function referenceStep({
+  preset,
+  documents,
+  batchSize: rowCount = 2,
+}: ReferenceOptions): ReferenceStep {
   const config = configFromLayers([
     { name: "preset", config: findPreset(preset).config },
     { name: "bench-small", config: benchSmall },
+    { name: "batch", config: { training: { batchSize: rowCount } } },
   ]);
   const { batchSize, sequenceLength } = config.training;
   const { vocabSize, attention } = config.model;

@@ -1,12 +1,18 @@
 /**
  * @file How long a long document takes to write at the sizes of `bench-small`, against the plain loop (plain-model.ts).
  *
- *   npx tsx bench/sampling.ts [--preset masked] [--length 2048] [--steps 32] [--rounds 3] [--threads N] [--model DIR] [--json]
+ *   npx tsx bench/sampling.ts [--preset masked] [--length 2048] [--steps 32] [--rounds 3] [--threads N] [--model DIR]
+ *                             [--sampler NAME] [--peer PYTHON] [--json]
+ *
+ * With --peer (a Python that has PyTorch; Gaussian presets without --model) also DiffuSeq-v2's solver there, DPM-Solver++ 2M.
  *
  * Without --model the weights are those training starts from, with the vocabulary of the embedded corpus: speed does not depend on them.
  * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights are others.
  */
-import { availableParallelism, cpus, loadavg } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { GenerationConfig } from "../src/config/index.js";
 import { embeddedCorpus, Tokenizer } from "../src/data/index.js";
@@ -14,7 +20,10 @@ import { denoiserParameters } from "../src/model/denoiser.js";
 import { createDevice } from "../src/runtime/index.js";
 import { DiffusionModel, generate } from "../src/sampling/index.js";
 import { readPretrained } from "../src/sampling/pretrained.js";
+import { SamplingProcess, samplingTimes } from "../src/sampling/sampling-times.js";
+import { writeDump } from "./dump.js";
 import { PlainModel } from "./plain-model.js";
+import { StepProcess } from "./process.js";
 import { referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -26,6 +35,7 @@ const { values: flags } = parseArgs({
     threads: { type: "string", default: String(availableParallelism()) },
     sampler: { type: "string", default: "auto" },
     model: { type: "string" },
+    peer: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
@@ -61,14 +71,44 @@ const settings: Partial<GenerationConfig> = {
   sampler: flags.sampler as GenerationConfig["sampler"],
   earlyStop: "off",
 };
-for (let round = 0; round <= rounds; round++)
+const folder = mkdtempSync(join(tmpdir(), "sampling-"));
+const peer = flags.peer ? await startPeer(flags.peer) : null;
+const peerMilliseconds: number[] = [];
+
+/** The same weights, a canvas of the same length, the same number of network runs. */
+async function startPeer(python: string): Promise<StepProcess> {
+  if (flags.model || !config.diffusion.gaussian)
+    throw new Error("--peer: expected a Gaussian preset, no --model");
+  const process = new SamplingProcess(config.diffusion);
+  const grid = samplingTimes(process, steps, "uniform", config.diffusion.minTime);
+  const levels = Array.from(grid, (time) => process.level(Math.min(time, 1 - 1e-4)));
+  const column = (name: "time" | "signal" | "sigma" | "channel") => levels.map((level) => level[name]);
+  writeDump(folder, referenceStep({ preset: flags.preset, documents: 1, batchSize: 1 }), {
+    time: column("time"),
+    signal: column("signal"),
+    sigma: column("sigma"),
+    channel: column("channel"),
+  });
+  const script = fileURLToPath(new URL("./peers/moe_diffuseq.py", import.meta.url));
+  const args = [script, folder, "--serve", "--all-rows", "--threads", flags.threads];
+  return (await StepProcess.start("PyTorch", python, args)).child;
+}
+
+for (let round = 0; round <= rounds; round++) {
+  if (peer) {
+    const { milliseconds } = await peer.ask("sample", { count: 1 });
+    if (round > 0) peerMilliseconds.push(...milliseconds);
+  }
   for (const side of sides) {
     const start = performance.now();
     const [{ ids }] = await generate(side.model, {}, settings);
     if (round > 0) side.milliseconds.push(performance.now() - start); // the first compiles
     side.ids = ids;
   }
+}
 await device.dispose();
+await peer?.end();
+rmSync(folder, { recursive: true });
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 const [first, second] = sides;
@@ -84,6 +124,12 @@ for (const { name, milliseconds } of sides)
       `${(Math.min(...milliseconds) / steps).toFixed(0)}), ${((1000 * length) / median(milliseconds)).toFixed(0)} tokens/s, ` +
       `${(median(first.milliseconds) / median(milliseconds)).toFixed(2)}x the plain loop`,
   );
+if (peer)
+  for (const { name, milliseconds } of sides.slice(1))
+    console.log(
+      `  PyTorch, DPM-Solver++ 2M: median ${(median(peerMilliseconds) / steps).toFixed(0)} ms a step; over ${name}: ` +
+        `${(median(peerMilliseconds) / median(milliseconds)).toFixed(2)}x`,
+    );
 if (flags.json)
   console.log(
     JSON.stringify({ flags, equal, sides: sides.map(({ name, milliseconds }) => ({ name, milliseconds })) }),

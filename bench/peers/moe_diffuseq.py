@@ -197,29 +197,28 @@ class Denoiser:
             parts.append(wide[:, tap : tap + N] * same if tap != side else x.view(B, N, -1))
         return torch.cat(parts, 2).view(B * N, -1)
 
-    def loss(self, f):
+    def tables(self):
+        """Embedding table E, the codebook the noise acts on, and the absorbing state m."""
         m, p = self.model, self.p
-        B, N, T = self.B, self.N, self.B * self.N
-        V = m["vocabSize"]
-        column = lambda name: f[name].view(T, 1)
-        ids = f["ids"].view(T)
-        targets = ids.clamp_max(V - 1)
         table = rms_norm(p["embeddings.weight"]) if m["embeddingNorm"] == "rms" else p["embeddings.weight"]
         codebook = rms_norm(p["codebook.weight"]) if m["codebook"] == "fixed" else table
-        absorbing = p.get("absorbing_state", torch.zeros(m["embeddingSize"]))
-        known = F.embedding(ids, torch.cat([table, p["global_tokens.weight"]]))
+        return table, codebook, p.get("absorbing_state", torch.zeros(m["embeddingSize"]))
+
+    def network(self, f, channel):
+        """channel [T, D]: noisy codes times their precision, None in the masked limit -> the head's output [T, D], z loss a row."""
+        m, p = self.model, self.p
+        B, N, T = self.B, self.N, self.B * self.N
+        column = lambda name: f[name].view(T, 1)
+        table, codebook, absorbing = self.tables()
+        known = F.embedding(f["ids"].view(T), torch.cat([table, p["global_tokens.weight"]]))
         absorbed, given = column("absorbed") > 0.5, column("given") > 0.5
-        clean = channel = None
-        if self.diffusion["gaussian"]:
-            clean = F.embedding(targets, codebook)
-            u = clean * column("signal") + f["noise"].view(T, -1) * column("sigma")
-            channel = u * column("channel")
+        if channel is not None:
             assert m["inputDecoding"] == "posterior-mean", "the peer knows no other input for Gaussian noise"
             noisy = torch.cat([
                 torch.softmax(F.linear(channel[rows], codebook, p["log_unigram"]), -1) @ table
                 for rows in self.noisy_rows.split(CHUNK)
             ])
-            noisy = torch.zeros_like(clean).index_copy(0, self.noisy_rows, noisy)
+            noisy = torch.zeros_like(channel).index_copy(0, self.noisy_rows, noisy)
             x = torch.where(given, known, torch.where(absorbed, absorbing, noisy))
         else:
             x = torch.where(absorbed, absorbing, known)
@@ -236,18 +235,34 @@ class Denoiser:
             last = layer == m["numLayers"] - 1
             out, z = self.experts(norm(f"{prefix}.feed_forward_norm", h), prefix, self.predicted if last else self.valid)
             h, z_loss = h + out, z_loss + z
-        embedding = F.linear(norm("output_norm", h), p["output.weight"], p["output.bias"])
+        return F.linear(norm("output_norm", h), p["output.weight"], p["output.bias"]), z_loss
 
-        own = embedding * m["logitScale"]
-        same_table = channel is not None and codebook is table
-        if same_table:
-            own = own + channel
+    def logits(self, embedding, channel, rows):
+        """[rows, V]"""
+        table, codebook, _ = self.tables()
+        own = embedding[rows] * self.model["logitScale"]
+        if channel is not None and codebook is table:
+            own = own + channel[rows]
+        logits = F.linear(own, table, self.p["output_bias"])
+        if channel is not None and codebook is not table:
+            logits = logits.addmm(channel[rows], codebook.t())
+        return logits
+
+    def loss(self, f):
+        m = self.model
+        T = self.B * self.N
+        column = lambda name: f[name].view(T, 1)
+        targets = f["ids"].view(T).clamp_max(m["vocabSize"] - 1)
+        _, codebook, absorbing = self.tables()
+        clean = channel = None
+        if self.diffusion["gaussian"]:
+            clean = F.embedding(targets, codebook)
+            u = clean * column("signal") + f["noise"].view(T, -1) * column("sigma")
+            channel = u * column("channel")
+        embedding, z_loss = self.network(f, channel)
         ce = 0
         for rows in self.counted_rows.split(CHUNK):
-            logits = F.linear(own[rows], table, p["output_bias"])
-            if channel is not None and not same_table:
-                logits = logits.addmm(channel[rows], codebook.t())
-            nll = F.cross_entropy(logits, targets[rows], reduction="none")
+            nll = F.cross_entropy(self.logits(embedding, channel, rows), targets[rows], reduction="none")
             ce = ce + nll @ f["ceWeight"].view(T)[rows]
         total = ce
         squared = lambda a, b, name: (a - b).square().mean(1) @ f[name].view(T)
@@ -259,11 +274,43 @@ class Denoiser:
             total = total + self.diffusion["absorbingNormWeight"] * (absorbing.square().mean() + 1e-12).sqrt()
         return total + m["experts"]["zLossWeight"] * z_loss.mean()
 
+    @torch.no_grad()
+    def sample(self, f, levels):
+        """Tokens [T] by DPM-Solver++ 2M from full noise, every position in the Gaussian branch, as DiffuSeq-v2's solver has them.
+
+        levels: time, signal, sigma and channel of every step and of the end. The network and the vocabulary run at every position.
+        """
+        f = {**f, "absorbed": torch.zeros_like(f["absorbed"])}
+        self.prepare(f)
+        T, D = self.B * self.N, self.model["embeddingSize"]
+        given = f["given"].view(T, 1) > 0.5
+        _, codebook, m = self.tables()
+        z = m + levels["sigma"][0] * torch.randn(T, D)
+        steps = len(levels["time"]) - 1
+        lam = lambda k: math.log(levels["signal"][k] / levels["sigma"][k])
+        before = None
+        for k in range(steps):
+            f["time"] = torch.full_like(f["time"], levels["time"][k])
+            channel = torch.where(given, 0, (z - (1 - levels["signal"][k]) * m) * levels["channel"][k])
+            embedding, _ = self.network(f, channel)
+            parts = [self.logits(embedding, channel, rows) for rows in torch.arange(T).split(CHUNK)]
+            if k == steps - 1:
+                return torch.cat([part.argmax(-1) for part in parts])
+            x0 = torch.cat([torch.softmax(part, -1) @ codebook for part in parts])
+            h = lam(k + 1) - lam(k)
+            aim = x0
+            if before is not None and lam(k) > lam(k - 1):
+                r = (lam(k) - lam(k - 1)) / h
+                aim = x0 + (x0 - before) / (2 * r)
+            z = m + levels["sigma"][k + 1] / levels["sigma"][k] * (z - m) - levels["signal"][k + 1] * math.expm1(-h) * (aim - m)
+            before = x0
+
 
 class Trainer:
     def __init__(self, folder, all_rows):
         description, self.parameters, self.feeds = load(folder)
         self.denoiser = Denoiser(description, self.parameters, all_rows)
+        self.levels = description.get("levels")
         self.trainable = [p for p in self.parameters.values() if p.requires_grad]
         o = self.settings = description["optimiser"]
         self.optimiser = torch.optim.AdamW(
@@ -289,6 +336,15 @@ class Trainer:
             milliseconds.append((time.perf_counter() - start) * 1e3)
             processor.append((time.process_time() - cpu) * 1e3)
         return {"milliseconds": milliseconds, "cpuMilliseconds": processor, "losses": losses}
+
+    def sample(self, count):
+        """Milliseconds of `count` documents."""
+        milliseconds = []
+        for _ in range(count):
+            start = time.perf_counter()
+            self.denoiser.sample(self.feeds, self.levels)
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        return {"milliseconds": milliseconds}
 
     def gradients(self, path):
         """Writes the gradients of the trainable parameters in their order; no update."""
@@ -331,6 +387,8 @@ def main():
         command = json.loads(line)
         if command["command"] == "steps":
             show(trainer.steps(command["count"]))
+        elif command["command"] == "sample":
+            show(trainer.sample(command["count"]))
         elif command["command"] == "gradients":
             show(trainer.gradients(command["path"]))
         elif command["command"] == "memory":
