@@ -19,6 +19,7 @@ export { type FillReport, packRows, type Row, type RowOptions, RowSource, type S
 export {
   type DecodeOptions,
   type SpecialIds,
+  type StreamDecoder,
   Tokenizer,
   type TokenizerJson,
   type TrainOptions,

@@ -112,6 +112,24 @@ describe("encode and decode", () => {
     );
   });
 
+  it("decodes ids in pieces, wherever they are cut", () => {
+    const ids = fc.oneof(
+      fc.string({ unit: "binary" }).map((text) => [...tokenizer.encode(text)]),
+      fc.array(fc.integer({ min: -5, max: 1010 })),
+    );
+    fc.assert(
+      fc.property(ids, fc.array(fc.nat(6)), (all, sizes) => {
+        const { push, end } = tokenizer.streamDecoder();
+        let [text, at] = ["", 0];
+        for (const size of sizes) {
+          text += push(all.slice(at, at + size));
+          at += size;
+        }
+        expect(text + push(all.slice(at)) + end()).toBe(tokenizer.decode(all));
+      }),
+    );
+  });
+
   it("leaves special tokens out, names them, and cuts at the end token", () => {
     const { pad, cls, sep } = tokenizer.special;
     const ids = [cls, ...tokenizer.encode("a b"), sep, ...tokenizer.encode(" c"), pad];

@@ -28,6 +28,14 @@ export interface TrainOptions {
   readonly vocabSize: number;
 }
 
+/** Decodes ids that come in pieces: the pieces of text, put together, are the text of all ids (see `streamDecoder`). */
+export interface StreamDecoder {
+  /** The text of these ids; half a character at their end waits for the next ones. */
+  push(ids: Ids): string;
+  /** What is left: U+FFFD where the last ids have cut a character in two, else nothing. */
+  end(): string;
+}
+
 type Ids = ArrayLike<number>;
 
 const MAX_CACHED_WORDS = 1 << 18;
@@ -156,6 +164,22 @@ export class Tokenizer {
       at += part.length;
     }
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(joined);
+  }
+
+  /** A decoder for ids that come in pieces: however they are cut, all pieces of text together are `decode` of all ids. */
+  streamDecoder(): StreamDecoder {
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return {
+      push: (ids) => {
+        let text = "";
+        for (let i = 0; i < ids.length; i++) {
+          const bytes = this.bytes[ids[i]];
+          if (bytes !== undefined) text += decoder.decode(bytes, { stream: true });
+        }
+        return text;
+      },
+      end: () => decoder.decode(),
+    };
   }
 
   /** Bytes of text that some ids stand for, special tokens counting nothing: the denominator of bits per byte. */
