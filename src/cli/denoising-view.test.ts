@@ -10,10 +10,13 @@ const event = (step: number, settled: number[]): StepEvent => ({
   time: 1 - step / 2,
   batch: 1,
   batches: 1,
+  block: 1,
+  blocks: 1,
   samples: [
     {
       request: 0,
       sample: 0,
+      before: "",
       ids: Int32Array.from([10, 1, 2, 3]),
       settled: Uint8Array.from([1, ...settled]),
       confidence: 0.5,

@@ -3,7 +3,33 @@ import { z } from "zod";
 
 export const generationConfigSchema = z.strictObject({
   length: z.int().min(1).default(1024).describe("tokens to write, the given text included"),
-  steps: z.int().min(1).default(64).describe("denoising steps, each one run of the network"),
+  blockLength: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      "write the text in blocks of this many tokens, one after the other, so that it may be of any length; 0: all of it at once",
+    ),
+  contextLength: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      "blockLength: tokens of the text that are kept in view before a block; null: as far as windowed attention reaches through all " +
+        "layers, at most what the trained length leaves beside globals, source and block",
+    ),
+  untilEnd: z
+    .boolean()
+    .default(false)
+    .describe(
+      "blockLength: the text ends in the first block in which the model ends it, `length` being the most; false: only in the last block",
+    ),
+  steps: z
+    .int()
+    .min(1)
+    .default(64)
+    .describe("denoising steps (with blockLength: of every block), each one run of the network"),
   sampler: z
     .enum(["auto", "ancestral", "ddim", "dpm-solver++", "absorbing"])
     .default("auto")

@@ -10,11 +10,11 @@
 import type { GenerationConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
-import { buildCanvas, type Canvas } from "./canvas.js";
-import { readCanvas, showCanvas } from "./canvas-text.js";
+import { CanvasBlocks } from "./blocks.js";
+import { buildCanvas } from "./canvas.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
-import { type ExpertLoad, SampleBatch } from "./sample-batch.js";
+import type { ExpertLoad } from "./sample-batch.js";
 import type { SampleSetting } from "./sample-state.js";
 import {
   chooseSampler,
@@ -23,6 +23,7 @@ import {
   generationConfig,
 } from "./sampling-settings.js";
 import { SamplingProcess } from "./sampling-times.js";
+import { BlockText, writeBlocks } from "./write-blocks.js";
 
 /** One text. */
 export interface Generation {
@@ -38,26 +39,34 @@ export interface Generation {
   readonly ids: Int32Array;
   /** Whether the text came to its end; false: the length ran out. */
   readonly ended: boolean;
-  /** Steps it took: `steps` of the settings, or fewer where it settled before (`earlyStop`). */
+  /** Steps it took: `steps` of the settings for each block, or fewer where it settled before (`earlyStop`). */
   readonly steps: number;
+  /** Blocks it took (`blockLength`). */
+  readonly blocks: number;
 }
 
-/** One sample as it stands after a step. */
+/**
+ * One sample as it stands after a step: `before + text` is the text so far. Where a text is written in blocks (`blockLength`), all but
+ * `before` is about the current block alone, so that a step costs the same however long the text is. `before` is one string for all
+ * steps of a block; at a block's last step, `before + text` is the next block's `before`.
+ */
 export interface SampleProgress {
   readonly request: number;
   readonly sample: number;
-  /** int32 [n]: best guess at every position of the canvas. */
+  /** The text in front of the current block, settled for good; "" in the first. Half a character at its end waits for the next block. */
+  readonly before: string;
+  /** int32 [n]: best guess at every position of the canvas; from the second block on, of the block. */
   readonly ids: Int32Array;
   /** uint8 [n]: 1 where the guess stands: for good in the masked limit (without `reabsorb`), else with a probability of 0.9 or more. */
   readonly settled: Uint8Array;
   /** Mean probability of the guesses. */
   readonly confidence: number;
-  /** The text so far, a placeholder for every token that is not settled. */
+  /** The text of the block (the first: of the canvas), a placeholder for every token that is not settled. */
   readonly text: string;
 }
 
 export interface StepEvent {
-  /** Steps done, from 1. That of a batch's last event, the one with its texts, says how many ran. */
+  /** Steps done in this block, from 1. That of a block's last event says how many ran. */
   readonly step: number;
   /** Steps there are, if no early stop comes before. */
   readonly of: number;
@@ -66,6 +75,11 @@ export interface StepEvent {
   /** Samples are written in batches, one after the other: which one this is, from 1. */
   readonly batch: number;
   readonly batches: number;
+  /** The texts of a batch are written block by block (`blockLength`): which one this is, from 1. */
+  readonly block: number;
+  /** Blocks of the batch's longest text, if it does not end before (`untilEnd`). */
+  readonly blocks: number;
+  /** The samples that have this block: those whose text is done are left out. */
   readonly samples: readonly SampleProgress[];
   /** [layer][expert], 1: even share; null without experts. */
   readonly expertLoad: ExpertLoad | null;
@@ -89,7 +103,7 @@ const BATCH_POSITIONS = 4096;
 
 interface Plan {
   readonly request: number;
-  readonly canvas: Canvas;
+  readonly blocks: CanvasBlocks;
   readonly sequence: number;
 }
 
@@ -153,43 +167,35 @@ async function* run(
   };
   const batches = planBatches(plans, lengthMultiple, maxBatch);
   for (const [number, { plans: part, batchSize, length }] of batches.entries()) {
-    const batch = await SampleBatch.start(model, setting, part, { batchSize, length }, look);
-    try {
-      for (let step = 1; !batch.finished; step++) {
-        signal?.throwIfAborted();
-        const start = performance.now();
-        await batch.advance(step);
-        signal?.throwIfAborted();
-        if (!look && !batch.finished) continue;
-        yield {
-          step,
-          of: config.steps,
-          time: setting.times[step],
-          batch: number + 1,
-          batches: batches.length,
-          samples: batch.samples.map((sample, i) => ({
-            request: part[i].request,
-            sample: sample.sequence,
-            ids: sample.guess.slice(),
-            settled: sample.settled.slice(),
-            confidence: sample.confidence,
-            text: look ? showCanvas(sample.canvas, sample.guess, sample.settled, model.tokenizer) : "",
-          })),
-          expertLoad: batch.expertLoad,
-          milliseconds: performance.now() - start,
-          finished: batch.finished
-            ? batch.samples.map((sample, i) => ({
-                request: part[i].request,
-                sample: sample.sequence,
-                ...readCanvas(sample.canvas, sample.guess, model.tokenizer),
-                steps: sample.steps,
-              }))
-            : [],
-        };
-      }
-    } finally {
-      await batch.release();
-    }
+    const texts = part.map(({ blocks, sequence }) => new BlockText(blocks, sequence, model.tokenizer));
+    const steps = writeBlocks(model, setting, texts, { batchSize, length }, look, signal);
+    for await (const { block, blocks, step, batch, writing, milliseconds, finished } of steps)
+      yield {
+        step,
+        of: config.steps,
+        time: setting.times[step],
+        batch: number + 1,
+        batches: batches.length,
+        block,
+        blocks,
+        samples: look
+          ? writing.map((text, i) => ({
+              request: part[texts.indexOf(text)].request,
+              ...text.show(batch.samples[i]),
+            }))
+          : [],
+        expertLoad: batch.expertLoad,
+        milliseconds,
+        finished: finished
+          ? texts.map((text, i) => ({
+              request: part[i].request,
+              sample: text.sequence,
+              ...text.read(),
+              steps: text.steps,
+              blocks: text.blocks,
+            }))
+          : [],
+      };
   }
 }
 
@@ -200,12 +206,13 @@ function planRequest(
   config: GenerationConfig,
 ): Plan[] {
   const canvas = buildCanvas(request, model.config, model.tokenizer, config.length);
+  const blocks = new CanvasBlocks(canvas, { ...model.config, generation: config });
   const { firstSample = 0 } = request;
   if (!Number.isInteger(firstSample) || firstSample < 0)
     throw new UserError(`firstSample: expected an integer from 0 on, got ${firstSample}`);
   return Array.from({ length: config.num }, (_, k) => ({
     request: number,
-    canvas,
+    blocks,
     sequence: firstSample + k,
   }));
 }
@@ -220,7 +227,7 @@ interface PlannedBatch {
 function planBatches(plans: readonly Plan[], multiple: number, maxBatch?: number): PlannedBatch[] {
   const byLength = new Map<number, Plan[]>();
   for (const plan of plans) {
-    const length = Math.ceil(plan.canvas.target.length / multiple) * multiple;
+    const length = Math.ceil(plan.blocks.longest / multiple) * multiple;
     byLength.set(length, [...(byLength.get(length) ?? []), plan]);
   }
   return [...byLength].flatMap(([length, group]) => {

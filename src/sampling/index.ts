@@ -1,4 +1,4 @@
-/** @file Sampling: from a trained model to text, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
+/** @file Sampling: from a trained model to text of any length, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
 export { buildCanvas, type Canvas, type CanvasPart } from "./canvas.js";
 export { PLACEHOLDER } from "./canvas-text.js";
 export {

@@ -28,6 +28,8 @@ export interface SampleSetting {
   readonly config: GenerationConfig;
   readonly sampler: Sampler;
   readonly random: CounterRandom;
+  /** Random numbers of step k are those of step firstStep + k; the start's are those of step firstStep. Default 0. */
+  readonly firstStep?: number;
   readonly vocabSize: number;
   /** float32 [V, D] and [D]; null in the masked limit, which has no codes. */
   readonly codebook: Float32Array | null;
@@ -97,8 +99,8 @@ export class SampleState {
     this.guess = canvas.row.ids.slice();
     this.settled = canvas.target.map((flag) => 1 - flag);
     this.probability = Float32Array.from(this.settled);
-    const { process, random, absorbing } = setting;
-    const start = { process, absorbed: memory.absorbed, target: this.target, random, sequence };
+    const { process, random, absorbing, firstStep: step } = setting;
+    const start = { process, absorbed: memory.absorbed, target: this.target, random, sequence, step };
     if (absorbing) startState({ ...start, z: memory.z, m: absorbing });
     else startAbsorbed(start);
   }
@@ -225,7 +227,13 @@ export class SampleState {
   private releaseContext(step: number, absorbed: Uint8Array): ReleaseContext {
     const { process, times, random } = this.setting;
     const [t, s] = [times[step - 1], times[step]];
-    return { process, t, s, absorbed, target: this.target, random, sequence: this.sequence, step };
+    const { target, sequence } = this;
+    return { process, t, s, absorbed, target, random, sequence, step: this.counter(step) };
+  }
+
+  /** The number that random numbers of step `step` are addressed by. */
+  private counter(step: number): number {
+    return (this.setting.firstStep ?? 0) + step;
   }
 
   private policy(drawn: DrawnTokens): ReleasePolicy {
@@ -241,7 +249,7 @@ export class SampleState {
     const { config, random, vocabSize } = this.setting;
     const { temperature, topK, topP } = config;
     const uniforms = new Float32Array(this.target.length);
-    random.fillUniform(uniforms, Stream.Draw, this.sequence, step);
+    random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
     const own = Float32Array.from(positions, (p) => uniforms[p]);
     return { positions, ...roundLogits(drawLogits, vocabSize, own, { temperature, topK, topP }) };
   }

@@ -91,6 +91,8 @@ export interface StartContext {
   readonly m: Floats;
   readonly random: CounterRandom;
   readonly sequence: number;
+  /** Step its random numbers belong to. Default 0. */
+  readonly step?: number;
   /** Time of the state. Default 1. */
   readonly time?: number;
   /** [N, D] codes under the noise, to start from a text at time < 1. Default: m, as nothing is known. */
@@ -99,12 +101,12 @@ export interface StartContext {
 
 /** Draws a state of the Gaussian branch at the start; `startAbsorbed` alone is enough in the masked limit. */
 export function startState(context: StartContext): void {
-  const { process, z, absorbed, target, m, random, sequence, time = 1, x0 } = context;
+  const { process, z, absorbed, target, m, random, sequence, step = 0, time = 1, x0 } = context;
   startAbsorbed(context);
   const { signal, sigma } = process.level(time);
   const width = m.length;
   const noise = new Float32Array(z.length);
-  random.fillNormal(noise, Stream.SamplerNoise, sequence, 0);
+  random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
   for (let p = 0; p < target.length; p++) {
     if (target[p] === 0) continue;
     for (let d = 0; d < width; d++) {
@@ -117,12 +119,12 @@ export function startState(context: StartContext): void {
 
 /** Draws which targets are absorbed at the start: `absorbed` [N] is filled in place. */
 export function startAbsorbed(
-  context: Pick<StartContext, "process" | "absorbed" | "target" | "random" | "sequence" | "time">,
+  context: Pick<StartContext, "process" | "absorbed" | "target" | "random" | "sequence" | "step" | "time">,
 ): void {
-  const { process, absorbed, target, random, sequence, time = 1 } = context;
+  const { process, absorbed, target, random, sequence, step = 0, time = 1 } = context;
   const probability = process.absorbed(time);
   const uniforms = new Float32Array(target.length);
-  random.fillUniform(uniforms, Stream.Absorb, sequence, 0);
+  random.fillUniform(uniforms, Stream.Absorb, sequence, step);
   for (let p = 0; p < target.length; p++) absorbed[p] = target[p] === 1 && uniforms[p] < probability ? 1 : 0;
 }
 
