@@ -29,13 +29,14 @@ export function denoisingStep({ step, time, samples: [sample] }: StepEvent, word
 export class DenoisingView {
   private frame: string | null = null;
   private tokens: readonly DenoisingToken[] | undefined;
+  private block = 1;
 
   constructor(
     private readonly stream: OutputStream & { rows?: number },
     private readonly words: Words,
   ) {}
 
-  /** Shows the first sample as it stands, with `status` under it. A text longer than the terminal shows its beginning. */
+  /** Shows the first sample as it stands, with `status` under it: of a text in blocks, the current one. A text longer than the terminal shows its beginning. */
   show(event: StepEvent, status: string): void {
     const { stream } = this;
     if (!stream.isTTY) {
@@ -46,7 +47,8 @@ export class DenoisingView {
     const { tokens } = denoisingStep(event, this.words);
     const frame = denoisingFrame({
       tokens,
-      previous: this.tokens,
+      // Another block is another text.
+      previous: event.block === this.block ? this.tokens : undefined,
       width: (stream.columns ?? 80) - 1,
       height: (stream.rows ?? 24) - MARGIN,
       step: event.step,
@@ -57,6 +59,7 @@ export class DenoisingView {
     stream.write(redrawFrame(shown, this.frame));
     this.frame = shown;
     this.tokens = tokens;
+    this.block = event.block;
   }
 
   /** Takes the view off the terminal again: the finished text is printed as the result. */

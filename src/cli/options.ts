@@ -54,6 +54,18 @@ const definitions = {
   infill: () =>
     new Option("--infill <file>", "file whose gaps ([MASK], or [MASK:n] for n tokens) are filled"),
   length: () => new Option("--length <n>", "tokens to write, the given text included").argParser(atLeast(1)),
+  blockLength: () =>
+    new Option(
+      "--block-length <n>",
+      "write the text in blocks of n tokens, for any length; 0: all at once",
+    ).argParser(atLeast(0)),
+  contextLength: () =>
+    new Option(
+      "--context-length <n>",
+      "tokens in view before a block (default: as far as attention reaches and training went)",
+    ).argParser(atLeast(0)),
+  untilEnd: () =>
+    new Option("--until-end", "blocks: stop where the model ends the text, after --length tokens at most"),
   steps: () => new Option("--steps <n>", "denoising steps").argParser(atLeast(1)),
   sampler: () => new Option("--sampler <name>", "auto, ancestral, ddim, dpm-solver++ or absorbing"),
   order: () => new Option("--order <n>", "order of dpm-solver++: 1, 2 or 3").argParser(atLeast(1)),
@@ -104,6 +116,9 @@ export interface Flags {
   src?: string;
   infill?: string;
   length?: number;
+  blockLength?: number;
+  contextLength?: number;
+  untilEnd?: boolean;
   steps?: number;
   sampler?: string;
   order?: number;
@@ -148,10 +163,14 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 
 /** What the flags of `generate` say, as a layer of configuration. `--seed` is the text's. */
 export function generationOverrides(flags: Flags): PartialRunConfig {
-  const { length, steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
+  const { length, blockLength, contextLength, untilEnd } = flags;
+  const { steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
   return {
     generation: given({
       length,
+      blockLength,
+      contextLength,
+      untilEnd,
       steps,
       sampler,
       order,

@@ -83,6 +83,23 @@ it("takes solver, grid and release policy from flags, and says how many steps ra
   expect((await generate(...sure.split(" "))).err).toContain("settled after 1 of 4 steps");
 });
 
+it("writes any length in blocks, and streams them", async () => {
+  const flags = "--length 300 --block-length 16 --context-length 20 --steps 2".split(" ");
+  const plain = await generate("--prompt", "Fellow citizens", "--json", ...flags);
+  expect(plain.code).toBe(0);
+  const { settings, texts } = JSON.parse(plain.out);
+  expect(settings).toMatchObject({ blockLength: 16, contextLength: 20, untilEnd: false });
+  expect(texts[0].text).toMatch(/^Fellow citizens/);
+  expect(texts[0].tokens).toBeGreaterThan(300 - 16);
+  const streamed = await generate("--prompt", "Fellow citizens", "--stream", ...flags);
+  expect(streamed.out.trimEnd()).toBe(texts[0].text.trimEnd());
+  expect(streamed.err).toMatch(/block 1\/\d+ {2}step 1\/2 .*Fellow citizens[\s\S]*block 3\/\d+ {2}step 2\/2/);
+  const free = await generate("--until-end", "--json", "--set", "generation.blockLength=8");
+  expect(JSON.parse(free.out).settings).toMatchObject({ blockLength: 8, untilEnd: true });
+  expect((await generate("--length", "300", "--block-length", "300")).code).toBe(0);
+  expect((await generate("--length", "301", "--block-length", "300")).err).toContain("--block-length");
+});
+
 it("says what does not fit", async () => {
   expect(await generate("--set", "model.numLayers=2")).toMatchObject({
     code: 1,

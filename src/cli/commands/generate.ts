@@ -17,6 +17,7 @@ Examples:
   moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
   moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
   moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
+  moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
   moe-diffuseq generate --model runs/masked --infill draft.txt`;
 
 interface GenerateFlags extends Flags {
@@ -62,14 +63,16 @@ export function showSteps(stream: OutputStream, words: Words | null) {
   let steps = 0;
   return {
     onStep(event: StepEvent): void {
-      const { step, of, batch, batches, samples } = event;
+      const { step, of, batch, batches, block, blocks, samples } = event;
       milliseconds += event.milliseconds;
       steps++;
       const tokens = samples.reduce((sum, { settled }) => sum + settled.length, 0);
       const settled = samples.reduce((sum, sample) => sum + sample.settled.reduce((a, b) => a + b, 0), 0);
-      const left = (((batches - batch) * of + of - step) * milliseconds) / steps / 1000;
+      const stepsLeft = ((batches - batch) * blocks + blocks - block) * of + of - step;
+      const left = (stepsLeft * milliseconds) / steps / 1000;
       const status = [
         batches > 1 ? `batch ${batch}/${batches}` : "",
+        blocks > 1 ? `block ${block}/${blocks}` : "",
         `step ${step}/${of}`,
         `${Math.round((100 * settled) / tokens)}% settled`,
         `${formatDuration(left)} left`,
@@ -105,6 +108,9 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "src",
       "infill",
       "length",
+      "blockLength",
+      "contextLength",
+      "untilEnd",
       "steps",
       "sampler",
       "order",
@@ -144,18 +150,20 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const seconds = (performance.now() - began) / 1000;
       const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
       const steps = Math.max(...texts.map((text) => text.steps));
-      const early = steps < settings.steps ? `, settled after ${steps} of ${settings.steps} steps` : "";
+      const most = settings.steps * Math.max(...texts.map((text) => text.blocks));
+      const early = steps < most ? `, settled after ${steps} of ${most} steps` : "";
       terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}${early}\n`);
       return {
         json: {
           model: flags.model,
-          texts: texts.map(({ text, gaps, ids, ended, sample, steps }) => ({
+          texts: texts.map(({ text, gaps, ids, ended, sample, steps, blocks }) => ({
             text,
             gaps,
             tokens: ids.length,
             ended,
             sample,
             steps,
+            blocks,
           })),
           settings,
           tokens,
