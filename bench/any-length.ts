@@ -1,0 +1,138 @@
+/**
+ * @file What a token costs as texts grow, written in blocks: time and peak memory for several lengths, each in a process of its own.
+ *
+ *   npx tsx bench/any-length.ts [--lengths 2048,8192,65536] [--preset masked] [--block-length 512] [--context-length C] [--steps 16]
+ *                               [--threads N] [--json]
+ *
+ * The network has the sizes of `bench-small`, drawn weights and a made-up vocabulary: its text is noise, its cost is not. Programs are
+ * compiled before the clock starts. A text shorter than context and block together has smaller canvases: not one to compare with.
+ * `--block-length 0` writes all of a text at once.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus, loadavg } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { configFromLayers, findPreset, type PartialRunConfig, type RunConfig } from "../src/config/index.js";
+import { BYTE_ALPHABET } from "../src/data/byte-level.js";
+import { Tokenizer } from "../src/data/tokenizer.js";
+import { tokenizerJson } from "../src/data/tokenizer-json.js";
+import { denoiserParameters } from "../src/model/denoiser.js";
+import { initialParameters } from "../src/model/initialise.js";
+import { CounterRandom, Stream } from "../src/random/index.js";
+import { DiffusionModel, type GenerationSettings, generate } from "../src/sampling/index.js";
+
+interface Task {
+  readonly preset: string;
+  readonly threads: number;
+  readonly settings: GenerationSettings & { readonly length: number; readonly blockLength: number };
+}
+
+interface Result {
+  readonly tokens: number;
+  readonly blocks: number;
+  readonly milliseconds: number;
+  /** Once the programs are compiled, and at the end. */
+  readonly warmPeakBytes: number;
+  readonly peakBytes: number;
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    lengths: { type: "string", default: "2048,8192,65536" },
+    preset: { type: "string", default: "masked" },
+    "block-length": { type: "string", default: "512" },
+    "context-length": { type: "string" },
+    steps: { type: "string", default: "16" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    json: { type: "boolean", default: false },
+    /** One task, as JSON: what the processes of this one are told. */
+    task: { type: "string" },
+  },
+});
+
+function benchConfig(preset: string): RunConfig {
+  const { preset: _, ...sizes } = JSON.parse(
+    readFileSync(new URL("../configs/bench-small.json", import.meta.url), "utf8"),
+  ) as PartialRunConfig & { preset: string };
+  return configFromLayers([
+    { name: "preset", config: findPreset(preset).config },
+    { name: "bench-small", config: sizes },
+  ]);
+}
+
+/** Bytes and pairs of bytes, as many as make the vocabulary. */
+function pairTokenizer(vocabSize: number): Tokenizer {
+  const merges = Array.from({ length: vocabSize - BYTE_ALPHABET.length - 3 }, (_, i): [string, string] => [
+    BYTE_ALPHABET[Math.floor(i / BYTE_ALPHABET.length)],
+    BYTE_ALPHABET[i % BYTE_ALPHABET.length],
+  ]);
+  return Tokenizer.fromJSON(tokenizerJson({ merges, tokens: merges.map((pair) => pair.join("")) }));
+}
+
+function peakBytes(): number {
+  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
+  return peak ? Number(peak[1]) * 1024 : process.resourceUsage().maxRSS * 1024;
+}
+
+async function perform({ preset, threads, settings }: Task): Promise<Result> {
+  const config = benchConfig(preset);
+  const random = new CounterRandom(config.training.seed);
+  const weights = initialParameters(denoiserParameters(config.model), random, Stream.Init);
+  const model = await DiffusionModel.fromWeights(config, pairTokenizer(config.model.vocabSize), weights, {
+    threads,
+  });
+  const { length, blockLength } = settings;
+  // As many as fill the context: the programs are those of the long text.
+  const few = blockLength === 0 ? length : Math.min(length, config.training.sequenceLength + blockLength);
+  await generate(model, {}, { ...settings, length: few, steps: 1 });
+  const warmPeakBytes = peakBytes();
+  const start = performance.now();
+  const [{ ids, blocks }] = await generate(model, {}, settings);
+  const milliseconds = performance.now() - start;
+  await model.dispose();
+  return { tokens: ids.length, blocks, milliseconds, warmPeakBytes, peakBytes: peakBytes() };
+}
+
+function inOwnProcess(task: Task): Result {
+  const file = fileURLToPath(import.meta.url);
+  // execArgv: how this process reads TypeScript.
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    [...process.execArgv, file, "--task", JSON.stringify(task)],
+    { encoding: "utf8" },
+  );
+  if (status !== 0) throw new Error(`length ${task.settings.length} failed:\n${stderr.slice(-2000)}`);
+  return JSON.parse(stdout) as Result;
+}
+
+if (flags.task !== undefined) {
+  console.log(JSON.stringify(await perform(JSON.parse(flags.task) as Task)));
+} else {
+  const contextLength = flags["context-length"];
+  const settings = {
+    blockLength: Number(flags["block-length"]),
+    contextLength: contextLength === undefined ? undefined : Number(contextLength),
+    steps: Number(flags.steps),
+  };
+  const lengths = flags.lengths.split(",").map(Number);
+  const threads = Number(flags.threads);
+  const results = lengths.map((length) =>
+    inOwnProcess({ preset: flags.preset, threads, settings: { ...settings, length } }),
+  );
+  // The last block may end the text; its tokens are computed all the same.
+  const perToken = results.map(({ milliseconds }, i) => milliseconds / lengths[i]);
+  const shortest = lengths.indexOf(Math.min(...lengths));
+  console.log(
+    `${flags.preset}, bench-small, blocks of ${settings.blockLength}, ${settings.steps} steps, ${threads} threads, ${cpus()[0].model}, ` +
+      `load ${loadavg()[0].toFixed(1)}`,
+  );
+  for (const [i, { tokens, blocks, peakBytes: peak, warmPeakBytes }] of results.entries())
+    console.log(
+      `length ${lengths[i]}: ${perToken[i].toFixed(3)} ms a token (${(perToken[i] / perToken[shortest]).toFixed(2)}x the shortest), ` +
+        `peak ${(peak / 1e6).toFixed(0)} MB (${(peak / results[shortest].peakBytes).toFixed(2)}x; ${(warmPeakBytes / 1e6).toFixed(0)} MB ` +
+        `once compiled), ${tokens} tokens in ${blocks} blocks`,
+    );
+  if (flags.json)
+    console.log(JSON.stringify({ settings, lengths, results, perToken, threads, preset: flags.preset }));
+}
