@@ -6,6 +6,8 @@ import type { ParameterLayout } from "./parameter-layout.js";
 
 export class ParameterMemory {
   readonly #views = new Map<string, Float32Array>();
+  /** Gradients that count as zero whatever their memory holds: the first addition overwrites it, which saves two passes over it. */
+  readonly #zeroed = new Set<string>();
 
   /** @param buffer at least `layout.byteLength` bytes, zero */
   constructor(
@@ -31,24 +33,41 @@ export class ParameterMemory {
 
   write(slot: Slot, values: Readonly<Record<string, Float32Array>>): void {
     this.layout.checkValues(slot, values);
-    for (const [name, value] of Object.entries(values)) this.view(slot, name).set(value);
+    for (const [name, value] of Object.entries(values)) {
+      this.view(slot, name).set(value);
+      if (slot === "gradient") this.#zeroed.delete(name);
+    }
   }
 
   /** Copies. */
   read(slot: Slot, names: readonly string[]): Record<string, Float32Array> {
+    if (slot === "gradient") this.#settleGradients();
     return Object.fromEntries(names.map((name) => [name, this.view(slot, name).slice()]));
   }
 
   zeroGradients(): void {
-    for (const { name } of this.trainable) this.kernels.fill(this.view("gradient", name), 0);
+    for (const { name } of this.trainable) this.#zeroed.add(name);
   }
 
   /** gradient += scale * values. values: float32 [size], from any memory. */
   addGradient(name: string, values: Float32Array, scale: number): void {
-    this.kernels.addScaled(this.view("gradient", name), values, scale);
+    const gradient = this.view("gradient", name);
+    if (!this.#zeroed.delete(name)) this.kernels.addScaled(gradient, values, scale);
+    else if (scale === 1) gradient.set(values);
+    else {
+      this.kernels.fill(gradient, 0);
+      this.kernels.addScaled(gradient, values, scale);
+    }
+  }
+
+  /** Writes the zeros that nothing was added to. */
+  #settleGradients(): void {
+    for (const name of this.#zeroed) this.kernels.fill(this.view("gradient", name), 0);
+    this.#zeroed.clear();
   }
 
   step(options: AdamWOptions): StepResult {
+    this.#settleGradients();
     return adamwStep(this.layout, this.view, this.kernels, options);
   }
 }
