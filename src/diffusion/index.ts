@@ -2,8 +2,9 @@
 export { type CorruptionConfig, type CorruptionOptions, corruptRows } from "./batch.js";
 export { BatchBuffers } from "./buffers.js";
 export { dropConditions } from "./condition-dropout.js";
+export { levelsOfDraw } from "./level-draws.js";
 export { allocateLevels, type LevelInputs, levelTensors, setLevel } from "./level-inputs.js";
-export { type LossWeightOptions, type LossWeights, lossWeights } from "./loss-weights.js";
+export { boundWeight, type LossWeightOptions, type LossWeights, lossWeights } from "./loss-weights.js";
 export {
   channelModule,
   codebookModule,
@@ -28,6 +29,7 @@ export {
   x0FromNoise,
 } from "./process.js";
 export { createSchedule, MIN_ALPHA_BAR, Schedule, type ScheduleName } from "./schedule.js";
+export { forEachTarget } from "./targets.js";
 export {
   createTimeSampler,
   type LossAwareOptions,

@@ -60,6 +60,13 @@ export function lossWeights(
   };
 }
 
+/** Masked limit: what the nats of an absorbed position count at t in the bound, for t drawn evenly from [minTime, 1]. */
+export const boundWeight = (
+  config: Pick<DiffusionConfig, "lossWeighting" | "minTime">,
+  process: DiffusionProcess,
+  time: number,
+): number => levelWeight(config, process, { time, weighting: "elbo" });
+
 function levelWeight(
   config: Pick<DiffusionConfig, "lossWeighting" | "minTime">,
   process: DiffusionProcess,

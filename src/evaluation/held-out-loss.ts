@@ -13,14 +13,15 @@
  */
 import type { RunConfig } from "../config/index.js";
 import {
+  boundWeight,
   createTimeSampler,
   DiffusionProcess,
+  forEachTarget,
   type LossTerm,
+  levelsOfDraw,
   lossTerms,
-  lossWeights,
-  type TimeSampler,
 } from "../diffusion/index.js";
-import { forEachTarget, type NoisyRows } from "./noisy-rows.js";
+import type { NoisyRows } from "./noisy-rows.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 
 /** Plain JSON. */
@@ -89,8 +90,6 @@ export async function heldOutLoss(
   const { diffusion } = config;
   const masked = !diffusion.gaussian;
   const process = new DiffusionProcess(diffusion);
-  const boundWeight = (time: number): number =>
-    masked ? lossWeights({ ...diffusion, ceWeight: 1 }, process, { time, weighting: "elbo" }).ce : 0;
   const sums = Array.from({ length: noisy.count }, emptySums);
   let loss = 0;
   const terms: Partial<Record<LossTerm, number>> = {};
@@ -112,7 +111,9 @@ export async function heldOutLoss(
       loss += part * Number(outputs.loss.data[0]);
       for (const term of lossTerms)
         if (outputs[term]) terms[term] = (terms[term] ?? 0) + part * Number(outputs[term].data[0]);
-      const weights = rows.map((_, b) => boundWeight(Number(feeds.time.data[b])));
+      const weights = rows.map((_, b) =>
+        masked ? boundWeight(diffusion, process, Number(feeds.time.data[b])) : 0,
+      );
       forEachTarget(batch, (b, position, at, absorbed) => {
         const sum = sums[first + b];
         const token = rows[b].ids[position];
@@ -172,21 +173,3 @@ export async function heldOutLoss(
     rows: masked ? { bound: bounds, bytes } : null,
   };
 }
-
-/**
- * The levels of one draw of several: a row's draws stand at equal distances over [minTime, 1], beginning (draw 0) where the sampler puts
- * the row, so that every row has seen easy and hard levels alike.
- */
-function levelsOfDraw(sampler: TimeSampler, minTime: number, draw: number, draws: number): TimeSampler {
-  if (draw === 0) return sampler;
-  return {
-    ...memoryless,
-    draw: (sequence) => {
-      const first = (sampler.draw(sequence).time - minTime) / (1 - minTime);
-      const fraction = (first + draw / draws) % 1;
-      return { time: minTime + (1 - minTime) * Math.max(fraction, 2 ** -33), weight: 1 };
-    },
-  };
-}
-
-const memoryless = { observe: () => {}, state: () => null, restore: () => {} };

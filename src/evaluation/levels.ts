@@ -7,8 +7,9 @@
  * An absorbed position says nothing, so there the channel is the unigram model; the masked limit knows no others.
  */
 import type { RunConfig } from "../config/index.js";
+import { forEachTarget } from "../diffusion/index.js";
 import { type ExpertUse, ExpertUseCounter } from "./expert-use.js";
-import { forEachTarget, type NoisyRows } from "./noisy-rows.js";
+import type { NoisyRows } from "./noisy-rows.js";
 import { RatioEstimate } from "./statistics.js";
 
 /** Nats a token over some positions. Plain JSON. */

@@ -127,18 +127,3 @@ export class NoisyRows {
     await this.channel.dispose();
   }
 }
-
-/** Visits the target positions of a batch: row, its place in the batch, position in the row, place in [B * N], whether absorbed. */
-export function forEachTarget(
-  { rows, feeds }: Pick<NoisyBatch, "rows" | "feeds">,
-  visit: (b: number, position: number, at: number, absorbed: boolean) => void,
-): void {
-  const absorbed = feeds.absorbed.data as Float32Array;
-  const length = feeds.absorbed.shape[1];
-  for (const [b, row] of rows.entries())
-    for (let p = 0; p < row.ids.length; p++) {
-      if (row.given[p] === 1 || row.segment[p] < 0) continue;
-      const at = b * length + p;
-      visit(b, p, at, absorbed[at] === 1);
-    }
-}
