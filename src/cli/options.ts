@@ -76,6 +76,11 @@ const definitions = {
       "--release <name>",
       "absorbed positions released first: random, confidence, margin, entropy or confidence-threshold",
     ),
+  guidance: () =>
+    new Option(
+      "--guidance <x>",
+      "push the text towards its source or given text; 1: off (wants training with diffusion.conditionDropout)",
+    ).argParser(notNegative),
   temperature: () =>
     new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
   topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
@@ -124,6 +129,7 @@ export interface Flags {
   order?: number;
   timeGrid?: string;
   release?: string;
+  guidance?: number;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -165,6 +171,7 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 export function generationOverrides(flags: Flags): PartialRunConfig {
   const { length, blockLength, contextLength, untilEnd } = flags;
   const { steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
+  const { guidance } = flags;
   return {
     generation: given({
       length,
@@ -181,6 +188,7 @@ export function generationOverrides(flags: Flags): PartialRunConfig {
       topP,
       seed,
       num,
+      guidance,
     }),
   };
 }

@@ -62,6 +62,14 @@ export const generationConfigSchema = z.strictObject({
     .describe("draw among the likeliest tokens that reach this mass"),
   seed: z.int().min(0).default(1).describe("seed of every random number of the text"),
   num: z.int().min(1).default(1).describe("texts to write"),
+  guidance: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe(
+      "classifier-free guidance: how far the text is pushed towards its source or given text, from what the model writes without; " +
+        "1: off; others want training with diffusion.conditionDropout and run the network on twice as many rows",
+    ),
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z

@@ -21,10 +21,23 @@ export function dropConditions(row: Row, rate: number, vocabSize: number, random
     }
     return dropped.get(document);
   };
+  return leaveOut(row, vocabSize, (position) => isDropped(row.segment[position]) === true);
+}
+
+/** Whether position i holds given text: neither a target, nor a learned global token, nor padding. */
+const isCondition = (row: Pick<Row, "ids" | "given" | "segment">, i: number, vocabSize: number): boolean =>
+  row.segment[i] !== PADDING_SEGMENT && row.given[i] === 1 && row.ids[i] < vocabSize;
+
+/** Whether anything is given in a row. @param vocabSize ids from here on are learned global tokens */
+export const hasCondition = (row: Pick<Row, "ids" | "given" | "segment">, vocabSize: number): boolean =>
+  row.given.some((_, i) => isCondition(row, i, vocabSize));
+
+/** The row as training shows it where all its conditions are left out; its other arrays are shared. */
+export const withoutConditions = (row: Row, vocabSize: number): Row => leaveOut(row, vocabSize, () => true);
+
+function leaveOut(row: Row, vocabSize: number, dropped: (position: number) => boolean): Row {
   const segment = row.segment.map((document, i) =>
-    document !== PADDING_SEGMENT && row.given[i] === 1 && row.ids[i] < vocabSize && isDropped(document)
-      ? PADDING_SEGMENT
-      : document,
+    isCondition(row, i, vocabSize) && dropped(i) ? PADDING_SEGMENT : document,
   );
   return { ...row, segment, globals: row.globals.filter((p) => segment[p] !== PADDING_SEGMENT) };
 }

@@ -1,7 +1,7 @@
 /** @file The soft absorbing process: schedules, marginals and posterior, noise levels, loss weights, batches, and the graphs with the loss. */
 export { type CorruptionConfig, type CorruptionOptions, corruptRows } from "./batch.js";
 export { BatchBuffers } from "./buffers.js";
-export { dropConditions } from "./condition-dropout.js";
+export { dropConditions, hasCondition, withoutConditions } from "./condition-dropout.js";
 export { levelsOfDraw } from "./level-draws.js";
 export { allocateLevels, type LevelInputs, levelTensors, setLevel } from "./level-inputs.js";
 export { boundWeight, type LossWeightOptions, type LossWeights, lossWeights } from "./loss-weights.js";

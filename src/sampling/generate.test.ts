@@ -32,6 +32,24 @@ const variants: {
     preset: "masked",
     settings: { release: "confidence", reabsorb: 1 },
   },
+  {
+    name: "masked, guided",
+    preset: "masked",
+    extra: { diffusion: { conditionDropout: 0.1 } },
+    settings: { guidance: 2 },
+  },
+  {
+    name: "moe-diffuseq, ddim, guided",
+    preset: "moe-diffuseq",
+    extra: { diffusion: { conditionDropout: 0.1 } },
+    settings: { sampler: "ddim", guidance: 1.5 },
+  },
+  {
+    name: "diffuseq-v2, guided, self-conditioned, clamped",
+    preset: "diffuseq-v2",
+    extra: { model: { selfConditioning: true }, diffusion: { conditionDropout: 0.1 } },
+    settings: { guidance: 3, clamp: true },
+  },
   { name: "moe-diffuseq, ancestral", preset: "moe-diffuseq", settings: { sampler: "ancestral" } },
   { name: "moe-diffuseq, ddim", preset: "moe-diffuseq", settings: { sampler: "ddim", eta: 0.5 } },
   {

@@ -92,7 +92,7 @@ export interface StepEvent {
 export interface GenerateOptions {
   /** Stops the run before its next step: the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Most samples in one batch. Default: as many as make 4,096 positions, at least one. */
+  /** Most samples in one batch. Default: as many as make 4,096 positions (2,048 with guidance), at least one. */
   readonly maxBatch?: number;
   /** Rows are padded to a multiple of this many positions, so that similar lengths share a compiled program. Default 64. */
   readonly lengthMultiple?: number;
@@ -165,7 +165,9 @@ async function* run(
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
   };
-  const batches = planBatches(plans, lengthMultiple, maxBatch);
+  // Guided, a sample is two rows.
+  const positions = config.guidance === 1 ? BATCH_POSITIONS : BATCH_POSITIONS / 2;
+  const batches = planBatches(plans, lengthMultiple, positions, maxBatch);
   for (const [number, { plans: part, batchSize, length }] of batches.entries()) {
     const texts = part.map(({ blocks, sequence }) => new BlockText(blocks, sequence, model.tokenizer));
     const steps = writeBlocks(model, setting, texts, { batchSize, length }, look, signal);
@@ -224,14 +226,19 @@ interface PlannedBatch {
 }
 
 /** Samples of one padded length run together, in batches of one size. */
-function planBatches(plans: readonly Plan[], multiple: number, maxBatch?: number): PlannedBatch[] {
+function planBatches(
+  plans: readonly Plan[],
+  multiple: number,
+  positions: number,
+  maxBatch?: number,
+): PlannedBatch[] {
   const byLength = new Map<number, Plan[]>();
   for (const plan of plans) {
     const length = Math.ceil(plan.blocks.longest / multiple) * multiple;
     byLength.set(length, [...(byLength.get(length) ?? []), plan]);
   }
   return [...byLength].flatMap(([length, group]) => {
-    const most = maxBatch ?? Math.max(1, Math.floor(BATCH_POSITIONS / length));
+    const most = maxBatch ?? Math.max(1, Math.floor(positions / length));
     const count = Math.ceil(group.length / most);
     const batchSize = Math.ceil(group.length / count);
     return Array.from({ length: Math.ceil(group.length / batchSize) }, (_, i) => ({

@@ -127,13 +127,12 @@ export class DiffusionModel {
 
   /**
    * The denoiser with its rounding for B rows of N positions (see `samplingModule`). Any length will do.
-   * @param guess whether it yields the likeliest tokens
+   * @param guess whether it yields the likeliest tokens @param guided whether every row has a twin without condition
    */
-  denoiser(batchSize: number, length: number, guess: boolean): Promise<Program> {
+  denoiser(batchSize: number, length: number, guess: boolean, guided = false): Promise<Program> {
     const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
-    return this.#programs.use(`denoiser ${batchSize}x${length}${guess ? " guess" : ""}`, () =>
-      samplingModule(this.config, shape, this.forbidden, guess),
-    );
+    const name = `denoiser ${batchSize}x${length}${guess ? " guess" : ""}${guided ? " guided" : ""}`;
+    return this.#programs.use(name, () => samplingModule(this.config, shape, this.forbidden, guess, guided));
   }
 
   /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */

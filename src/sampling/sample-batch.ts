@@ -1,8 +1,9 @@
 /**
  * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
- * each sample.
+ * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts).
  */
 import { BatchBuffers } from "../diffusion/buffers.js";
+import { hasCondition, withoutConditions } from "../diffusion/condition-dropout.js";
 import { allocateLevels, levelTensors, setLevel } from "../diffusion/level-inputs.js";
 import { PADDING_SEQUENCE, padRows } from "../diffusion/padding.js";
 import { placeRows } from "../diffusion/place-rows.js";
@@ -34,12 +35,13 @@ export class SampleBatch {
   /** Of the last step; null without experts. */
   expertLoad: ExpertLoad | null = null;
   private readonly buffers = new BatchBuffers();
+  /** B, or guided 2 B. */
   private readonly rows: ReturnType<typeof padRows>;
   private readonly targets: readonly Uint8Array[];
   private readonly absorbed: readonly Uint8Array[];
   /** [B * N] 1: where a text may end. */
   private readonly ending: BigInt64Array;
-  /** [B, N, D] */
+  /** [rows, N, D] */
   private readonly state: Float32Array;
   private selfCondition: Float32Array | null;
   private released = false;
@@ -52,17 +54,19 @@ export class SampleBatch {
     private readonly denoiser: Program,
     private readonly nearest: Program | null,
     private readonly look: boolean,
+    guided: boolean,
   ) {
     const { batchSize, length } = shape;
-    const width = model.config.model.embeddingSize;
+    const { embeddingSize: width, vocabSize } = model.config.model;
     const { special } = model.tokenizer;
     const rows = plans.map(({ canvas, sequence }) => ({ ...canvas.row, sequence }));
     // The masked limit writes into the ids, so every sample gets its own.
-    this.rows = padRows(rows, length, batchSize, special.pad).map((row) => ({
+    const own = padRows(rows, length, batchSize, special.pad).map((row) => ({
       ...row,
       ids: row.ids.slice(),
     }));
-    this.targets = this.rows.map(({ sequence }, b) => {
+    this.rows = guided ? [...own, ...own.map((row) => withoutConditions(row, vocabSize))] : own;
+    this.targets = own.map(({ sequence }, b) => {
       const target = new Uint8Array(length);
       if (sequence !== PADDING_SEQUENCE) target.set(plans[b].canvas.target);
       return target;
@@ -70,11 +74,10 @@ export class SampleBatch {
     this.ending = new BigInt64Array(batchSize * length);
     for (const [b, { canvas }] of plans.entries())
       this.ending.fill(1n, b * length + canvas.endFrom, b * length + canvas.target.length);
-    this.absorbed = this.rows.map(() => new Uint8Array(length));
-    this.state = new Float32Array(setting.absorbing ? batchSize * length * width : 0);
-    this.selfCondition = model.config.model.selfConditioning
-      ? new Float32Array(batchSize * length * width)
-      : null;
+    this.absorbed = own.map(() => new Uint8Array(length));
+    const size = this.rows.length * length * width;
+    this.state = new Float32Array(setting.absorbing ? size : 0);
+    this.selfCondition = model.config.model.selfConditioning ? new Float32Array(size) : null;
     this.samples = plans.map(({ canvas, sequence }, b) => {
       const n = canvas.target.length;
       const from = b * length * width;
@@ -98,11 +101,15 @@ export class SampleBatch {
     look: boolean,
   ): Promise<SampleBatch> {
     const guess = look || setting.absorbing !== null;
-    const denoiser = await model.denoiser(shape.batchSize, shape.length, guess);
+    const { vocabSize } = model.config.model;
+    // Without a condition, a twin would say the same.
+    const guided =
+      setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
+    const denoiser = await model.denoiser(shape.batchSize, shape.length, guess, guided);
     try {
       const clamps = setting.config.clamp && setting.absorbing !== null;
       const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
-      return new SampleBatch(model, setting, plans, shape, denoiser, nearest, look);
+      return new SampleBatch(model, setting, plans, shape, denoiser, nearest, look, guided);
     } catch (error) {
       await denoiser.release();
       throw error;
@@ -154,15 +161,19 @@ export class SampleBatch {
 
   /** Inputs of the network at time t. draw: flattened positions to draw tokens at. */
   private feeds(t: number, draw: readonly number[]): Record<string, TensorData> {
-    const { model, setting, shape, buffers } = this;
+    const { model, setting, shape, buffers, rows, state } = this;
     const { batchSize, length } = shape;
-    const levels = allocateLevels(batchSize, length, buffers);
+    const levels = allocateLevels(rows.length, length, buffers);
+    if (rows.length > batchSize) state.copyWithin(state.length / 2, 0, state.length / 2);
     // t as the network sees it; below the smallest level of training it sees that one.
     const level = { ...setting.process.level(t), time: Math.max(t, model.config.diffusion.minTime) };
-    for (let b = 0; b < batchSize; b++) setLevel(levels, b, level, this.targets[b], this.absorbed[b]);
-    const wide = [batchSize, length, model.config.model.embeddingSize];
+    for (let b = 0; b < rows.length; b++) {
+      const sample = b % batchSize;
+      setLevel(levels, b, level, this.targets[sample], this.absorbed[sample]);
+    }
+    const wide = [rows.length, length, model.config.model.embeddingSize];
     return {
-      ...placeRows(this.rows, model.globalSlots, buffers),
+      ...placeRows(rows, model.globalSlots, buffers),
       ...levelTensors(levels),
       ending: { dtype: "int64", shape: [batchSize * length], data: this.ending },
       // One row at least: empty tensors are a corner nobody needs to stand in.
@@ -171,7 +182,8 @@ export class SampleBatch {
         shape: [Math.max(1, draw.length)],
         data: BigInt64Array.from(draw.length > 0 ? draw : [0], BigInt),
       },
-      ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: this.state } } : {}),
+      guidance: { dtype: "float32", shape: [1], data: Float32Array.of(setting.config.guidance) },
+      ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: state } } : {}),
       ...(this.selfCondition
         ? { selfCondition: { dtype: "float32", shape: wide, data: this.selfCondition } }
         : {}),

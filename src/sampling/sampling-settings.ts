@@ -18,10 +18,21 @@ export type Sampler = Exclude<GenerationConfig["sampler"], "auto">;
 /** The model's settings with those of the call over them, checked. */
 export function generationConfig(model: RunConfig, settings: GenerationSettings): GenerationConfig {
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-  return configFromLayers([
+  const { generation } = configFromLayers([
     { name: "the model", config: model },
     { name: "generate", config: { generation: given } },
-  ]).generation;
+  ]);
+  checkControls(model.diffusion, generation);
+  return generation;
+}
+
+/** @throws UserError for control of the text that a model of this training cannot have */
+function checkControls({ conditionDropout }: DiffusionConfig, { guidance }: GenerationConfig): void {
+  if (guidance !== 1 && conditionDropout === 0)
+    throw new UserError(
+      `generation.guidance: expected 1, got ${guidance}; the model was trained with diffusion.conditionDropout 0 and never saw a text ` +
+        "without its condition; train with --set diffusion.conditionDropout=0.1",
+    );
 }
 
 /** The sampler that fits the process. @throws UserError for settings that do not, or an order the solver does not have */

@@ -121,6 +121,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "topP",
       "seed",
       "num",
+      "guidance",
       "stream",
       "set",
       "dtype",
