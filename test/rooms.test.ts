@@ -17,7 +17,7 @@ const rooms: Record<string, readonly string[]> = {
   model: ["config", "graph", "random"],
   diffusion: ["config", "graph", "random", "data", "model"],
   hub: ["config", "runtime", "model"],
-  sampling: ["config", "graph", "random", "data", "runtime", "model", "diffusion", "hub"],
+  sampling: ["config", "graph", "random", "metrics", "data", "runtime", "model", "diffusion", "hub"],
   training: ["config", "graph", "random", "data", "runtime", "model", "diffusion", "hub"],
   evaluation: [
     "config",

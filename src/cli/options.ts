@@ -81,6 +81,9 @@ const definitions = {
       "--guidance <x>",
       "push the text towards its source or given text; 1: off (wants training with diffusion.conditionDropout)",
     ).argParser(notNegative),
+  candidates: () =>
+    new Option("--candidates <n>", "write each text n times and take the best").argParser(atLeast(1)),
+  select: () => new Option("--select <by>", "which candidate is the best: mbr or bound"),
   temperature: () =>
     new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
   topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
@@ -130,6 +133,8 @@ export interface Flags {
   timeGrid?: string;
   release?: string;
   guidance?: number;
+  candidates?: number;
+  select?: string;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -171,7 +176,7 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 export function generationOverrides(flags: Flags): PartialRunConfig {
   const { length, blockLength, contextLength, untilEnd } = flags;
   const { steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
-  const { guidance } = flags;
+  const { guidance, candidates, select } = flags;
   return {
     generation: given({
       length,
@@ -189,6 +194,8 @@ export function generationOverrides(flags: Flags): PartialRunConfig {
       seed,
       num,
       guidance,
+      candidates,
+      select,
     }),
   };
 }

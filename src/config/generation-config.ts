@@ -70,6 +70,18 @@ export const generationConfigSchema = z.strictObject({
       "classifier-free guidance: how far the text is pushed towards its source or given text, from what the model writes without; " +
         "1: off; others want training with diffusion.conditionDropout and run the network on twice as many rows",
     ),
+  candidates: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe("texts to write for each one of `num`, of which `select` takes the best"),
+  select: z
+    .enum(["mbr", "bound"])
+    .default("mbr")
+    .describe(
+      "which candidate is taken: the one with the largest summed BLEU against the others (minimum Bayes risk), or the one that the model " +
+        "itself finds likeliest a token (masked limit: its bound; Gaussian processes: denoising cross entropy)",
+    ),
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z

@@ -11,6 +11,7 @@ import type { GenerationConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
+import { type Candidate, Candidates, type Choice } from "./candidates.js";
 import { buildCanvas } from "./canvas.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
@@ -43,6 +44,8 @@ export interface Generation {
   readonly steps: number;
   /** Blocks it took (`blockLength`). */
   readonly blocks: number;
+  /** How it was chosen among `candidates` of the settings; null: there was only one. */
+  readonly choice: Choice | null;
 }
 
 /**
@@ -85,7 +88,7 @@ export interface StepEvent {
   readonly expertLoad: ExpertLoad | null;
   /** Wall-clock time of this step. */
   readonly milliseconds: number;
-  /** With the last step that runs: the texts of this batch. Else empty. */
+  /** With the last step that runs: the texts of this batch, with `candidates` those whose candidates are all there now. Else empty. */
   readonly finished: readonly Generation[];
 }
 
@@ -105,10 +108,12 @@ interface Plan {
   readonly request: number;
   readonly blocks: CanvasBlocks;
   readonly sequence: number;
+  /** Number of the text it is a candidate for, among all of the run. */
+  readonly group: number;
 }
 
 /**
- * Writes the texts of all requests, `settings.num` for each, and tells of every step.
+ * Writes the texts of all requests, `settings.num` for each, chosen among `settings.candidates`, and tells of every step.
  * @throws UserError for requests or settings that make no sense, before the first step
  */
 export async function* generateSteps(
@@ -165,6 +170,7 @@ async function* run(
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
   };
+  const candidates = new Candidates(model, config, signal);
   // Guided, a sample is two rows.
   const positions = config.guidance === 1 ? BATCH_POSITIONS : BATCH_POSITIONS / 2;
   const batches = planBatches(plans, lengthMultiple, positions, maxBatch);
@@ -188,18 +194,24 @@ async function* run(
           : [],
         expertLoad: batch.expertLoad,
         milliseconds,
-        finished: finished
-          ? texts.map((text, i) => ({
-              request: part[i].request,
-              sample: text.sequence,
-              ...text.read(),
-              steps: text.steps,
-              blocks: text.blocks,
-            }))
-          : [],
+        finished: finished ? await candidates.take(writtenBy(texts, part), batchSize, lengthMultiple) : [],
       };
   }
 }
+
+const writtenBy = (texts: readonly BlockText[], plans: readonly Plan[]): Candidate[] =>
+  texts.map((text, i) => ({
+    group: plans[i].group,
+    canvas: plans[i].blocks.whole,
+    ids: text.ids,
+    generation: {
+      request: plans[i].request,
+      sample: text.sequence,
+      ...text.read(),
+      steps: text.steps,
+      blocks: text.blocks,
+    },
+  }));
 
 function planRequest(
   model: DiffusionModel,
@@ -212,11 +224,27 @@ function planRequest(
   const { firstSample = 0 } = request;
   if (!Number.isInteger(firstSample) || firstSample < 0)
     throw new UserError(`firstSample: expected an integer from 0 on, got ${firstSample}`);
-  return Array.from({ length: config.num }, (_, k) => ({
+  if (blocks.count > 1) checkBlocks(config);
+  return Array.from({ length: config.num * config.candidates }, (_, k) => ({
     request: number,
     blocks,
     sequence: firstSample + k,
+    group: number * config.num + Math.floor(k / config.candidates),
   }));
+}
+
+/** A text of several blocks has no canvas that the model could see as a whole. */
+function checkBlocks({ candidates, select, guidance }: GenerationConfig): void {
+  if (guidance !== 1)
+    throw new UserError(
+      `generation.guidance: expected 1 in a text of several blocks, got ${guidance}; guidance would take the text before a block ` +
+        "for a condition: leave --guidance out, or write the text without blocks",
+    );
+  if (candidates > 1 && select === "bound")
+    throw new UserError(
+      'generation.select: expected "mbr" in a text of several blocks, got "bound"; the model sees no more than a block and its context: ' +
+        "take --select mbr, or write the text without blocks",
+    );
 }
 
 interface PlannedBatch {

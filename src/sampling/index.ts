@@ -1,4 +1,6 @@
 /** @file Sampling: from a trained model to text of any length, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
+
+export type { Choice } from "./candidates.js";
 export { buildCanvas, type Canvas, type CanvasPart } from "./canvas.js";
 export { PLACEHOLDER } from "./canvas-text.js";
 export {

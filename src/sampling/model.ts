@@ -8,7 +8,7 @@
  */
 import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js";
 import type { Tokenizer } from "../data/tokenizer.js";
-import { codebookModule } from "../diffusion/modules.js";
+import { codebookModule, evaluationModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
 import { freeze, type GraphModule, type TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
@@ -138,6 +138,12 @@ export class DiffusionModel {
   /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */
   nearestCode(positions: number): Promise<Program> {
     return this.#programs.use(`nearest ${positions}`, () => nearestCodeModule(this.config.model, positions));
+  }
+
+  /** The loss of B written rows of N positions (see `evaluationModule`). */
+  loss(batchSize: number, length: number): Promise<Program> {
+    const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
+    return this.#programs.use(`loss ${batchSize}x${length}`, () => evaluationModule(this.config, shape));
   }
 
   /** Runs a program with the model's parameters. Feeds the program does not know are left out. */

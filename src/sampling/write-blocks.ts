@@ -28,7 +28,7 @@ export class BlockText {
   private from = 0;
   private readonly decoder: StreamDecoder;
   /** int32 [n]: the whole canvas, written as far as blocks are done. */
-  private readonly ids: Int32Array;
+  readonly ids: Int32Array;
   private canvas: Canvas;
 
   /** @param sequence number of the sample */

@@ -16,6 +16,7 @@ Examples:
   moe-diffuseq generate --model runs/masked --length 512 --stream
   moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
   moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
+  moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite" --candidates 10 --select mbr
   moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
   moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
   moe-diffuseq generate --model runs/masked --infill draft.txt`;
@@ -122,6 +123,8 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "seed",
       "num",
       "guidance",
+      "candidates",
+      "select",
       "stream",
       "set",
       "dtype",
@@ -157,7 +160,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       return {
         json: {
           model: flags.model,
-          texts: texts.map(({ text, gaps, ids, ended, sample, steps, blocks }) => ({
+          texts: texts.map(({ text, gaps, ids, ended, sample, steps, blocks, choice }) => ({
             text,
             gaps,
             tokens: ids.length,
@@ -165,6 +168,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
             sample,
             steps,
             blocks,
+            choice,
           })),
           settings,
           tokens,
