@@ -84,6 +84,10 @@ const definitions = {
   candidates: () =>
     new Option("--candidates <n>", "write each text n times and take the best").argParser(atLeast(1)),
   select: () => new Option("--select <by>", "which candidate is the best: mbr or bound"),
+  repetitionPenalty: () =>
+    new Option("--repetition-penalty <x>", "make tokens that stand nearby less likely; 1: off").argParser(
+      positive,
+    ),
   temperature: () =>
     new Option("--temperature <x>", "of the draw of tokens; 0: the likeliest").argParser(notNegative),
   topK: () => new Option("--top-k <n>", "draw among the n likeliest tokens; 0: all").argParser(atLeast(0)),
@@ -135,6 +139,7 @@ export interface Flags {
   guidance?: number;
   candidates?: number;
   select?: string;
+  repetitionPenalty?: number;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -176,7 +181,7 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 export function generationOverrides(flags: Flags): PartialRunConfig {
   const { length, blockLength, contextLength, untilEnd } = flags;
   const { steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
-  const { guidance, candidates, select } = flags;
+  const { guidance, candidates, select, repetitionPenalty } = flags;
   return {
     generation: given({
       length,
@@ -196,6 +201,7 @@ export function generationOverrides(flags: Flags): PartialRunConfig {
       guidance,
       candidates,
       select,
+      repetitionPenalty,
     }),
   };
 }

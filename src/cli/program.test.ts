@@ -80,7 +80,7 @@ describe("the command line", () => {
     expect(generationOverrides({ seed: 3, topP: 0.5 })).toEqual({ generation: { seed: 3, topP: 0.5 } });
     const solver = { sampler: "dpm-solver++", order: 3, timeGrid: "log-snr" };
     expect(generationOverrides(solver)).toEqual({ generation: solver });
-    const control = { guidance: 2, candidates: 4, select: "mbr" };
+    const control = { guidance: 2, candidates: 4, select: "mbr", repetitionPenalty: 1.2 };
     expect(generationOverrides(control)).toEqual({ generation: control });
   });
 });

@@ -82,6 +82,23 @@ export const generationConfigSchema = z.strictObject({
       "which candidate is taken: the one with the largest summed BLEU against the others (minimum Bayes risk), or the one that the model " +
         "itself finds likeliest a token (masked limit: its bound; Gaussian processes: denoising cross entropy)",
     ),
+  repetitionPenalty: z
+    .number()
+    .gt(0)
+    .default(1)
+    .describe(
+      "masked limit: power to which the probability of a token is raised that already stands within repetitionWindow; 1: off",
+    ),
+  repetitionWindow: z
+    .int()
+    .min(0)
+    .default(64)
+    .describe("positions to either side that repetitionPenalty looks at; 0: the whole text"),
+  noRepeatNgram: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("masked limit: no n-gram of so many tokens is written twice; 0: off"),
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z

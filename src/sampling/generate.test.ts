@@ -39,6 +39,11 @@ const variants: {
     settings: { guidance: 2 },
   },
   {
+    name: "masked, by confidence, repetition held down",
+    preset: "masked",
+    settings: { release: "confidence", repetitionPenalty: 1.5, repetitionWindow: 4 },
+  },
+  {
     name: "moe-diffuseq, ddim, guided",
     preset: "moe-diffuseq",
     extra: { diffusion: { conditionDropout: 0.1 } },

@@ -167,6 +167,7 @@ async function* run(
     sampler,
     random: new CounterRandom(config.seed),
     vocabSize: model.config.model.vocabSize,
+    special: model.tokenizer.special,
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
   };

@@ -39,6 +39,7 @@ async function firstOutputs(
     sampler: chooseSampler(model.config.diffusion, config),
     random: new CounterRandom(4),
     vocabSize: model.config.model.vocabSize,
+    special: model.tokenizer.special,
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
   };

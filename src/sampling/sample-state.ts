@@ -4,11 +4,13 @@
  * batch a sample runs in nor its padding can reach it.
  */
 import type { GenerationConfig } from "../config/index.js";
+import type { SpecialIds } from "../data/tokenizer.js";
 import type { DiffusionProcess } from "../diffusion/process.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
 import { createSolver, type Solver } from "./dpm-solver.js";
 import { Reabsorption } from "./reabsorption.js";
+import { RepetitionControl } from "./repetition.js";
 import { roundLogits } from "./rounding.js";
 import type { Sampler } from "./sampling-settings.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
@@ -31,6 +33,7 @@ export interface SampleSetting {
   /** Random numbers of step k are those of step firstStep + k; the start's are those of step firstStep. Default 0. */
   readonly firstStep?: number;
   readonly vocabSize: number;
+  readonly special: SpecialIds;
   /** float32 [V, D] and [D]; null in the masked limit, which has no codes. */
   readonly codebook: Float32Array | null;
   readonly absorbing: Float32Array | null;
@@ -83,6 +86,7 @@ export class SampleState {
   private readonly target: Uint8Array;
   private readonly solver: Solver | undefined;
   private readonly reabsorption: Reabsorption | null;
+  private readonly repetition: RepetitionControl | null;
 
   /** @param sequence number of the sample */
   constructor(
@@ -96,6 +100,9 @@ export class SampleState {
     this.solver = setting.sampler === "dpm-solver++" ? createSolver(solverMethod, order) : undefined;
     this.reabsorption =
       reabsorb > 0 ? new Reabsorption(reabsorb, confidenceThreshold, this.target.length) : null;
+    this.repetition = RepetitionControl.wanted(setting.config)
+      ? new RepetitionControl(canvas, setting.special, setting.config)
+      : null;
     this.guess = canvas.row.ids.slice();
     this.settled = canvas.target.map((flag) => 1 - flag);
     this.probability = Float32Array.from(this.settled);
@@ -246,12 +253,18 @@ export class SampleState {
   }
 
   private draw({ drawPositions: positions, drawLogits }: Prediction, step: number): DrawnTokens {
-    const { config, random, vocabSize } = this.setting;
+    const { config, random, vocabSize, times } = this.setting;
     const { temperature, topK, topP } = config;
+    const options = { temperature, topK, topP };
     const uniforms = new Float32Array(this.target.length);
     random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
     const own = Float32Array.from(positions, (p) => uniforms[p]);
-    return { positions, ...roundLogits(drawLogits, vocabSize, own, { temperature, topK, topP }) };
+    if (!this.repetition) return { positions, ...roundLogits(drawLogits, vocabSize, own, options) };
+    const allStay = config.release === "random" || step === times.length - 1;
+    return {
+      positions,
+      ...this.repetition.round(this.memory, positions, drawLogits, own, options, allStay),
+    };
   }
 
   /** Codes of drawn tokens: float32 [n, D], zeros where none was drawn. */

@@ -125,6 +125,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "guidance",
       "candidates",
       "select",
+      "repetitionPenalty",
       "stream",
       "set",
       "dtype",

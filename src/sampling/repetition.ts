@@ -1,0 +1,150 @@
+/**
+ * @file Control of repetition in the masked limit, where tokens are written in any order. Logits of a position that a token is drawn
+ * for are changed on the host:
+ *
+ *     repetitionPenalty r   log p(v) <- r log p(v)     once for each token v that stands within repetitionWindow to either side
+ *     noRepeatNgram n       p(v) <- 0                  for v that would complete an n-gram which the text has already
+ *
+ * The first is CTRL's penalty (arXiv 1909.05858) on log p, where it does not depend on a constant in the logits. Names as in Hugging
+ * Face, which counts what stands to the left; here, what counts is the text that is known when the token is drawn, on both sides:
+ *
+ * - given text around the gaps counts, the source and what stands behind a written end of the text do not;
+ * - written tokens count until re-absorption takes them back; special tokens never count and are never changed;
+ * - of the tokens drawn in one step, in order of position, the earlier count for the later where all that is drawn is written (random
+ *   release, last step). Otherwise they do not, as it is not yet known which of them stay: two may then say the same.
+ *
+ * So with random release and no re-absorption, no n-gram that has a written token in it occurs twice.
+ */
+import type { GenerationConfig } from "../config/index.js";
+import type { SpecialIds } from "../data/tokenizer.js";
+import type { Canvas } from "./canvas.js";
+import { type RoundedTokens, type RoundingOptions, roundLogits } from "./rounding.js";
+
+export type RepetitionSettings = Pick<
+  GenerationConfig,
+  "repetitionPenalty" | "repetitionWindow" | "noRepeatNgram"
+>;
+
+/** What is known of a text when a step begins: ids int32 [n], absorbed uint8 [n]. */
+export interface KnownTokens {
+  readonly ids: Int32Array;
+  readonly absorbed: Uint8Array;
+}
+
+/** Taken off the logit of what would repeat: never drawn, unless nothing else but special tokens is left. */
+const REPEATED = 1e7;
+
+/** For one sample. */
+export class RepetitionControl {
+  /** int32 [n]: tokens that count, -1 elsewhere. */
+  private readonly tokens: Int32Array;
+  private readonly separator: number;
+  private readonly special: ReadonlySet<number>;
+
+  constructor(
+    private readonly canvas: Pick<Canvas, "parts" | "target" | "endFrom">,
+    { pad, cls, sep }: SpecialIds,
+    private readonly settings: RepetitionSettings,
+  ) {
+    this.separator = sep;
+    this.special = new Set([pad, cls, sep]);
+    this.tokens = new Int32Array(canvas.target.length).fill(-1);
+  }
+
+  /** Whether the settings ask for any. */
+  static wanted({ repetitionPenalty, noRepeatNgram }: RepetitionSettings): boolean {
+    return repetitionPenalty !== 1 || noRepeatNgram > 0;
+  }
+
+  /**
+   * Draws as `roundLogits` does, row after row. logits: float32 [R, V], changed in place; uniforms: float32 [R].
+   * @param positions R, ascending @param allStay whether every drawn token will be written
+   */
+  round(
+    known: KnownTokens,
+    positions: readonly number[],
+    logits: Float32Array,
+    uniforms: Float32Array,
+    options: RoundingOptions,
+    allStay: boolean,
+  ): RoundedTokens {
+    this.read(known);
+    const size = logits.length / positions.length;
+    const ids = new Int32Array(positions.length);
+    const [confidence, margin, entropy] = [0, 1, 2].map(() => new Float32Array(positions.length));
+    for (const [r, p] of positions.entries()) {
+      const row = logits.subarray(r * size, (r + 1) * size);
+      this.adjust(row, p);
+      const drawn = roundLogits(row, size, uniforms.subarray(r, r + 1), options);
+      [ids[r], confidence[r], margin[r], entropy[r]] = [
+        drawn.ids[0],
+        drawn.confidence[0],
+        drawn.margin[0],
+        drawn.entropy[0],
+      ];
+      if (allStay) this.write(p, ids[r]);
+    }
+    return { ids, confidence, margin, entropy };
+  }
+
+  private read({ ids, absorbed }: KnownTokens): void {
+    const { parts, target } = this.canvas;
+    this.tokens.fill(-1);
+    for (let p = parts[0].start; p < parts[parts.length - 1].end; p++)
+      if ((target[p] === 0 || absorbed[p] === 0) && !this.write(p, ids[p])) break;
+  }
+
+  /** Takes a token in. Returns whether the text goes on behind it. */
+  private write(p: number, id: number): boolean {
+    const ends = id === this.separator && p >= this.canvas.endFrom;
+    if (ends) this.tokens.fill(-1, p);
+    else if (!this.special.has(id)) this.tokens[p] = id;
+    return !ends;
+  }
+
+  /** logits [V] of position p, changed in place. */
+  private adjust(logits: Float32Array, p: number): void {
+    const { repetitionPenalty, repetitionWindow, noRepeatNgram } = this.settings;
+    if (repetitionPenalty !== 1) {
+      const reach = repetitionWindow === 0 ? this.tokens.length : repetitionWindow;
+      const near = new Set(this.tokens.subarray(Math.max(0, p - reach), p + reach + 1));
+      near.delete(-1);
+      const total = logSumExp(logits);
+      for (const id of near) logits[id] += (repetitionPenalty - 1) * (logits[id] - total);
+    }
+    if (noRepeatNgram > 0) for (const id of this.completing(p, noRepeatNgram)) logits[id] -= REPEATED;
+  }
+
+  /** Tokens that at position p would complete an n-gram which stands elsewhere; the two may overlap, also at p. */
+  private completing(p: number, n: number): ReadonlySet<number> {
+    const { tokens } = this;
+    const found = new Set<number>();
+    for (let start = Math.max(0, p - n + 1); start <= Math.min(p, tokens.length - n); start++)
+      for (let other = 0; other <= tokens.length - n; other++) {
+        const id = other === start ? -1 : this.making(p, start, other, n);
+        if (id >= 0) found.add(id);
+      }
+    return found;
+  }
+
+  /** The token at p that makes the n-grams at `start` (which holds p) and at `other` equal; -1: none does. */
+  private making(p: number, start: number, other: number, n: number): number {
+    const { tokens } = this;
+    let id = -1;
+    for (let k = 0; k < n; k++) {
+      const [a, b] = [start + k, other + k];
+      const [left, right] = [tokens[a], tokens[b]];
+      if (a === p || b === p) {
+        const wanted = a === p ? right : left;
+        if (wanted < 0 || (id >= 0 && id !== wanted)) return -1;
+        id = wanted;
+      } else if (left < 0 || left !== right) return -1;
+    }
+    return id;
+  }
+}
+
+function logSumExp(values: Float32Array): number {
+  const top = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  return top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
+}
