@@ -301,6 +301,24 @@ describe("a text in blocks", () => {
     await model.dispose();
   });
 
+  it("is chosen among candidates by what they agree on; bound and guidance want one block", async () => {
+    const model = await tinyModel(device, "masked", trained({ diffusion: { conditionDropout: 0.1 } }));
+    const blocks = { ...settings, blockLength: 20 };
+    const all = await generate(model, {}, { ...blocks, num: 3 }, short);
+    const [chosen] = await generate(model, {}, { ...blocks, candidates: 3 }, short);
+    expect(chosen.choice!.scores.length).toBe(3);
+    expect(chosen.text).toBe(all[chosen.choice!.candidate].text);
+    expect(chosen.blocks).toBe(3);
+    const write = (own: GenerationSettings) => generate(model, {}, { ...blocks, ...own }, short);
+    await expect(write({ candidates: 3, select: "bound" })).rejects.toThrow(
+      /^generation\.select: .* several blocks/,
+    );
+    await expect(write({ guidance: 2 })).rejects.toThrow(/^generation\.guidance: .* several blocks/);
+    const one = await write({ blockLength: 50, candidates: 2, select: "bound" });
+    expect(one[0].choice!.measure).toBe("bound");
+    await model.dispose();
+  });
+
   it("is refused before the first step where settings do not fit", async () => {
     const model = await tinyModel(device, "masked", trained());
     const refused = async (request: object, own: object, message: string) => {
