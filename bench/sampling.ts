@@ -2,12 +2,13 @@
  * @file How long a long document takes to write at the sizes of `bench-small`, against the plain loop (plain-model.ts).
  *
  *   npx tsx bench/sampling.ts [--preset masked] [--length 2048] [--steps 32] [--rounds 3] [--threads N] [--model DIR]
- *                             [--sampler NAME] [--peer PYTHON] [--json]
+ *                             [--sampler NAME] [--block-length 512] [--peer PYTHON] [--json]
  *
  * With --peer (a Python that has PyTorch; Gaussian presets without --model) also DiffuSeq-v2's solver there, DPM-Solver++ 2M.
  *
  * Without --model the weights are those training starts from, with the vocabulary of the embedded corpus: speed does not depend on them.
- * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights are others.
+ * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights and in blocks are
+ * others. In blocks the network runs as often, on a part of the text: --steps are shared out among the blocks.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
@@ -34,6 +35,7 @@ const { values: flags } = parseArgs({
     rounds: { type: "string", default: "3" },
     threads: { type: "string", default: String(availableParallelism()) },
     sampler: { type: "string", default: "auto" },
+    "block-length": { type: "string", default: "512" },
     model: { type: "string" },
     peer: { type: "string" },
     json: { type: "boolean", default: false },
@@ -49,14 +51,16 @@ async function untrained() {
 }
 const { config, tokenizer, weights } = flags.model ? await readPretrained(flags.model) : await untrained();
 const device = await createDevice("cpu", { threads: Number(flags.threads) });
-const options = { device };
+const ours = await DiffusionModel.fromWeights(config, tokenizer, weights, { device });
+const int8 = await DiffusionModel.fromWeights(config, tokenizer, weights, { device, dtype: "q8" });
+const blockLength = Number(flags["block-length"]);
+const inBlocks = { blockLength, steps: Math.max(1, Math.round((steps * blockLength) / length)) };
 const sides = [
-  { name: "plain loop", model: await plain() },
-  { name: "ours", model: await DiffusionModel.fromWeights(config, tokenizer, weights, options) },
-  {
-    name: "ours, int8 weights",
-    model: await DiffusionModel.fromWeights(config, tokenizer, weights, { ...options, dtype: "q8" }),
-  },
+  { name: "plain loop", model: await plain(), own: {} },
+  { name: "ours", model: ours, own: {} },
+  { name: "int8 weights", model: int8, own: {} },
+  { name: "blocks", model: ours, own: inBlocks },
+  { name: "blocks, int8 weights", model: int8, own: inBlocks },
 ].map((side) => ({ ...side, milliseconds: [] as number[], ids: [] as ArrayLike<number> }));
 
 async function plain(): Promise<PlainModel> {
@@ -101,7 +105,7 @@ for (let round = 0; round <= rounds; round++) {
   }
   for (const side of sides) {
     const start = performance.now();
-    const [{ ids }] = await generate(side.model, {}, settings);
+    const [{ ids }] = await generate(side.model, {}, { ...settings, ...side.own });
     if (round > 0) side.milliseconds.push(performance.now() - start); // the first compiles
     side.ids = ids;
   }
