@@ -27,6 +27,14 @@ export interface BatchShape {
   readonly length: number;
 }
 
+interface SamplePrograms {
+  /** Of every step but the last, whose program also yields the likeliest tokens. They may be one. */
+  readonly denoiser: Program;
+  readonly last: Program;
+  /** Moves predictions to the nearest codes; null: they stay. */
+  readonly nearest: Program | null;
+}
+
 /** [layer][expert] tokens that went to the expert, as a share of what it would get if loads were even (1: even). */
 export type ExpertLoad = readonly (readonly number[])[];
 
@@ -51,8 +59,7 @@ export class SampleBatch {
     private readonly setting: SampleSetting,
     plans: readonly SamplePlan[],
     private readonly shape: BatchShape,
-    private readonly denoiser: Program,
-    private readonly nearest: Program | null,
+    private readonly programs: SamplePrograms,
     private readonly look: boolean,
     guided: boolean,
   ) {
@@ -100,18 +107,28 @@ export class SampleBatch {
     shape: BatchShape,
     look: boolean,
   ): Promise<SampleBatch> {
-    const guess = look || setting.absorbing !== null;
+    const gaussian = setting.absorbing !== null;
+    // Gaussian processes read their text off the last prediction; guesses at every step are for those who look.
+    const guess = look || (gaussian && setting.config.earlyStop === "on");
     const { vocabSize } = model.config.model;
     // Without a condition, a twin would say the same.
     const guided =
       setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
-    const denoiser = await model.denoiser(shape.batchSize, shape.length, guess, guided);
+    const programs: Program[] = [];
+    const take = async (program: Promise<Program>) => {
+      programs.push(await program);
+      return programs[programs.length - 1];
+    };
+    const compile = (guesses: boolean) =>
+      take(model.denoiser(shape.batchSize, shape.length, guesses, guided));
     try {
-      const clamps = setting.config.clamp && setting.absorbing !== null;
-      const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
-      return new SampleBatch(model, setting, plans, shape, denoiser, nearest, look, guided);
+      const denoiser = await compile(guess);
+      const last = gaussian && !guess ? await compile(true) : denoiser;
+      const clamps = setting.config.clamp && gaussian;
+      const nearest = clamps ? await take(model.nearestCode(shape.batchSize * shape.length)) : null;
+      return new SampleBatch(model, setting, plans, shape, { denoiser, last, nearest }, look, guided);
     } catch (error) {
-      await denoiser.release();
+      for (const program of programs) await program.release();
       throw error;
     }
   }
@@ -127,7 +144,9 @@ export class SampleBatch {
     const { length } = shape;
     const draws = this.samples.map((sample) => sample.positionsToDraw(step));
     const flat = draws.flatMap((positions, b) => positions.map((p) => b * length + p));
-    const outputs = await model.run(this.denoiser, this.feeds(setting.times[step - 1], flat));
+    const { denoiser, last: atLast } = this.programs;
+    const program = step === setting.times.length - 1 ? atLast : denoiser;
+    const outputs = await model.run(program, this.feeds(setting.times[step - 1], flat));
     const x0 = setting.absorbing ? await this.clamped(outputs.x0) : null;
     if (this.selfCondition) this.selfCondition = outputs.embedding.data as Float32Array;
     const drawLogits = outputs.drawLogits.data as Float32Array;
@@ -192,18 +211,18 @@ export class SampleBatch {
 
   /** x0 [B, N, D], moved to the nearest codes when the configuration asks for it. */
   private async clamped(x0: TensorData): Promise<Float32Array> {
-    if (!this.nearest) return x0.data as Float32Array;
+    const { nearest } = this.programs;
+    if (!nearest) return x0.data as Float32Array;
     const [batch, length, width] = x0.shape;
     const flat = { ...x0, shape: [batch * length, width] };
-    return (await this.model.run(this.nearest, { x0: flat })).code.data as Float32Array;
+    return (await this.model.run(nearest, { x0: flat })).code.data as Float32Array;
   }
 
   /** Gives the programs back. */
   async release(): Promise<void> {
     if (this.released) return;
     this.released = true;
-    await this.denoiser.release();
-    await this.nearest?.release();
+    for (const program of new Set(Object.values(this.programs))) await program?.release();
   }
 }
 
