@@ -4,6 +4,7 @@ export {
   type AccuracyResult,
   exactAccuracy,
   type Pair,
+  type TargetScores,
   type TargetWriter,
 } from "./accuracy.js";
 export { type NgramBaselines, ngramBaselines, textsOf } from "./baselines.js";

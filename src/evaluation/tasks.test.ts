@@ -60,12 +60,16 @@ describe("exactAccuracy", () => {
       },
       { batchSize: 2 },
     );
-    expect(perfect).toEqual({ pairs: 5, tokens: 50, tokenAccuracy: 1, exactMatch: 1 });
+    expect(perfect).toMatchObject({ pairs: 5, tokens: 50, tokenAccuracy: 1, exactMatch: 1 });
+    for (const [name, full] of Object.entries({ bleu: 100, sentenceBleu: 1, rougeL: 1, chrf: 100 }))
+      expect(perfect.scores[name as "bleu"], name).toBeCloseTo(full, 9);
     expect(asked.map((sources) => sources.length)).toEqual([2, 2, 1]);
     const oneWrong = await exactAccuracy(pairs, async (sources) =>
       sources.map((src, i) => (i === 0 ? src.replace(/\w+$/, "nothing") : src)),
     );
-    expect(oneWrong).toEqual({ pairs: 5, tokens: 50, tokenAccuracy: 0.98, exactMatch: 0.8 });
+    expect(oneWrong).toMatchObject({ pairs: 5, tokens: 50, tokenAccuracy: 0.98, exactMatch: 0.8 });
+    expect(oneWrong.scores.rougeL).toBeCloseTo(0.98, 9);
+    expect(oneWrong.scores.bleu).toBeLessThan(100);
   });
 
   it("counts what is missing and what is too much", async () => {
@@ -81,6 +85,7 @@ describe("exactAccuracy", () => {
     const tokensOf = (text: string) => Uint8Array.from(Buffer.from(text));
     const bytes = await exactAccuracy([{ src: "", trg: "abcd" }], async () => ["abxd"], { tokensOf });
     expect(bytes.tokenAccuracy).toBe(0.75);
+    expect((await exactAccuracy([], async () => [])).scores.bleu).toBe(0);
     await expect(exactAccuracy(pairs, async () => [])).rejects.toThrow(/expected 5 texts/);
   });
 });

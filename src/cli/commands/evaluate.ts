@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../../errors.js";
+import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import type { Flags } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
@@ -37,7 +38,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     .option("--no-baselines", "leave the n-gram models out (they take seconds per million tokens)")
     .option(
       "--accuracy <n>",
-      "also write the targets of this many held-out {src, trg} pairs and count exact tokens",
+      "also write the targets of this many held-out {src, trg} pairs: exact tokens, BLEU, ROUGE-L, chrF",
       wholeNumber,
     )
     .option("--report <file.json>", "write every figure into this file")
@@ -67,12 +68,15 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
           throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
         });
       const exact = accuracy
-        ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)`
+        ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)\n${formatScores(accuracy.scores)}`
         : "";
       return { json, text: `${formatEvaluation(report)}${exact}` };
     },
   );
 }
+
+const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): string =>
+  `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
 
 /** Writes the target of each held-out source and compares. */
 async function pairAccuracy(flags: EvaluateFlags, count: number, signal: AbortSignal) {
