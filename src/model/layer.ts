@@ -55,7 +55,7 @@ export interface LayerContext {
   readonly config: ModelConfig;
   readonly rows: RowInputs;
   readonly masks: MaskCache;
-  /** bool [T]: the tokens that experts see: not padding. */
+  /** bool [T]: the tokens that experts see: not padding; in the last layer those that are predicted. */
   readonly routed: Tensor;
   readonly dropout: Dropout;
   readonly parameter: ParameterLookup;

@@ -43,11 +43,11 @@ export interface FeedForwardConfig {
   };
 }
 
-/** The tokens of a batch: B sequences of length N in row order, and which of them are real. */
+/** The tokens of a batch: B sequences of length N in row order, and which of them experts see. */
 export interface TokenLayout {
   readonly sequences: number;
   readonly length: number;
-  /** float32 or bool [B * N], 0 on padding. */
+  /** float32 or bool [B * N], 0 on padding; in the last layer 0 also where nothing is predicted. */
   readonly valid: Tensor;
 }
 
