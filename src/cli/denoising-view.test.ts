@@ -60,3 +60,18 @@ it("prints a line a step elsewhere, without control characters", () => {
   expect(stream.text).toMatch(/^step 1\/2 {2}w1 .*w3\n$/);
   expect(stream.text).not.toContain("\u001b");
 });
+
+it("shows the end of the text before a block, and lights nothing of it", () => {
+  const stream = memoryStream({ isTTY: true, columns: 60 });
+  const view = new DenoisingView(Object.assign(stream, { rows: 13 }), words);
+  view.show(event(2, [1, 1, 1]), "status");
+  const later = event(1, [1, 0, 0]);
+  const before = `${"long ago ".repeat(60)}just now, `;
+  const start = stream.text.length;
+  view.show({ ...later, block: 2, blocks: 2, samples: [{ ...later.samples[0], before }] }, "status");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours and cursor movements
+  const lines = stream.text.slice(start).replaceAll(/\u001b\[[\d;]*[A-Za-z]/g, "");
+  expect(lines).toMatch(/just now,\s+w1/);
+  expect(lines.split("\n").length).toBeLessThanOrEqual(12);
+  expect(lines).toContain("33 % settled");
+});

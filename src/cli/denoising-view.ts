@@ -36,7 +36,10 @@ export class DenoisingView {
     private readonly words: Words,
   ) {}
 
-  /** Shows the first sample as it stands, with `status` under it: of a text in blocks, the current one. A text longer than the terminal shows its beginning. */
+  /**
+   * Shows the first sample as it stands, with `status` under it. A text in blocks: the current one, behind as much of the text before it
+   * as half of the terminal takes. A text longer than the terminal shows its beginning.
+   */
   show(event: StepEvent, status: string): void {
     const { stream } = this;
     if (!stream.isTTY) {
@@ -44,13 +47,20 @@ export class DenoisingView {
       stream.write(`${status}  ${start}\n`);
       return;
     }
-    const { tokens } = denoisingStep(event, this.words);
+    const width = (stream.columns ?? 80) - 1;
+    const height = (stream.rows ?? 24) - MARGIN;
+    const { before } = event.samples[0];
+    const tail = before.slice(-Math.max(1, Math.floor(height / 2) * width));
+    const tokens = [
+      ...(before === "" ? [] : [{ text: tail, settled: true, given: true }]),
+      ...denoisingStep(event, this.words).tokens,
+    ];
     const frame = denoisingFrame({
       tokens,
       // Another block is another text.
       previous: event.block === this.block ? this.tokens : undefined,
-      width: (stream.columns ?? 80) - 1,
-      height: (stream.rows ?? 24) - MARGIN,
+      width,
+      height,
       step: event.step,
       of: event.of,
       color: process.env.NO_COLOR === undefined,
