@@ -4,6 +4,8 @@
  *     flops of a product [m, k] x [k, n] = 2 m k n;    forward = sum over products;    training = forward + their gradients + recomputation
  *
  * Only matrix products count, as is the custom; they are exactly those of the graphs that run (a test holds both against each other).
+ * Counted as if every position were a target, noisy and to be predicted: where some are given or absorbed, the graphs leave rows out of
+ * the products over the vocabulary and of the last layer's experts.
  * T = batchSize * length positions, H = hiddenSize, D = embeddingSize, V = vocabSize.
  */
 import type { ModelConfig } from "../config/model-config.js";
