@@ -10,7 +10,6 @@
  */
 import type { GenerationConfig } from "../config/index.js";
 import { mbrSelect } from "../metrics/index.js";
-import type { Generation } from "./generate.js";
 import type { DiffusionModel } from "./model.js";
 import { scoreTexts, type WrittenCanvas } from "./text-score.js";
 
@@ -29,16 +28,16 @@ export interface Choice {
   readonly scores: readonly number[];
 }
 
-/** One candidate, written to the end. */
-export interface Candidate extends WrittenCanvas {
+/** One candidate, written to the end. T: what is told of a text. */
+export interface Candidate<T> extends WrittenCanvas {
   /** Which text of the run it is a candidate for. */
   readonly group: number;
-  readonly generation: Omit<Generation, "choice">;
+  readonly generation: T;
 }
 
 /** Collects candidates as they are finished, those of a text in order, and gives out texts as soon as all their candidates are there. */
-export class Candidates {
-  private readonly waiting = new Map<number, { candidate: Candidate; nats: number }[]>();
+export class Candidates<T extends { readonly text: string }> {
+  private readonly waiting = new Map<number, { candidate: Candidate<T>; nats: number }[]>();
 
   constructor(
     private readonly model: DiffusionModel,
@@ -51,14 +50,18 @@ export class Candidates {
    * @param batchSize rows of that batch
    * @param multiple rows are padded to a multiple of this many positions
    */
-  async take(finished: readonly Candidate[], batchSize: number, multiple: number): Promise<Generation[]> {
+  async take(
+    finished: readonly Candidate<T>[],
+    batchSize: number,
+    multiple: number,
+  ): Promise<(T & { readonly choice: Choice | null })[]> {
     const { candidates, select, seed } = this.config;
     if (candidates === 1) return finished.map(({ generation }) => ({ ...generation, choice: null }));
     const { model, signal } = this;
     const longest = Math.max(...finished.map(({ ids }) => ids.length));
     const shape = { batchSize, length: Math.ceil(longest / multiple) * multiple };
     const nats = select === "bound" ? await scoreTexts(model, finished, { seed, shape, signal }) : null;
-    const chosen: Generation[] = [];
+    const chosen: (T & { readonly choice: Choice })[] = [];
     for (const [i, candidate] of finished.entries()) {
       const group = this.waiting.get(candidate.group) ?? [];
       group.push({ candidate, nats: nats?.[i] ?? 0 });
@@ -78,7 +81,7 @@ export class Candidates {
   }
 }
 
-function agreed(group: readonly { candidate: Candidate }[]): Choice {
+function agreed(group: readonly { candidate: Candidate<{ readonly text: string }> }[]): Choice {
   const { index, scores } = mbrSelect(group.map(({ candidate }) => candidate.generation.text));
   return { candidate: index, measure: "bleu", score: scores[index], scores };
 }

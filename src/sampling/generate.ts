@@ -171,7 +171,7 @@ async function* run(
     codebook: codes?.codebook ?? null,
     absorbing: codes?.absorbing ?? null,
   };
-  const candidates = new Candidates(model, config, signal);
+  const candidates = new Candidates<Omit<Generation, "choice">>(model, config, signal);
   // Guided, a sample is two rows.
   const positions = config.guidance === 1 ? BATCH_POSITIONS : BATCH_POSITIONS / 2;
   const batches = planBatches(plans, lengthMultiple, positions, maxBatch);
@@ -200,7 +200,10 @@ async function* run(
   }
 }
 
-const writtenBy = (texts: readonly BlockText[], plans: readonly Plan[]): Candidate[] =>
+const writtenBy = (
+  texts: readonly BlockText[],
+  plans: readonly Plan[],
+): Candidate<Omit<Generation, "choice">>[] =>
   texts.map((text, i) => ({
     group: plans[i].group,
     canvas: plans[i].blocks.whole,
