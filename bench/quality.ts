@@ -62,7 +62,7 @@ const sides: Record<string, Settings> = config.diffusion.gaussian
     }
   : {
       random: { release: "random" },
-      "random, reabsorb 0.25": { release: "random", reabsorb: 0.25 },
+      "reabsorb 0.25": { release: "random", reabsorb: 0.25 },
       confidence: { release: "confidence" },
       margin: { release: "margin" },
       entropy: { release: "entropy" },

@@ -8,7 +8,8 @@
  *
  * Without --model the weights are those training starts from, with the vocabulary of the embedded corpus: speed does not depend on them.
  * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights and in blocks are
- * others. In blocks the network runs as often, on a part of the text: --steps are shared out among the blocks.
+ * others. In the masked limit also half the steps with re-absorption, which is no worse (bench/quality.ts). In blocks the network runs as
+ * often, on a part of the text: --steps are shared out among the blocks.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
@@ -55,10 +56,12 @@ const ours = await DiffusionModel.fromWeights(config, tokenizer, weights, { devi
 const int8 = await DiffusionModel.fromWeights(config, tokenizer, weights, { device, dtype: "q8" });
 const blockLength = Number(flags["block-length"]);
 const inBlocks = { blockLength, steps: Math.max(1, Math.round((steps * blockLength) / length)) };
+const halved = { steps: Math.ceil(steps / 2), reabsorb: 0.25 };
 const sides = [
   { name: "plain loop", model: await plain(), own: {} },
   { name: "ours", model: ours, own: {} },
   { name: "int8 weights", model: int8, own: {} },
+  ...(config.diffusion.gaussian ? [] : [{ name: "int8, half, reabsorb", model: int8, own: halved }]),
   { name: "blocks", model: ours, own: inBlocks },
   { name: "blocks, int8 weights", model: int8, own: inBlocks },
 ].map((side) => ({ ...side, milliseconds: [] as number[], ids: [] as ArrayLike<number> }));
@@ -124,14 +127,14 @@ console.log(
 );
 for (const { name, milliseconds } of sides)
   console.log(
-    `  ${name.padEnd(20)} median ${(median(milliseconds) / steps).toFixed(0)} ms a step (min ` +
-      `${(Math.min(...milliseconds) / steps).toFixed(0)}), ${((1000 * length) / median(milliseconds)).toFixed(0)} tokens/s, ` +
+    `  ${name.padEnd(20)} median ${(median(milliseconds) / 1000).toFixed(2)} s (min ` +
+      `${(Math.min(...milliseconds) / 1000).toFixed(2)}), ${((1000 * length) / median(milliseconds)).toFixed(0)} tokens/s, ` +
       `${(median(first.milliseconds) / median(milliseconds)).toFixed(2)}x the plain loop`,
   );
 if (peer)
   for (const { name, milliseconds } of sides.slice(1))
     console.log(
-      `  PyTorch, DPM-Solver++ 2M: median ${(median(peerMilliseconds) / steps).toFixed(0)} ms a step; over ${name}: ` +
+      `  PyTorch, DPM-Solver++ 2M: median ${(median(peerMilliseconds) / 1000).toFixed(2)} s; over ${name}: ` +
         `${(median(peerMilliseconds) / median(milliseconds)).toFixed(2)}x`,
     );
 if (flags.json)
