@@ -28,7 +28,7 @@ export function freeze(
   const roots = lower(rootsOf(module));
   const frozen = new Map<Tensor, Tensor>();
 
-  const valueOf = (parameter: Tensor): Float32Array => {
+  const numbersOf = (parameter: Tensor): Float32Array => {
     const { name, shape } = parameter.node.attributes as LeafAttributes;
     const value = values[name];
     const size = shape.reduce<number>((product, d) => product * d!, 1);
@@ -40,13 +40,13 @@ export function freeze(
     const { operator, attributes } = node;
     if (operator.kind === "parameter") {
       const parameter = node.outputs[0];
-      return [constant(valueOf(parameter), parameter.staticShape)];
+      return [constant(numbersOf(parameter), parameter.staticShape)];
     }
     const linear = linearLayer(node);
     if (linear && int8((linear.weight.node.attributes as LeafAttributes).name)) {
       const bias = linear.bias ? frozen.get(linear.bias)! : null;
       const [outer, inner] = linear.weight.staticShape;
-      return [linearInt8(frozen.get(linear.x)!, valueOf(linear.weight), [outer, inner], bias)];
+      return [linearInt8(frozen.get(linear.x)!, numbersOf(linear.weight), [outer, inner], bias)];
     }
     const inputs = node.inputs.map((x) => frozen.get(x)!);
     return inputs.every((x, i) => x === node.inputs[i]) ? node.outputs : apply(operator, inputs, attributes);
