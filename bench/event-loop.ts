@@ -30,7 +30,6 @@ const config = configFromLayers([
   {
     name: "event-loop",
     config: {
-      // A small vocabulary would do, but the product over it is part of the step; 8,192 words take the tokenizer some seconds.
       training: { maxSteps: steps, evalEvery: Math.ceil(steps / 2), checkpointEvery: Math.ceil(steps / 2) },
     },
   },
