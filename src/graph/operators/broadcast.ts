@@ -1,6 +1,7 @@
 /** @file Broadcasting in the NumPy sense: shapes of results, and its adjoint (sum over what was stretched). */
 import type { Tensor } from "../tensor.js";
-import { type Dim, type Shape, sameShape, showShape } from "../types.js";
+import { type Dim, type Shape, sameShape, showShape, sizeOf } from "../types.js";
+import { sumRows } from "./matmul.js";
 import { reduceSum } from "./reduce.js";
 import { reshape } from "./shape.js";
 
@@ -25,6 +26,10 @@ export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
   const axes = gradient.shape
     .map((_, i) => i)
     .filter((i) => i < offset || (shape[i - offset] === 1 && gradient.shape[i] !== 1));
+  const leading = axes.length === offset && offset > 0 && gradient.dtype === "float32";
+  const rows = gradient.shape.slice(0, offset);
+  if (leading && gradient.shape.every((d) => d !== null))
+    return sumRows(reshape(gradient, [sizeOf(rows as number[]), ...shape]));
   const summed = axes.length > 0 ? reduceSum(gradient, axes, false) : gradient;
   return sameShape(summed.shape, shape) ? summed : reshape(summed, shape);
 }

@@ -1,11 +1,12 @@
 /** @file Matrix products: batched `matmul` with transposition and scale folded in, and `linear` (x W^T + b). */
 import { broadcastStrides, forEachIndex, NDArray } from "../ndarray.js";
 import { definePrimitive } from "../operator.js";
-import { apply, type Tensor } from "../tensor.js";
-import { type Shape, showShape } from "../types.js";
+import { apply, constant, type Tensor } from "../tensor.js";
+import { type Shape, showShape, sizeOf } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
 import { mul } from "./elementwise.js";
 import { reduceSum } from "./reduce.js";
+import { reshape } from "./shape.js";
 
 interface MatmulAttributes {
   readonly transposeA: boolean;
@@ -121,6 +122,17 @@ export const gemm = (
 /** x W^T + b. x [rows, in], weight [out, in] (as in PyTorch and safetensors files), bias [out] or none -> [rows, out]. */
 export const linear = (x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor =>
   bias ? gemm(x, weight, bias, { transposeB: true }) : matmul(x, weight, { transposeB: true });
+
+/**
+ * sum_t weights_t x_t over the rows of x [n, ...], weights [n, 1] (all 1 when left out; then n must be known) -> [...].
+ * A row of weights times a matrix: ReduceSum over the leading axis takes two to three times as long.
+ */
+export function sumRows(x: Tensor, weights: Tensor | null = null): Tensor {
+  const [rows, ...rest] = x.shape;
+  const width = sizeOf(rest as number[]);
+  const row = weights ? reshape(weights, [1, rows]) : constant(new Float32Array(rows!).fill(1), [1, rows!]);
+  return reshape(matmul(row, reshape(x, [rows, width])), rest);
+}
 
 /** Inner product over the last axis, kept as a dimension of 1. */
 export const rowDot = (a: Tensor, b: Tensor): Tensor => reduceSum(mul(a, b), [-1], true);

@@ -3,6 +3,7 @@ import { NDArray } from "../ndarray.js";
 import { defineComposite, definePrimitive } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import { sizeOf } from "../types.js";
+import { unbroadcast } from "./broadcast.js";
 import { add, mul, reciprocal, sqrt, sub } from "./elementwise.js";
 import { rowDot } from "./matmul.js";
 import { reduceMean, reduceSum } from "./reduce.js";
@@ -78,8 +79,7 @@ const layerNormOperator = defineComposite<{ epsilon: number }, { mean: Tensor; i
       sub(sub(u, reduceMean(u, [-1], true)), mul(xhat, reduceMean(mul(u, xhat), [-1], true))),
       inverse,
     );
-    const rows = Array.from({ length: x.rank - 1 }, (_, i) => i);
-    return [dx, reduceSum(mul(g!, xhat), rows), reduceSum(g!, rows)];
+    return [dx, unbroadcast(mul(g!, xhat), weight.shape), unbroadcast(g!, weight.shape)];
   },
   evaluate: (inputs, attributes) => [layerNormalization.evaluate(inputs, attributes)[0]],
 });

@@ -59,6 +59,13 @@ export function toGroups(values: Tensor, { order, counts, rows }: RowGroups): re
   return splitByCounts(sorted, counts, 0, rows.length + 1).slice(0, rows.length);
 }
 
+/** A column of ones [n_g, 1] for each group: what `sumRows` adds up rows of unknown number with. */
+export function onesOfGroups({ order, counts, rows }: RowGroups): readonly Tensor[] {
+  const slots = order.staticShape[0];
+  const ones = constant(new Float32Array(slots).fill(1), [slots, 1]);
+  return splitByCounts(ones, counts, 0, rows.length + 1).slice(0, rows.length);
+}
+
 /** Rows of the groups, float32 [n_g, D] each, brought back to their slots: [T, K, D], zeros where there is no group. */
 export function fromGroups(parts: readonly Tensor[], { place }: RowGroups): Tensor {
   const width = parts[0].shape[1]!;

@@ -7,7 +7,7 @@ import { defineComposite } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
 import { gather, gatherElements, scatterElements } from "./indexing.js";
-import { gemm, matmul } from "./matmul.js";
+import { gemm, matmul, sumRows } from "./matmul.js";
 import { softmax } from "./normalise.js";
 import { reduceSum } from "./reduce.js";
 import { chunksWhere, fromGroups } from "./row-groups.js";
@@ -118,8 +118,7 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
           ? gemm(p, weighted, dTable[k], { transposeA: true })
           : matmul(p, weighted, { transposeA: true });
       }
-      // A row times a matrix: as a transposed column it would take five times as long.
-      const row = matmul(reshape(weights[i], [1, weights[i].shape[0]]), p);
+      const row = sumRows(p, weights[i]);
       dBias = dBias ? add(dBias, row) : row;
     }
     const gradients = terms.flatMap(({ x, table }, k) => [
@@ -127,7 +126,7 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
       needed[2 * k + 1] ? sub(dTable[k]!, rowsToTable(mul(x, weight), targets, table)) : null,
     ]);
     const ownBias = scatterElements(zeros(bias.staticShape), targets, counted, 0, "add");
-    return [...gradients, sub(reshape(dBias!, bias.staticShape), ownBias), null, ...(wanted ? [null] : [])];
+    return [...gradients, sub(dBias!, ownBias), null, ...(wanted ? [null] : [])];
   },
   evaluate: (inputs, attributes) => {
     const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);

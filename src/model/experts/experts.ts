@@ -22,10 +22,12 @@ import {
   matmul,
   mul,
   NDArray,
+  onesOfGroups,
   type RowGroups,
   reduceSum,
   reshape,
   showShape,
+  sumRows,
   type Tensor,
   toGroups,
   vectorJacobianProduct,
@@ -110,6 +112,7 @@ const expertsOperator = defineComposite<Attributes, Saved>({
     const g = gradient!;
     const [tokens, width] = x.staticShape;
     const shares = toGroups(gates, groups);
+    const ones = onesOfGroups(groups);
     const rows: Tensor[] = [];
     const weightGradients = weightsOf(inputs).flatMap(({ w1, w2 }, e) => {
       const branch = branches[e];
@@ -118,9 +121,9 @@ const expertsOperator = defineComposite<Attributes, Saved>({
       rows.push(matmul(dh!, w1));
       return [
         matmul(dh!, branch.x, { transposeA: true }),
-        reduceSum(dh!, [0]),
+        sumRows(dh!, ones[e]),
         matmul(u, branch.hidden, { transposeA: true }),
-        reduceSum(u, [0]),
+        sumRows(u, ones[e]),
       ];
     });
     const dx = reduceSum(fromGroups(rows, groups), [1]);
