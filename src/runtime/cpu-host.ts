@@ -1,8 +1,8 @@
 /**
  * @file What runs in the worker thread: ONNX Runtime sessions and the memory of the parameters, side by side.
  *
- * ONNX Runtime reads parameters as views of the WebAssembly memory, without copies. It returns gradients in new buffers; they are
- * added to the memory and freed at once. The caller's side has checked every argument.
+ * ONNX Runtime reads parameters as views of the WebAssembly memory, without copies, and writes the first gradients of a step
+ * there; later ones (of further micro-batches) are added. It returns a copy of every output whether asked to or not: freed at once. The caller's side has checked every argument.
  */
 import { transfer } from "comlink";
 import { InferenceSession, Tensor } from "onnxruntime-node";
@@ -73,11 +73,20 @@ export class CpuHost {
         values[name] = new Tensor(dtype, data, shape);
       for (const { name, shape } of onnx.parameters)
         values[name] = new Tensor("float32", memory!.view(options.slot, name), shape as readonly number[]);
-      const results = await this.#native(onnx.name, "run", () => session.run(values));
+      const fetches: Record<string, Tensor | null> = {};
+      for (const { name } of onnx.outputs) fetches[name] = null;
+      for (const spec of onnx.gradients) {
+        const place =
+          options.gradientScale === 1 ? memory!.untouchedGradient(parameterOfGradient(spec)) : null;
+        fetches[spec.name] = place && new Tensor("float32", place, spec.shape as readonly number[]);
+      }
+      const results = await this.#native(onnx.name, "run", () => session.run(values, fetches));
       for (const buffer of buffersOf(Object.values(feeds))) discard(buffer);
       for (const spec of onnx.gradients) {
+        const name = parameterOfGradient(spec);
         const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
-        memory!.addGradient(parameterOfGradient(spec), gradient, options.gradientScale);
+        if (fetches[spec.name]) memory!.gradientWritten(name);
+        else memory!.addGradient(name, gradient, options.gradientScale);
         discard(gradient.buffer);
       }
       const outputs = Object.fromEntries(

@@ -49,6 +49,15 @@ export class ParameterMemory {
     for (const { name } of this.trainable) this.#zeroed.add(name);
   }
 
+  /** The gradient's array if nothing was added since `zeroGradients`, to be overwritten; then call `gradientWritten`. */
+  untouchedGradient(name: string): Float32Array | null {
+    return this.#zeroed.has(name) ? this.view("gradient", name) : null;
+  }
+
+  gradientWritten(name: string): void {
+    this.#zeroed.delete(name);
+  }
+
   /** gradient += scale * values. values: float32 [size], from any memory. */
   addGradient(name: string, values: Float32Array, scale: number): void {
     const gradient = this.view("gradient", name);
