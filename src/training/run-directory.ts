@@ -9,7 +9,7 @@
  *     checkpoints/            everything needed to continue
  */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
@@ -29,6 +29,8 @@ export class RunDirectory {
   private constructor(
     readonly path: string,
     readonly config: RunConfig,
+    /** Whether `create` made the folder itself. */
+    private readonly created = false,
   ) {
     this.configPath = join(path, "config.json");
     this.generationConfigPath = join(path, "generation_config.json");
@@ -52,16 +54,24 @@ export class RunDirectory {
         `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
       );
     }
+    let made: string | undefined;
     try {
-      await mkdir(path, { recursive: true });
+      made = await mkdir(path, { recursive: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EEXIST")
         throw new UserError(`${path} is a file, not a folder.`);
       throw explainWriteError(error, path);
     }
-    const run = new RunDirectory(path, config);
+    const run = new RunDirectory(path, config, made !== undefined);
     await run.writeConfig(config);
     return run;
+  }
+
+  /** Takes back what `create` wrote: after a start that failed, the same command with the mistake mended must not find a run. */
+  async withdraw(): Promise<void> {
+    await rm(this.configPath, { force: true });
+    await rm(this.generationConfigPath, { force: true });
+    if (this.created) await rmdir(this.path).catch(() => {}); // something else was put there: it stays
   }
 
   /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */

@@ -159,4 +159,16 @@ describe("a training run", () => {
     await expect(run(unbounded, outFolder())).rejects.toThrow(/needs a budget/);
     await expect(run(config, outFolder(), { resume: true })).rejects.toThrow(/not the directory of a run/);
   });
+
+  it("a start that fails leaves nothing in the way of the next", async () => {
+    const wrong = configOf("masked", { data: { train: [join(temporaryFolder(), "nowhere.jsonl")] } });
+    const right = configOf("masked", { training: { maxSteps: 1 } });
+    const [fresh, used] = [outFolder(), temporaryFolder()];
+    writeFileSync(join(used, "notes.txt"), "mine");
+    for (const out of [fresh, used])
+      await expect(run(wrong, out)).rejects.toThrow(/expected a file or folder/);
+    expect(existsSync(fresh)).toBe(false);
+    expect(readdirSync(used)).toEqual(["notes.txt"]);
+    await expect(run(right, used)).resolves.toMatchObject({ steps: 1 });
+  });
 });

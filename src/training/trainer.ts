@@ -97,6 +97,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     tokenizer: resumedTokenizer,
     onProgress: (what) => onEvent({ kind: "preparing", what }),
     signal,
+  }).catch(async (error) => {
+    if (!options.resume) await start.run.withdraw();
+    throw error;
   });
   if (!resumedTokenizer) await data.tokenizer.save(out);
   onEvent({ kind: "preparing", what: "building the graphs" });
