@@ -1,11 +1,19 @@
 /**
  * @file The denoiser: from noisy rows to a prediction of x0 and logits over the vocabulary.
  *
- *   h0 = input(z_t, t, flags);  h_{l+1} = layer_l(h_l);  x0_hat = W LN(h_L) + b in R^D
- *   logits = scale * x0_hat E^T + (a_t / sigma_t^2) u C^T + bias
+ *   h0 = input(z_t, t, flags);  h_{l+1} = layer_l(h_l);  f = W LN(h_L) + b in R^D
+ *   logits = scale * f E^T + (a_t / sigma_t^2) u C^T + bias;  x0_hat = f, or sum_v p(v) E_v
  *
  * The second term (with the posterior-mean input) is what the noisy code alone says, so that the network predicts what context adds:
  * at the start of training the prediction is the Bayes decode of the channel. Tied to E (METHOD); C is the codebook the noise acts on.
+ *
+ * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], the head is
+ * preconditioned, as EDM's is (arXiv 2206.00364, section 5), by what is known already: with d = sqrt(E|x0 - x|^2 / D), the deviation that is left,
+ *
+ *   x0_hat = x + d f,      logits = scale * d f E^T + ...
+ *
+ * Otherwise x0_hat must tell again what the channel told, the logits count it twice, and where the code alone is all but certain
+ * the network is worse than no network.
  */
 import type { ModelConfig } from "../config/model-config.js";
 import {
@@ -16,9 +24,14 @@ import {
   layerNorm,
   less,
   linear,
+  maximum,
   mul,
+  reduceMean,
   reshape,
+  sqrt,
+  sub,
   type Tensor,
+  where,
   withScope,
 } from "../graph/index.js";
 import { MaskCache } from "./attention/operator.js";
@@ -50,7 +63,7 @@ export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
 }
 
 export interface DenoiserOutput {
-  /** The head's own output x0_hat, [T, D]. */
+  /** x0_hat as the head has it, [T, D]. */
   readonly embedding: Tensor;
   /** The logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
   readonly logitTerms: readonly LogitTerm[];
@@ -111,10 +124,12 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   return withScope("output", () => {
     if (config.normPlacement === "pre")
       h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
-    const embedding = linear(h, p("output.weight"), p("output.bias"));
+    const head = linear(h, p("output.weight"), p("output.bias"));
+    const known = config.prediction === "embedding" ? posteriorOf(config, rows, codes, x) : null;
+    const own = known ? mul(head, known.deviation) : head;
     return {
-      embedding,
-      logitTerms: logitTerms(config, rows, tokens, codes, embedding),
+      embedding: known ? add(known.mean, own) : own,
+      logitTerms: logitTerms(config, rows, tokens, codes, own),
       bias: p(OUTPUT_BIAS),
       predicted,
       routers,
@@ -122,14 +137,31 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   });
 }
 
+/**
+ * What the noisy code alone says of x0: its mean [T, D] (of the network's input, which it is at positions in the Gaussian branch) and
+ * deviation [T, 1], root mean square over D; 0 and 1 at absorbed positions. null where the network is not given it.
+ * Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the added 1e-4 keeps the root's gradient finite.
+ */
+function posteriorOf(
+  config: ModelConfig,
+  { absorbed, shape }: RowInputs,
+  { centred }: NoisyCodes,
+  x: Tensor,
+): { mean: Tensor; deviation: Tensor } | null {
+  if (!centred || config.inputDecoding === "none" || config.embeddingNorm === "none") return null;
+  const gaussian = less(reshape(absorbed, [shape.batchSize * shape.length, 1]), 0.5);
+  const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
+  return { mean: where(gaussian, x, 0), deviation: where(gaussian, sqrt(maximum(variance, 1e-4)), 1) };
+}
+
 function logitTerms(
   config: ModelConfig,
   rows: RowInputs,
   tokens: Embeddings,
   { centred }: NoisyCodes,
-  embedding: Tensor,
+  head: Tensor,
 ): LogitTerm[] {
-  const own = mul(embedding, config.logitScale);
+  const own = mul(head, config.logitScale);
   if (!centred || config.inputDecoding === "none") return [{ x: own, table: tokens.table }];
   const channel = channelTerm(rows, tokens, centred);
   // One product serves both when the noise acts on the embeddings themselves.
