@@ -4,7 +4,7 @@ import { type PartialRunConfig, type PresetName, presetNames } from "../config/i
 import { evaluate, NDArray, type TensorData } from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
 import { denoiserParameters } from "../model/denoiser.js";
-import { evaluationModule, trainingModule } from "./modules.js";
+import { channelModule, evaluationModule, trainingModule } from "./modules.js";
 import { padRows } from "./padding.js";
 import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "./testing/tiny.js";
 
@@ -103,6 +103,38 @@ describe("training loss", () => {
     }
     expect(checked).toBeGreaterThan(30);
   });
+
+  it.each(["diffuseq", "diffuseq-v2", "moe-diffuseq"] as const)(
+    "%s: with a head that says nothing it is the channel's, with x0_hat the posterior mean",
+    (preset) => {
+      const config = tinyConfig(preset, { model: { selfConditioning: true } });
+      const { feeds, shape } = tinyBatch(config, [
+        makeRow(config, 0, [9], 13),
+        makeRow(config, 1, [4, 3], 13),
+      ]);
+      const parameters = tinyParameters(config);
+      for (const name of ["output.weight", "output.bias"])
+        parameters[name] = { ...parameters[name], data: new Float32Array(parameters[name].data.length) };
+      parameters.output_bias = { ...parameters.output_bias, data: parameters.log_unigram.data };
+      const fed = withSelfCondition(feeds);
+      const model = evaluate(evaluationModule(config, shape), fed, parameters);
+      const channel = evaluate(channelModule(config, shape), fed, parameters);
+      const [given, absorbed] = [feeds.given.data, feeds.absorbed.data];
+      const targets = [...given.keys()].filter((p) => Number(given[p]) === 0);
+      for (const p of targets) expect(model.nll.data[p]).toBeCloseTo(channel.nll.data[p], 10);
+      if (config.model.prediction !== "embedding") return;
+      const noisy = targets.filter((p) => Number(absorbed[p]) === 0);
+      expect(noisy.length).toBeGreaterThan(3);
+      const { embeddingSize } = config.model;
+      const row = (p: number) => model.embedding.data.slice(p * embeddingSize, (p + 1) * embeddingSize);
+      const unit = (v: Float64Array) => v.reduce((sum, x) => sum + x * x, 0) / embeddingSize;
+      for (const p of noisy) {
+        expect(unit(row(p))).toBeGreaterThan(0);
+        expect(unit(row(p))).toBeLessThanOrEqual(1 + 1e-5); // a mean of vectors of unit mean square
+      }
+      for (const p of targets) if (!noisy.includes(p)) expect(unit(row(p))).toBe(0);
+    },
+  );
 
   it.each(presetNames)(
     "%s: a row's loss is the same alone, in a batch, at any place in it, and padded",
