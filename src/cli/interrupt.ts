@@ -1,11 +1,12 @@
 /**
- * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once.
+ * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once. SIGTERM counts as
+ * much, and SIGUSR2, which mpirun hands on to its ranks at once and which schedulers can be told to send before the time is up.
  */
 import type { Terminal } from "./terminal.js";
 
 /** A second signal sooner than this is the same key press: `npm run` hands on what the terminal has sent already. */
 const SAME_PRESS_MS = 300;
-const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
+const exitCodes = { SIGINT: 130, SIGUSR2: 140, SIGTERM: 143 } as const;
 export type StopSignal = keyof typeof exitCodes;
 
 /** Why an AbortSignal made here was aborted; `exitCode` is what shells expect of a process ended so. */
@@ -19,8 +20,8 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs `work` with a signal that the first SIGINT or SIGTERM aborts (reason: Interrupted); the second ends the process
- * with 130 (143). The handlers are gone when `work` has ended.
+ * Runs `work` with a signal that the first SIGINT, SIGTERM or SIGUSR2 aborts (reason: Interrupted); the second ends the process
+ * with 130 (143, 140). The handlers are gone when `work` has ended.
  */
 export async function withInterrupt<T>(
   terminal: Terminal,

@@ -1,8 +1,9 @@
 /**
  * @file The program `moe-diffuseq`: its commands, and what becomes of errors. A mistake of the user is a message on
  * standard error, never a stack trace (unless MOE_DIFFUSEQ_DEBUG=1). Exit codes: 0 done, 1 failed, 2 wrong usage,
- * 130 or 143 interrupted.
+ * 130, 140 or 143 interrupted.
  */
+import { setTimeout } from "node:timers/promises";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../errors.js";
 import { version } from "../version.js";
@@ -16,7 +17,7 @@ import { registerTask } from "./commands/task.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
 import { Interrupted } from "./interrupt.js";
-import type { Terminal } from "./terminal.js";
+import { silent, type Terminal } from "./terminal.js";
 
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerTrain,
@@ -64,16 +65,20 @@ function reportError(error: unknown, { stderr }: Terminal, debug: boolean): numb
   return 1;
 }
 
+/** A rank that fails alone says so; when all fail alike, rank 0 has spoken and ended the job by then. */
+const RANK_ZERO_FIRST = 1000; // milliseconds
+
 /**
  * Runs one command line.
  *
  * @param args arguments without the interpreter and the script.
+ * @param rank this process's number among those that mpirun started, from 0: all but 0 are silent, errors apart.
  * @returns the exit code.
  */
-export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCommandLine(args: readonly string[], terminal: Terminal, rank = 0): Promise<number> {
   let exitCode = 0;
   const program = buildProgram({
-    terminal,
+    terminal: rank === 0 ? terminal : silent,
     onExit: (code) => {
       exitCode = code;
     },
@@ -82,6 +87,10 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (error) {
+    if (rank > 0 && !(error instanceof Interrupted)) {
+      await setTimeout(RANK_ZERO_FIRST);
+      terminal.stderr.write(`Rank ${rank}: `);
+    }
     return reportError(error, terminal, process.env.MOE_DIFFUSEQ_DEBUG === "1");
   }
 }

@@ -2,7 +2,7 @@
  * @file Where a command writes. Results go to standard output, all talk about progress to standard error; with `--json`
  * standard output is one line, one object.
  */
-import type { Writable } from "node:stream";
+import { Writable } from "node:stream";
 
 export type OutputStream = Writable & { isTTY?: boolean; columns?: number };
 
@@ -11,6 +11,10 @@ export interface Terminal {
   stdout: OutputStream;
   stderr: OutputStream;
 }
+
+const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() });
+/** Where the ranks of a job write that leave talking to rank 0. */
+export const silent: Terminal = { stdout: nowhere(), stderr: nowhere() };
 
 /** What a command comes to. */
 export interface CommandResult {

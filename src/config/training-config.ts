@@ -8,7 +8,7 @@ const every = z.int().min(1);
 
 export const trainingConfigSchema = z.strictObject({
   seed: z.int().min(0).default(1).describe("seed of every random number of the run"),
-  batchSize: every.default(4).describe("sequences a step (and rank) before accumulation"),
+  batchSize: every.default(4).describe("sequences of one batch, shared by all ranks"),
   gradientAccumulation: every.default(1).describe("batches whose gradients are summed into one step"),
   sequenceLength: z.int().min(8).default(1024).describe("tokens in one packed training sequence"),
   packing: z.boolean().default(true).describe("put several short documents into one sequence"),
@@ -32,6 +32,12 @@ export const trainingConfigSchema = z.strictObject({
     .nullable()
     .default(0.999)
     .describe("decay of the averaged weights that are validated and kept; null: no averaging"),
+  shardOptimizer: z
+    .boolean()
+    .default(false)
+    .describe(
+      "with several ranks: each keeps AdamW's moments of its part of the parameters only (ZeRO stage 1)",
+    ),
   maxSteps: every.nullable().default(null).describe("stop after this many steps"),
   maxMinutes: z
     .number()

@@ -6,11 +6,17 @@
  *     value -= learningRate (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) + weightDecay value)
  *
  * The norm is summed in float64 in the order of the parameters, so an update depends on nothing but its inputs.
+ *
+ * With several ranks g is the sum over all of them. Clipping needs the norm over everything before the first update, so a step has two
+ * passes over the buckets: while one bucket's squares are summed the next one's gradients arrive; with a sharded optimiser, while one
+ * bucket is updated the values of the one before go out.
  */
 import { UserError } from "../errors.js";
-import type { AdamWOptions, Slot, StepResult } from "./device.js";
-import type { AdamWCoefficients, VectorKernels } from "./kernels/kernels.js";
+import type { AdamWOptions, StepResult } from "./device.js";
+import type { AdamWCoefficients } from "./kernels/kernels.js";
 import type { ParameterLayout } from "./parameter-layout.js";
+import type { ParameterMemory } from "./parameter-memory.js";
+import type { RankExchange } from "./rank-exchange.js";
 
 /** @throws UserError when an option is out of its range or a slot or name is missing */
 export function checkAdamW(layout: ParameterLayout, options: AdamWOptions): void {
@@ -49,31 +55,51 @@ function coefficientsOf(options: AdamWOptions, gradNorm: number, decays: boolean
   };
 }
 
-/** Updates the trainable parameters. `view` finds their arrays; options must have passed `checkAdamW`. */
-export function adamwStep(
-  layout: ParameterLayout,
-  view: (slot: Slot, name: string) => Float32Array,
-  kernels: VectorKernels,
+/** Updates the trainable parameters; options must have passed `checkAdamW`. */
+export async function adamwStep(
+  { layout, buffer, view, kernels }: ParameterMemory,
   options: AdamWOptions,
-): StepResult {
-  let squares = 0;
-  for (const { name } of layout.trainable) squares += kernels.sumOfSquares(view("gradient", name));
-  const gradNorm = Math.sqrt(squares);
+  exchange: RankExchange,
+): Promise<StepResult> {
+  const gradNorm = await gradientNorm();
   if (!Number.isFinite(gradNorm)) return { gradNorm, applied: false };
 
   const decaying = coefficientsOf(options, gradNorm, true);
   const constant = coefficientsOf(options, gradNorm, false);
   const noDecay = new Set(options.noDecay);
-  for (const { name } of layout.trainable) {
-    const value = view("value", name);
-    kernels.adamw(
-      value,
-      view("gradient", name),
-      view("moment1", name),
-      view("moment2", name),
-      noDecay.has(name) ? constant : decaying,
-    );
-    if (options.emaDecay !== null) kernels.ema(view("ema", name), value, options.emaDecay);
+  const { emaDecay } = options;
+  let leaving = Promise.resolve();
+  for (const bucket of layout.buckets) {
+    for (const part of bucket.parts) {
+      const value = layout.partView(buffer, "value", part);
+      kernels.adamw(
+        value,
+        layout.partView(buffer, "gradient", part),
+        layout.partView(buffer, "moment1", part),
+        layout.partView(buffer, "moment2", part),
+        noDecay.has(part.name) ? constant : decaying,
+      );
+      // At once, while the values are in the cache; the averages of shards wait for the other ranks' values.
+      if (emaDecay !== null && !layout.sharded)
+        kernels.ema(layout.partView(buffer, "ema", part), value, emaDecay);
+    }
+    await leaving;
+    leaving = exchange.shareValues(bucket);
   }
+  await leaving;
+  if (emaDecay !== null && layout.sharded)
+    for (const { name } of layout.trainable) kernels.ema(view("ema", name), view("value", name), emaDecay);
   return { gradNorm, applied: true };
+
+  async function gradientNorm(): Promise<number> {
+    let squares = 0;
+    const { buckets } = layout;
+    let arriving = exchange.sumGradients(buckets[0]);
+    for (const [k, { parts }] of buckets.entries()) {
+      await arriving;
+      if (k + 1 < buckets.length) arriving = exchange.sumGradients(buckets[k + 1]);
+      for (const part of parts) squares += kernels.sumOfSquares(layout.partView(buffer, "gradient", part));
+    }
+    return Math.sqrt(await exchange.sumOverShards(squares));
+  }
 }

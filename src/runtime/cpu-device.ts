@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from "node:os";
 import { transfer } from "comlink";
+import { alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { type GraphModule, type OnnxProgram, type TensorData, writeOnnx } from "../graph/index.js";
 import { checkAdamW } from "./adamw.js";
@@ -34,15 +35,28 @@ export class CpuDevice implements Device {
   readonly lifetime = new Lifetime("the cpu device");
   readonly thread: WorkerThread<CpuHost>;
 
-  private constructor(threads: number) {
-    this.thread = new WorkerThread<CpuHost>((gate) => ({ threads, gate }) satisfies CpuWorkerData);
+  private constructor(
+    threads: number,
+    readonly communicator: Communicator,
+    ranks: CommunicatorHandle | null,
+  ) {
+    this.thread = new WorkerThread<CpuHost>(
+      (gate) => ({ threads, gate, communicator: ranks }) satisfies CpuWorkerData,
+    );
   }
 
-  /** Starts the worker thread. */
-  static async create({ threads = availableParallelism() }: DeviceOptions = {}): Promise<CpuDevice> {
+  /** Starts the worker thread. With several ranks: collective. */
+  static async create({
+    threads = availableParallelism(),
+    communicator = alone,
+  }: DeviceOptions = {}): Promise<CpuDevice> {
     if (!Number.isInteger(threads) || threads < 1)
       throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
-    const device = new CpuDevice(threads);
+    // The caller's thread goes on using its own.
+    const { handle } = communicator.size > 1 ? await communicator.duplicate() : alone;
+    if (communicator.size > 1 && !handle)
+      throw new UserError("communicator: expected one that a worker thread can use, as joinRanks makes them");
+    const device = new CpuDevice(threads, communicator, handle);
     await device.thread.call((host) => host.ready());
     return device;
   }
@@ -52,7 +66,7 @@ export class CpuDevice implements Device {
     options: ParameterOptions = {},
   ): Promise<ParameterStore> {
     this.lifetime.check();
-    const layout = new ParameterLayout(specs, options);
+    const layout = new ParameterLayout(specs, options, this.communicator);
     layout.checkLimit();
     const plain = specs.map(({ name, shape, trainable }) => ({ name, shape: [...shape], trainable }));
     const id = await this.thread.call((host) => host.createParameters(plain, options));

@@ -6,6 +6,7 @@
  */
 import { transfer } from "comlink";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import { alone, type Communicator } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import type { OnnxProgram, TensorData } from "../graph/index.js";
 import { type Feeds, parameterOfGradient } from "./binding.js";
@@ -39,6 +40,7 @@ export class CpuHost {
   constructor(
     readonly threads: number,
     readonly gate: NativeGate,
+    readonly communicator: Communicator = alone,
   ) {}
 
   /** Answers when the thread is up. */
@@ -109,7 +111,7 @@ export class CpuHost {
 
   createParameters(specs: readonly ParameterSpec[], options: ParameterOptions): Promise<number> {
     return this.#inOrder(() => {
-      const layout = new ParameterLayout(specs, options);
+      const layout = new ParameterLayout(specs, options, this.communicator);
       layout.checkLimit();
       // Allocated once at its final size: growing a memory would detach every view of it.
       const pages = Math.ceil(layout.byteLength / PAGE);
@@ -124,7 +126,8 @@ export class CpuHost {
       }
       const scratch = new Float32Array(memory.buffer, 0, SCRATCH_FLOATS);
       const kernels = wasmKernels(memory, scratch);
-      return this.#register(this.#memories, new ParameterMemory(layout, memory.buffer, kernels));
+      const parameters = new ParameterMemory(layout, memory.buffer, kernels, this.communicator);
+      return this.#register(this.#memories, parameters);
     });
   }
 
@@ -133,8 +136,8 @@ export class CpuHost {
   }
 
   read(id: number, slot: Slot, names: readonly string[]): Promise<Record<string, Float32Array>> {
-    return this.#inOrder(() => {
-      const values = this.#memories.get(id)!.read(slot, names);
+    return this.#inOrder(async () => {
+      const values = await this.gate.pass(() => this.#memories.get(id)!.read(slot, names));
       return transfer(
         values,
         Object.values(values).map((value) => value.buffer as ArrayBuffer),
@@ -147,7 +150,7 @@ export class CpuHost {
   }
 
   step(id: number, options: AdamWOptions): Promise<StepResult> {
-    return this.#inOrder(() => this.#memories.get(id)!.step(options));
+    return this.#inOrder(() => this.gate.pass(() => this.#memories.get(id)!.step(options)));
   }
 
   freeParameters(id: number): Promise<void> {

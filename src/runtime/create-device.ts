@@ -6,7 +6,8 @@ import type { Device, DeviceKind, DeviceOptions } from "./device.js";
  * Starts a device.
  *
  * @param kind "cpu" (ONNX Runtime in a worker thread) or "reference" (float64, slow, for checks)
- * @param options threads: how many share one operator (cpu only); default: the processors this process may use
+ * @param options threads: how many share one operator (cpu only); default: the processors this process may use. communicator: the
+ *   processes that train together; default: this one alone
  */
 export async function createDevice(kind: DeviceKind, options: DeviceOptions = {}): Promise<Device> {
   switch (kind) {
@@ -14,7 +15,7 @@ export async function createDevice(kind: DeviceKind, options: DeviceOptions = {}
     case "cpu":
       return (await import("./cpu-device.js")).CpuDevice.create(options);
     case "reference":
-      return new (await import("./reference-device.js")).ReferenceDevice();
+      return new (await import("./reference-device.js")).ReferenceDevice(options.communicator);
     default:
       throw new UserError(`device: expected "cpu" or "reference", got "${kind as string}"`);
   }

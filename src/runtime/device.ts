@@ -11,6 +11,7 @@
  *
  * Calls on one device take effect in the order they are made, also when they are not awaited one by one.
  */
+import type { Communicator } from "../distributed/index.js";
 import type { GraphModule, OnnxProgram, TensorData } from "../graph/index.js";
 
 /** `reference`: float64 evaluation in this thread, slow, the oracle. `cpu`: ONNX Runtime in a worker thread. */
@@ -31,6 +32,8 @@ export interface ParameterOptions {
   readonly training?: boolean;
   /** Keep an exponential moving average of the values. Default: false. */
   readonly ema?: boolean;
+  /** With several ranks: every rank keeps the moments of a part of the parameters alone (ZeRO stage 1). Default: false. */
+  readonly shardOptimizer?: boolean;
 }
 
 export interface AdamWOptions {
@@ -57,7 +60,12 @@ export interface StepResult {
   readonly applied: boolean;
 }
 
-/** Parameters and their optimiser state. All slots start at zero. */
+/**
+ * Parameters and their optimiser state. All slots start at zero.
+ *
+ * With several ranks each has a store; they are kept equal by equal writes and by `step`. `step`, and `read` of moments that are
+ * sharded, are collective: all ranks call them in the same order, with the same arguments.
+ */
 export interface ParameterStore {
   readonly specs: readonly ParameterSpec[];
   /** Elements of all parameters, buffers included. */
@@ -68,7 +76,12 @@ export interface ParameterStore {
   read(slot: Slot, names?: readonly string[]): Promise<Record<string, Float32Array>>;
   /** Sets all gradients to zero. */
   zeroGradients(): Promise<void>;
-  /** One AdamW update from the accumulated gradients, which stay as they are. */
+  /**
+   * One AdamW update from the accumulated gradients, which stay as they are.
+   *
+   * With several ranks: from the sum of all ranks' gradients, bucket by bucket. The gradients are the sums afterwards; sharded, what
+   * they are afterwards is undefined.
+   */
   step(options: AdamWOptions): Promise<StepResult>;
   /** Frees the memory. A second call does nothing. */
   dispose(): Promise<void>;
@@ -103,6 +116,8 @@ export interface Executable {
 
 export interface Device {
   readonly kind: DeviceKind;
+  /** The processes that train together, for the caller's own sums. */
+  readonly communicator: Communicator;
   /** @throws UserError when the parameters do not fit the memory a device can hold (cpu: 4 GB with all slots) */
   createParameters(specs: readonly ParameterSpec[], options?: ParameterOptions): Promise<ParameterStore>;
   compile(module: GraphModule): Promise<Executable>;
@@ -113,4 +128,6 @@ export interface Device {
 export interface DeviceOptions {
   /** Threads that share one operator (cpu only). Default: the processors this process may use. */
   readonly threads?: number;
+  /** The processes that train together. Default: this one alone. */
+  readonly communicator?: Communicator;
 }

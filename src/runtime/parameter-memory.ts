@@ -1,8 +1,11 @@
 /** @file Parameters in one block of memory, and what is done to them there. Both devices keep theirs so, each with its kernels. */
+import { alone, type Communicator } from "../distributed/index.js";
+import { sizeOf } from "../graph/index.js";
 import { adamwStep } from "./adamw.js";
 import type { AdamWOptions, ParameterSpec, Slot, StepResult } from "./device.js";
 import type { VectorKernels } from "./kernels/kernels.js";
-import type { ParameterLayout } from "./parameter-layout.js";
+import type { ParameterLayout, Part } from "./parameter-layout.js";
+import { RankExchange } from "./rank-exchange.js";
 
 export class ParameterMemory {
   readonly #views = new Map<string, Float32Array>();
@@ -14,6 +17,7 @@ export class ParameterMemory {
     readonly layout: ParameterLayout,
     readonly buffer: ArrayBuffer,
     readonly kernels: VectorKernels,
+    readonly communicator: Communicator = alone,
   ) {}
 
   get trainable(): readonly ParameterSpec[] {
@@ -34,15 +38,38 @@ export class ParameterMemory {
   write(slot: Slot, values: Readonly<Record<string, Float32Array>>): void {
     this.layout.checkValues(slot, values);
     for (const [name, value] of Object.entries(values)) {
-      this.view(slot, name).set(value);
+      if (this.#isSplit(slot))
+        for (const part of this.#partsOf(name))
+          this.layout.partView(this.buffer, slot, part).set(value.subarray(part.start, part.end));
+      else this.view(slot, name).set(value);
       if (slot === "gradient") this.#zeroed.delete(name);
     }
   }
 
-  /** Copies. */
-  read(slot: Slot, names: readonly string[]): Record<string, Float32Array> {
+  /** Copies. Of sharded moments each rank contributes its parts. */
+  async read(slot: Slot, names: readonly string[]): Promise<Record<string, Float32Array>> {
     if (slot === "gradient") this.#settleGradients();
-    return Object.fromEntries(names.map((name) => [name, this.view(slot, name).slice()]));
+    const values: Record<string, Float32Array> = {};
+    for (const name of names)
+      values[name] = this.#isSplit(slot) ? await this.#gather(slot, name) : this.view(slot, name).slice();
+    return values;
+  }
+
+  #isSplit(slot: Slot): boolean {
+    return this.layout.sharded && (slot === "moment1" || slot === "moment2");
+  }
+
+  #partsOf(name: string): Part[] {
+    return this.layout.buckets.flatMap(({ parts }) => parts.filter((part) => part.name === name));
+  }
+
+  /** Every float is one rank's: a sum over ranks of which all others have zeros is a copy. */
+  async #gather(slot: Slot, name: string): Promise<Float32Array> {
+    const whole = new Float32Array(sizeOf(this.layout.require(slot, name).shape));
+    for (const part of this.#partsOf(name))
+      whole.set(this.layout.partView(this.buffer, slot, part), part.start);
+    await this.communicator.allReduce(whole);
+    return whole;
   }
 
   zeroGradients(): void {
@@ -75,8 +102,9 @@ export class ParameterMemory {
     this.#zeroed.clear();
   }
 
-  step(options: AdamWOptions): StepResult {
+  step(options: AdamWOptions): Promise<StepResult> {
     this.#settleGradients();
-    return adamwStep(this.layout, this.view, this.kernels, options);
+    const exchange = new RankExchange(this.communicator, this.layout, this.buffer);
+    return adamwStep(this, options, exchange);
   }
 }

@@ -3,6 +3,7 @@
  *
  * It is the oracle of the other devices, and needs neither a thread nor a native library.
  */
+import { alone, type Communicator } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import {
   evaluate,
@@ -35,12 +36,14 @@ export class ReferenceDevice implements Device {
   readonly kind = "reference";
   readonly lifetime = new Lifetime("the reference device");
 
+  constructor(readonly communicator: Communicator = alone) {}
+
   async createParameters(
     specs: readonly ParameterSpec[],
     options: ParameterOptions = {},
   ): Promise<ParameterStore> {
     this.lifetime.check();
-    return new ReferenceParameterStore(this, new ParameterLayout(specs, options));
+    return new ReferenceParameterStore(this, new ParameterLayout(specs, options, this.communicator));
   }
 
   async compile(module: GraphModule): Promise<Executable> {
@@ -66,7 +69,8 @@ class ReferenceParameterStore implements ParameterStore {
   ) {
     this.specs = layout.specs;
     this.totalParameters = layout.totalParameters;
-    this.#memory = new ParameterMemory(layout, new ArrayBuffer(layout.byteLength), referenceKernels);
+    const memory = new ArrayBuffer(layout.byteLength);
+    this.#memory = new ParameterMemory(layout, memory, referenceKernels, device.communicator);
   }
 
   /** The memory, while it may be used. */

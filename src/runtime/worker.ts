@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { expose } from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
+import { alone, type CommunicatorHandle } from "../distributed/index.js";
 import { CpuHost } from "./cpu-host.js";
 import { NativeGate } from "./native-gate.js";
 
@@ -10,9 +11,14 @@ export interface CpuWorkerData {
   readonly threads: number;
   /** Memory of the `NativeGate`. */
   readonly gate: SharedArrayBuffer;
+  /** A communicator for this thread alone; null: one rank. */
+  readonly communicator: CommunicatorHandle | null;
 }
 
 if (parentPort) {
-  const { threads, gate } = workerData as CpuWorkerData;
-  expose(new CpuHost(threads, new NativeGate(gate)), nodeEndpoint(parentPort));
+  const { threads, gate, communicator } = workerData as CpuWorkerData;
+  const ranks = communicator
+    ? await (await import("../distributed/open-mpi.js")).attach(communicator)
+    : alone;
+  expose(new CpuHost(threads, new NativeGate(gate), ranks), nodeEndpoint(parentPort));
 }

@@ -1,6 +1,6 @@
 /**
- * @file What may change when a run is resumed: its budget, how often it reports and saves, where its files lie, and how
- * text is drawn. Everything else is what the checkpoint was made with, and a change would silently make another run.
+ * @file What may change when a run is resumed: its budget, how often it reports and saves, where its files and its moments
+ * lie, and how text is drawn. Everything else is what the checkpoint was made with, and a change would silently make another run.
  */
 import { type RunConfig, runConfigSchema } from "../config/index.js";
 import { UserError } from "../errors.js";
@@ -12,6 +12,7 @@ const changeable = [
   "data.valid",
   "data.tokenizer",
   "data.onBadRecord",
+  "training.shardOptimizer",
   "training.maxSteps",
   "training.maxMinutes",
   "training.maxTokens",

@@ -2,16 +2,20 @@
  * @file One optimiser step: noise the rows, run the training graph once a micro-batch, update the parameters and the routers' biases.
  *
  * Row numbers decide everything random, so a step is a function of the parameters, the sampler's memory and the number of its first row.
+ * Several ranks share the rows; gradients, losses, expert loads and what the time sampler hears are those of all of them.
  */
 import type { RunConfig } from "../config/index.js";
 import type { Row, RowSource } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
 import { evaluationModule, type LossTerm, lossTerms, trainingModule } from "../diffusion/modules.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
+import type { Communicator } from "../distributed/index.js";
 import type { TensorData } from "../graph/index.js";
 import { selectionBiasName, updatedSelectionBias } from "../model/experts/index.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+import { type RowShare, rowShare } from "./row-share.js";
+import { type MicroBatch, type StepSums, sumOfStep } from "./step-sums.js";
 
 /** What one step did. Losses are means over the step's rows. */
 export interface StepResult {
@@ -26,14 +30,6 @@ export interface StepResult {
   readonly routerEntropy: number[];
 }
 
-interface MicroBatch {
-  readonly rows: readonly Row[];
-  readonly feeds: Record<string, TensorData>;
-  /** t of each row [B], and the share of its row that each position counts [B * N]: kept, as the feeds are handed over. */
-  readonly times: number[];
-  readonly targets: Float32Array;
-}
-
 export class TrainingStep {
   private prepared: { firstRow: number; batches: MicroBatch[] } | null = null;
   private readonly biases: Map<string, Float32Array>;
@@ -46,6 +42,8 @@ export class TrainingStep {
     private readonly training: Executable,
     private readonly predictor: Executable | null,
     readonly timeSampler: TimeSampler,
+    private readonly communicator: Communicator,
+    private readonly share: RowShare,
     biases: Record<string, Float32Array>,
   ) {
     this.biases = new Map(Object.entries(biases));
@@ -58,8 +56,13 @@ export class TrainingStep {
     device: Device,
     store: ParameterStore,
   ): Promise<TrainingStep> {
-    const { batchSize, sequenceLength } = config.training;
-    const shape = { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals };
+    const { communicator } = device;
+    const share = rowShare(config.training, communicator);
+    const shape = {
+      batchSize: share.batchSize,
+      length: config.training.sequenceLength,
+      globalSlots: rows.maxGlobals,
+    };
     const training = await device.compile(trainingModule(config, shape));
     const predictor = config.model.selfConditioning
       ? await device.compile(evaluationModule(config, shape))
@@ -69,18 +72,28 @@ export class TrainingStep {
     ).filter((name) => name !== null);
     const biases = names.length > 0 ? await store.read("value", names) : {};
     const sampler = createTimeSampler(config.diffusion, random);
-    return new TrainingStep(config, rows, random, store, training, predictor, sampler, biases);
+    return new TrainingStep(
+      config,
+      rows,
+      random,
+      store,
+      training,
+      predictor,
+      sampler,
+      communicator,
+      share,
+      biases,
+    );
   }
 
-  /** Rows one step consumes. */
+  /** Rows one step consumes, over all ranks. */
   get rowsPerStep(): number {
-    return this.config.training.batchSize * this.config.training.gradientAccumulation;
+    return this.share.rows;
   }
 
   /** Runs the step whose first row is number `firstRow`. `step` counts from 1. */
   async run(firstRow: number, step: number, learningRate: number): Promise<StepResult> {
-    const { gradientAccumulation, emaDecay, beta1, beta2, epsilon, weightDecay, maxGradNorm } =
-      this.config.training;
+    const { emaDecay, beta1, beta2, epsilon, weightDecay, maxGradNorm } = this.config.training;
     const { batches } = this.prepared?.firstRow === firstRow ? this.prepared : this.prepare(firstRow);
     const outputs: Record<string, TensorData>[] = [];
     await this.store.zeroGradients();
@@ -88,7 +101,7 @@ export class TrainingStep {
       const complete = await this.withSelfCondition(rows, feeds);
       const running = this.training.run(this.feedsFor(complete, rows), {
         parameters: this.store,
-        gradientScale: 1 / gradientAccumulation,
+        gradientScale: this.share.batchSize / this.share.rows,
         transferFeeds: true,
       });
       // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
@@ -107,16 +120,18 @@ export class TrainingStep {
       emaDecay: emaDecay === null ? null : averageDecay(emaDecay, step),
       noDecay: this.undecayed,
     });
-    this.observe(batches, outputs);
-    const result = this.summarise(outputs, gradNorm, applied);
-    if (applied) await this.balance(outputs);
-    return result;
+    const wantsLosses = this.config.diffusion.timeSampler === "loss-aware";
+    const sums = await sumOfStep(batches, outputs, this.share, this.communicator, wantsLosses);
+    this.timeSampler.observe(sums.times, sums.losses);
+    if (applied) await this.balance(sums.loads);
+    return this.summarise(sums, outputs[0], gradNorm, applied);
   }
 
   private prepare(firstRow: number): { firstRow: number; batches: MicroBatch[] } {
-    const { batchSize, gradientAccumulation } = this.config.training;
-    const batches = Array.from({ length: gradientAccumulation }, (_, k) => {
-      const rows = Array.from({ length: batchSize }, (__, b) => this.rows.row(firstRow + k * batchSize + b));
+    const { batchSize, batches: count, first } = this.share;
+    const batches = Array.from({ length: count }, (_, k) => {
+      const start = firstRow + first + k * batchSize;
+      const rows = Array.from({ length: batchSize }, (__, b) => this.rows.row(start + b));
       const feeds = corruptRows(rows, this.config, this.random, {
         maxGlobals: this.rows.maxGlobals,
         timeSampler: this.timeSampler,
@@ -180,59 +195,37 @@ export class TrainingStep {
     return { ...feeds, selfCondition };
   }
 
-  /** Tells a loss-aware sampler how large the losses were at their noise levels. */
-  private observe(batches: readonly MicroBatch[], outputs: readonly Record<string, TensorData>[]): void {
-    for (const [i, { times, targets }] of batches.entries()) {
-      const nll = outputs[i].nll.data as Float32Array;
-      const length = nll.length / times.length;
-      const losses = times.map((_, b) => {
-        let sum = 0;
-        for (let p = b * length; p < (b + 1) * length; p++) sum += targets[p] * nll[p];
-        return sum;
-      });
-      this.timeSampler.observe(times, losses);
-    }
-  }
-
   private summarise(
-    outputs: readonly Record<string, TensorData>[],
+    { loss, terms, entropy, loads }: StepSums,
+    names: Readonly<Record<string, TensorData>>,
     gradNorm: number,
     applied: boolean,
   ): StepResult {
-    const mean = (name: string) =>
-      outputs.reduce((sum, o) => sum + Number(o[name].data[0]), 0) / outputs.length;
-    const terms: StepResult["terms"] = {};
-    for (const term of lossTerms) if (outputs[0][term]) terms[term] = mean(term);
-    const loads = expertLoads(outputs);
-    const entropies = outputs.map((o) => o.routerEntropy);
-    const layers = loads.length;
+    const batches = this.share.rows / this.share.batchSize;
+    const present = lossTerms.flatMap((term, i) => (names[term] ? [[term, terms[i] / batches]] : []));
+    const experts = loads.length / Math.max(1, entropy.length);
     return {
-      loss: mean("loss"),
-      terms,
+      loss: loss[0] / batches,
+      terms: Object.fromEntries(present),
       gradNorm,
       applied,
-      expertLoad: loads.map((load) => {
+      expertLoad: Array.from(entropy, (_, layer) => {
+        const load = loads.subarray(layer * experts, (layer + 1) * experts);
         const average = load.reduce((a, b) => a + b, 0) / load.length;
         return Array.from(load, (count) => (average === 0 ? 0 : count / average));
       }),
-      routerEntropy: Array.from({ length: layers }, (_, layer) => {
-        const values = entropies.flatMap(({ data, shape }) =>
-          Array.from((data as Float32Array).subarray(layer * shape[1], (layer + 1) * shape[1])),
-        );
-        return values.reduce((a, b) => a + b, 0) / values.length;
-      }),
+      routerEntropy: Array.from(entropy, (sum) => sum / this.share.rows),
     };
   }
 
-  /** The loss-free balance: selection biases move against the loads of this step. */
-  private async balance(outputs: readonly Record<string, TensorData>[]): Promise<void> {
+  /** The loss-free balance: selection biases move against the loads of this step, [L * E]. */
+  private async balance(loads: Float64Array): Promise<void> {
     if (this.biases.size === 0) return;
-    const loads = expertLoads(outputs);
-    for (const [layer, [name, bias]] of [...this.biases.entries()].entries())
-      this.biases.set(
-        name,
-        updatedSelectionBias(bias, loads[layer], this.config.model.experts.balanceUpdate),
-      );
+    const { numExperts, balanceUpdate } = this.config.model.experts;
+    for (const [layer, [name, bias]] of [...this.biases.entries()].entries()) {
+      const load = loads.subarray(layer * numExperts, (layer + 1) * numExperts);
+      this.biases.set(name, updatedSelectionBias(bias, load, balanceUpdate));
+    }
     await this.store.write("value", Object.fromEntries(this.biases));
   }
 }
@@ -240,20 +233,6 @@ export class TrainingStep {
 /** The decay of the average at a step: short while there is little to average, so that the start is soon forgotten. */
 export const averageDecay = (decay: number, step: number): number =>
   Math.min(decay, (1 + step) / (10 + step));
-
-/** Tokens each expert computed in the step, summed over its rows and micro-batches: [layers][experts]. */
-function expertLoads(outputs: readonly Record<string, TensorData>[]): Float64Array[] {
-  if (!outputs[0].expertCounts) return [];
-  const [layers, rows, experts] = outputs[0].expertCounts.shape;
-  return Array.from({ length: layers }, (_, layer) => {
-    const load = new Float64Array(experts);
-    for (const { expertCounts } of outputs)
-      for (let b = 0; b < rows; b++)
-        for (let e = 0; e < experts; e++)
-          load[e] += Number(expertCounts.data[(layer * rows + b) * experts + e]);
-    return load;
-  });
-}
 
 /** 1 / targets of the row at its target positions, 0 elsewhere: [B * N]. */
 function rowShares(given: TensorData, segment: TensorData): Float32Array {

@@ -3,22 +3,26 @@
  *
  * A step is a function of what a checkpoint holds, so a run that was killed and resumed continues to the last bit of what it would
  * have done (with budgets in steps or tokens: a budget in minutes ties the learning rate to the clock).
+ *
+ * Several ranks (processes started by mpirun) run the same loop, each with its share of the rows. Rank 0 alone touches the run's
+ * directory, and its clock is everybody's. Whatever decides how the loop goes on is agreed upon after every step.
  */
 import type { RunConfig } from "../config/index.js";
 import { Tokenizer } from "../data/index.js";
 import type { TimeSamplerState } from "../diffusion/time-sampler.js";
+import { type Communicator, joinRanks, threadsOfRank } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
 import { initialParameters } from "../model/initialise.js";
 import { CounterRandom, Stream } from "../random/index.js";
 import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
-import { latestCheckpoint, removeStaleCheckpoints, restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
+import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
-import { budgetUsed, learningRateAt, type Progress } from "./learning-rate.js";
-import { MetricsLog } from "./metrics-log.js";
-import { checkResumable } from "./resume-config.js";
-import { RunDirectory } from "./run-directory.js";
+import { budgetUsed, learningRateAt } from "./learning-rate.js";
+import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
+import { onRankZero } from "./rank-store.js";
+import { RunRecord } from "./run-record.js";
 import { type StepResult, TrainingStep } from "./step.js";
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
 import { Validation, type ValidationResult } from "./validation.js";
@@ -33,8 +37,10 @@ export interface TrainOptions {
   readonly fallback?: boolean;
   /** Aborting saves a checkpoint and ends the run within a step. */
   readonly signal?: AbortSignal;
-  /** Threads of the arithmetic. Default: all processors. */
+  /** Threads of the arithmetic. Default: the processors this process may use; with several ranks on a machine, its share of them. */
   readonly threads?: number;
+  /** The processes that train together. Default: those that mpirun started with this one. */
+  readonly communicator?: Communicator;
   /** Default "cpu". */
   readonly device?: DeviceKind;
   readonly onEvent?: (event: TrainEvent) => void;
@@ -82,48 +88,39 @@ export interface TrainSummary {
   readonly interrupted: boolean;
 }
 
-/** Trains a model and writes its run directory. @throws UserError for everything the user can mend */
+/**
+ * Trains a model and writes its run directory. With several ranks all of them call it; rank 0's options count, and it alone gets events.
+ *
+ * @throws UserError for everything the user can mend
+ */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { out, signal, onEvent = () => {} } = options;
+  const { signal, communicator = await joinRanks() } = options;
+  const onEvent = (communicator.rank === 0 && options.onEvent) || (() => {});
   const { maxSteps, maxTokens, maxMinutes } = options.config.training;
   if (maxSteps === null && maxTokens === null && maxMinutes === null)
     throw new UserError(
       "Training needs a budget: pass --max-steps, --max-minutes or --set training.maxTokens=N.",
     );
-  const start = await openRun(options);
-  const { config } = start.run;
-  const resumedTokenizer = start.checkpoint ? await Tokenizer.load(start.run.tokenizerPath) : undefined;
-  const data = await loadTrainingData(config, {
-    tokenizer: resumedTokenizer,
+  const run = await openRun(options, communicator);
+  const data = await loadTrainingData(run.config, {
+    tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
     onProgress: (what) => onEvent({ kind: "preparing", what }),
     signal,
   }).catch(async (error) => {
     if (!options.resume) await start.run.withdraw();
     throw error;
   });
-  if (!resumedTokenizer) await data.tokenizer.save(out);
+  await requireSameTexts(data, communicator);
+  if (run.directory && !run.tokenizer) await data.tokenizer.save(run.directory.path);
   onEvent({ kind: "preparing", what: "building the graphs" });
-  const device = await createDevice(options.device ?? "cpu", { threads: options.threads });
+  const threads = options.threads ?? threadsOfRank();
+  const device = await createDevice(options.device ?? "cpu", { threads, communicator });
   try {
-    const trainer = await Trainer.create(start.run, data, device, start.checkpoint, onEvent);
+    const trainer = await Trainer.create(run, data, device, options.out, onEvent);
     return await trainer.run(signal);
   } finally {
     await device.dispose();
   }
-}
-
-interface OpenedRun {
-  readonly run: RunDirectory;
-  readonly checkpoint: { folder: string; state: CheckpointState } | null;
-}
-
-async function openRun({ config, out, resume = false, fallback = false }: TrainOptions): Promise<OpenedRun> {
-  if (!resume) return { run: await RunDirectory.create(out, config), checkpoint: null };
-  const stored = await RunDirectory.open(out);
-  checkResumable(stored.config, config);
-  await removeStaleCheckpoints(out);
-  const checkpoint = await latestCheckpoint(out, { fallback });
-  return { run: await stored.withConfig(config), checkpoint };
 }
 
 class Trainer {
@@ -131,21 +128,26 @@ class Trainer {
   /** Seconds trained before this process, and when this one began to train. */
   private readonly secondsBefore: number;
   private readonly began = performance.now();
+  /** Seconds trained and whether to stop, as last agreed upon. */
+  private seconds: number;
+  private stopping = false;
   private saved = -1;
   private lastLoss: number | null = null;
   private lastValidation: ValidMetrics | null = null;
 
   private constructor(
-    private readonly runDirectory: RunDirectory,
+    private readonly config: RunConfig,
+    private readonly out: string,
+    private readonly communicator: Communicator,
     private readonly store: ParameterStore,
     private readonly step: TrainingStep,
     private readonly validation: Validation,
-    private readonly log: MetricsLog,
+    private readonly record: RunRecord,
     private readonly onEvent: (event: TrainEvent) => void,
-    checkpoint: OpenedRun["checkpoint"],
+    state: CheckpointState | null,
   ) {
-    const { seed } = this.config.training;
-    this.state = checkpoint?.state ?? {
+    const { seed } = config.training;
+    this.state = state ?? {
       step: 0,
       tokens: 0,
       seconds: 0,
@@ -155,42 +157,42 @@ class Trainer {
       router: {},
     };
     this.secondsBefore = this.state.seconds;
-    if (checkpoint) this.saved = this.state.step;
-  }
-
-  private get config(): RunConfig {
-    return this.runDirectory.config;
+    this.seconds = this.state.seconds;
+    if (state) this.saved = state.step;
   }
 
   static async create(
-    run: RunDirectory,
+    run: OpenedRun,
     data: TrainingData,
     device: Device,
-    checkpoint: OpenedRun["checkpoint"],
+    out: string,
     onEvent: (event: TrainEvent) => void,
   ): Promise<Trainer> {
-    const { config } = run;
+    const { config, state, checkpointFolder } = run;
+    const { communicator } = device;
     const random = new CounterRandom(config.training.seed);
     const definitions = denoiserParameters(config.model);
     const ema = config.training.emaDecay !== null;
     const specs = definitions.map(({ name, shape, trainable }) => ({ name, shape, trainable }));
-    const store = await device.createParameters(specs, { training: true, ema });
-    if (checkpoint) await restoreCheckpoint(checkpoint.folder, store, { ema });
-    else {
+    const { shardOptimizer } = config.training;
+    const store = await device.createParameters(specs, { training: true, ema, shardOptimizer });
+    // Rank 0's numbers are everybody's: another build of Node.js may round a logarithm in another way.
+    await onRankZero(communicator, store, shardOptimizer, async (all) => {
+      if (checkpointFolder) return restoreCheckpoint(checkpointFolder, all, { ema });
       const values = initialParameters(definitions, random, Stream.Init);
       values[LOG_UNIGRAM] = logUnigram(data.trainCorpus);
       values[OUTPUT_BIAS] = values[LOG_UNIGRAM].slice();
-      await store.write("value", values);
+      await all.write("value", values);
       if (ema) {
         const trainable = specs.filter((s) => s.trainable).map((s) => [s.name, values[s.name]] as const);
-        await store.write("ema", Object.fromEntries(trainable));
+        await all.write("ema", Object.fromEntries(trainable));
       }
-    }
+    });
     const step = await TrainingStep.create(config, data.train, random, device, store);
-    if (checkpoint) step.timeSampler.restore(samplerState(checkpoint.state));
+    if (state) step.timeSampler.restore(samplerState(state));
     const validation = await Validation.create(config, data.valid, data.tokenizer, device);
-    const log = await MetricsLog.open(run.metricsPath, checkpoint?.state.step ?? -1);
-    const trainer = new Trainer(run, store, step, validation, log, onEvent, checkpoint);
+    const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
+    const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
     onEvent({ kind: "ready", data, parameters: store.totalParameters, step: trainer.state.step });
     return trainer;
   }
@@ -198,29 +200,42 @@ class Trainer {
   async run(signal?: AbortSignal): Promise<TrainSummary> {
     const { evalEvery, checkpointEvery } = this.config.training;
     try {
-      while (this.used() < 1 && !signal?.aborted) {
+      await this.agree(signal);
+      while (this.used() < 1 && !this.stopping) {
         await this.oneStep();
-        if (this.used() >= 1 || signal?.aborted) break;
-        if (this.state.step % evalEvery === 0) await this.validate();
-        if (this.state.step % checkpointEvery === 0) await this.save();
+        await this.agree(signal);
+        if (this.used() >= 1 || this.stopping) break;
+        const { step } = this.state;
+        if (step % evalEvery === 0) await this.validate();
+        if (step % checkpointEvery === 0) await this.save();
+        if (step % evalEvery === 0 || step % checkpointEvery === 0) await this.agree(signal);
       }
       const interrupted = this.used() < 1;
       if (!interrupted && this.lastValidation?.step !== this.state.step) await this.validate();
       await this.save();
       return this.summary(interrupted);
     } finally {
-      this.log.close();
+      this.record.close();
     }
   }
 
-  private progress(): Progress {
-    return { steps: this.state.step, tokens: this.state.tokens, seconds: this.seconds() };
-  }
-  private seconds(): number {
+  /** Seconds trained, by this rank's clock. */
+  private clock(): number {
     return this.secondsBefore + (performance.now() - this.began) / 1000;
   }
-  private used(): number {
-    return budgetUsed(this.config.training, this.progress());
+
+  /** Share of the budget used; by the seconds agreed upon it is the same on all ranks. */
+  private used(seconds = this.seconds): number {
+    const { step: steps, tokens } = this.state;
+    return budgetUsed(this.config.training, { steps, tokens, seconds });
+  }
+
+  /** All ranks go by rank 0's clock, and all stop when one is told to. */
+  private async agree(signal?: AbortSignal): Promise<void> {
+    const sums = Float64Array.of(this.communicator.rank === 0 ? this.clock() : 0, signal?.aborted ? 1 : 0);
+    await this.communicator.allReduce(sums);
+    this.seconds = sums[0];
+    this.stopping = sums[1] > 0;
   }
 
   private async oneStep(): Promise<void> {
@@ -236,7 +251,7 @@ class Trainer {
       ...this.state,
       step,
       tokens: this.state.tokens + tokens,
-      seconds: this.seconds(),
+      seconds: this.clock(),
       row: this.state.row + this.step.rowsPerStep,
     };
     const metrics: TrainMetrics = {
@@ -248,8 +263,8 @@ class Trainer {
       tokensPerSecond: (1000 * tokens) / (performance.now() - began),
       ...result,
     };
-    if (step % training.logEvery === 0 || step === 1) this.log.append({ ...metrics });
-    const used = this.used();
+    if (step % training.logEvery === 0 || step === 1) this.record.append({ ...metrics });
+    const used = this.used(this.state.seconds);
     const elapsed = this.state.seconds - this.secondsBefore;
     const left = used > 0 && used < 1 ? (this.state.seconds * (1 - used)) / used : null;
     this.onEvent({ kind: "step", metrics, secondsLeft: elapsed > 2 ? left : null });
@@ -284,29 +299,26 @@ class Trainer {
     const { step, tokens, seconds } = this.state;
     const metrics: ValidMetrics = { kind: "valid", step, tokens, seconds, ...result };
     this.lastValidation = metrics;
-    this.log.append({ ...metrics });
+    this.record.append({ ...metrics });
     this.onEvent({ kind: "validation", metrics });
   }
 
   private async save(): Promise<void> {
     if (this.saved === this.state.step) return;
-    const ema = this.config.training.emaDecay !== null;
+    const { emaDecay, keepCheckpoints: keep, shardOptimizer: sharded } = this.config.training;
     const state: CheckpointState = {
       ...this.state,
       timeSampler: { state: this.step.timeSampler.state() as never },
     };
-    this.log.sync();
-    const keep = this.config.training.keepCheckpoints;
-    const folder = await saveCheckpoint(this.runDirectory.path, state, this.store, { keep, ema });
-    await this.runDirectory.saveModel(this.store, { ema });
+    const folder = await this.record.save(state, this.store, { keep, ema: emaDecay !== null, sharded });
     this.saved = this.state.step;
-    this.onEvent({ kind: "checkpoint", folder, step: this.state.step });
+    if (folder) this.onEvent({ kind: "checkpoint", folder, step: this.state.step });
   }
 
   private summary(interrupted: boolean): TrainSummary {
     const { step, tokens, seconds } = this.state;
     return {
-      out: this.runDirectory.path,
+      out: this.out,
       steps: step,
       tokens,
       seconds,

@@ -3,6 +3,8 @@
  *
  * In the masked limit the weights are the bound's, and nats over bytes give bits per byte: an upper bound on what the model needs to
  * encode the text.
+ *
+ * Several ranks take its batches in turn: a rank that waited instead would compute nothing in that time.
  */
 import type { RunConfig } from "../config/index.js";
 import type { Row, RowSource, Tokenizer } from "../data/index.js";
@@ -10,9 +12,11 @@ import { corruptRows } from "../diffusion/batch.js";
 import { evaluationModule, type LossTerm, lossTerms } from "../diffusion/modules.js";
 import { padRows } from "../diffusion/padding.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
+import { type Communicator, sumOverRanks } from "../distributed/index.js";
 import type { TensorData } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+import { rowShare } from "./row-share.js";
 
 /** Seed of all validation noise, whatever the run's seed: runs are compared under the same noise. */
 export const VALIDATION_SEED = 20_251_220;
@@ -38,6 +42,8 @@ export class Validation {
     private readonly rows: RowSource,
     private readonly tokenizer: Pick<Tokenizer, "countBytes">,
     private readonly program: Executable,
+    private readonly batchSize: number,
+    private readonly communicator: Communicator,
   ) {
     const { minTime } = config.diffusion;
     this.times = createTimeSampler({ timeSampler: "low-discrepancy", minTime }, this.random);
@@ -49,22 +55,27 @@ export class Validation {
     tokenizer: Pick<Tokenizer, "countBytes">,
     device: Device,
   ): Promise<Validation> {
-    const { batchSize, sequenceLength } = config.training;
-    const shape = { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals };
-    return new Validation(config, rows, tokenizer, await device.compile(evaluationModule(config, shape)));
+    const { communicator } = device;
+    const { batchSize } = rowShare(config.training, communicator);
+    const shape = { batchSize, length: config.training.sequenceLength, globalSlots: rows.maxGlobals };
+    const program = await device.compile(evaluationModule(config, shape));
+    return new Validation(config, rows, tokenizer, program, batchSize, communicator);
   }
 
-  /** Evaluates the first `sequences` validation rows (all of them when there are fewer). */
+  /** Evaluates the first `sequences` validation rows (all of them when there are fewer). With several ranks: collective. */
   async run(
     store: ParameterStore,
     options: { sequences: number; slot?: "value" | "ema"; signal?: AbortSignal },
   ): Promise<ValidationResult> {
-    const { batchSize, sequenceLength } = this.config.training;
+    const { batchSize, communicator } = this;
+    const { sequenceLength } = this.config.training;
     const masked = !this.config.diffusion.gaussian;
     const count = Math.min(options.sequences, this.rows.rowsInEpoch());
-    const sums = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
-    const terms: Partial<Record<LossTerm, number>> = {};
-    for (let first = 0; first < count; first += batchSize) {
+    const own = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
+    const { balanceLossWeight: balance, zLossWeight: z } = this.config.model.experts;
+    const routerWeights: Partial<Record<LossTerm, number>> = { balance, z };
+    const ownTerms = new Float64Array(lossTerms.length);
+    for (let first = communicator.rank * batchSize; first < count; first += communicator.size * batchSize) {
       options.signal?.throwIfAborted();
       const rows = Array.from({ length: Math.min(batchSize, count - first) }, (_, i) =>
         this.rows.row(first + i),
@@ -75,12 +86,24 @@ export class Validation {
         Object.fromEntries(this.program.program.inputs.map(({ name }) => [name, feeds[name]])),
         { parameters: store, slot: options.slot ?? "ema" },
       );
-      sums.loss += Number(outputs.loss.data[0]) * rows.length;
-      for (const term of lossTerms)
-        if (outputs[term])
-          terms[term] = (terms[term] ?? 0) + (Number(outputs[term].data[0]) * rows.length) / count;
-      this.accumulate(rows, feeds, outputs.nll.data as Float32Array, sums);
+      own.loss += Number(outputs.loss.data[0]) * rows.length;
+      for (const [i, term] of lossTerms.entries()) {
+        if (!outputs[term]) continue;
+        const value = Number(outputs[term].data[0]);
+        // Routers' terms are means over the batch's rows, padding rows and their zeros included; the others over its texts.
+        const counted = term in routerWeights ? batchSize : rows.length;
+        ownTerms[i] += (value * counted) / count;
+        own.loss += (routerWeights[term] ?? 0) * value * (counted - rows.length);
+      }
+      this.accumulate(rows, feeds, outputs.nll.data as Float32Array, own);
     }
+    const names = Object.keys(own) as (keyof typeof own)[];
+    const all = await sumOverRanks(communicator, { own: Object.values(own), terms: ownTerms });
+    const sums = Object.fromEntries(names.map((name, i) => [name, all.own[i]])) as typeof own;
+    const known = new Set(this.program.program.outputs.map(({ name }) => name));
+    const terms: Partial<Record<LossTerm, number>> = Object.fromEntries(
+      lossTerms.flatMap((term, i) => (known.has(term) ? [[term, all.terms[i]]] : [])),
+    );
     return {
       sequences: count,
       loss: sums.loss / count,

@@ -2,6 +2,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
+import type { RunConfig } from "../../config/run-config.js";
+import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatCount, formatDuration } from "../format.js";
@@ -13,7 +15,10 @@ import type { CommandResult, OutputStream } from "../terminal.js";
 const examples = `
 Examples:
   moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked
-  moe-diffuseq train --resume --out runs/masked --max-minutes 120`;
+  moe-diffuseq train --resume --out runs/masked --max-minutes 120
+  mpirun -n 4 moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked`;
+
+type TrainFlags = Flags & { out: string; fallback?: boolean };
 
 function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): string {
   const bound = bitsPerByte === undefined ? "" : `, at most ${bitsPerByte.toFixed(3)} bits per byte`;
@@ -72,13 +77,24 @@ function describeSummary(summary: TrainSummary, resume: string): string {
     .join("\n");
 }
 
+async function configOf({ out, resume, preset, config, set, ...flags }: TrainFlags): Promise<RunConfig> {
+  const { RunDirectory } = await import("../../training/run-directory.js");
+  return resolveConfig({
+    base: resume ? (await RunDirectory.open(out)).configPath : undefined,
+    preset,
+    configFile: config,
+    sets: set,
+    overrides: trainingOverrides(flags),
+  });
+}
+
 export function registerTrain(program: Command, host: CommandHost): void {
   const command = program
     .command("train")
     .description("train a model, or continue training with --resume (without --data: on the embedded corpus)")
     .option("--fallback", "with --resume: when the latest checkpoint is damaged, use the newest whole one")
     .addHelpText("after", examples);
-  defineCommand<Flags & { out: string; fallback?: boolean }>(
+  defineCommand<TrainFlags>(
     command,
     host,
     [
@@ -99,22 +115,30 @@ export function registerTrain(program: Command, host: CommandHost): void {
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const { out, resume, fallback, threads } = flags;
-      const { RunDirectory } = await import("../../training/run-directory.js");
-      const config = resolveConfig({
-        base: resume ? (await RunDirectory.open(out)).configPath : undefined,
-        preset: flags.preset,
-        configFile: flags.config,
-        sets: flags.set,
-        overrides: trainingOverrides(flags),
-      });
+      const communicator = await joinRanks();
+      // Files may be seen by rank 0 alone.
+      const config = await broadcastJson(
+        communicator,
+        communicator.rank === 0 ? await configOf(flags) : null,
+      );
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(terminal.stderr, config.training.maxSteps);
       let summary: TrainSummary;
       try {
-        summary = await train({ config, out, resume, fallback, threads, signal, onEvent: show.onEvent });
+        summary = await train({
+          config,
+          out,
+          resume,
+          fallback,
+          threads,
+          communicator,
+          signal,
+          onEvent: show.onEvent,
+        });
       } finally {
         show.end();
       }
+      leaveRanks();
       const resumeCommand = `moe-diffuseq train --resume --out ${JSON.stringify(out)}`;
       return {
         json: {
@@ -123,7 +147,11 @@ export function registerTrain(program: Command, host: CommandHost): void {
           resume: summary.interrupted ? resumeCommand : null,
         },
         text: describeSummary(summary, resumeCommand),
-        exitCode: summary.interrupted && signal.reason instanceof Interrupted ? signal.reason.exitCode : 0,
+        // mpirun ends a job at the first exit code that is not 0: rank 0's says how it went.
+        exitCode:
+          summary.interrupted && communicator.rank === 0 && signal.reason instanceof Interrupted
+            ? signal.reason.exitCode
+            : 0,
       };
     },
   );

@@ -1,0 +1,54 @@
+/**
+ * @file How a process joins the others that mpirun started with it, and how it leaves them.
+ *
+ * A process that ends with an error before it has left takes the others along (MPI_Abort): they would wait for it forever.
+ */
+import { UserError } from "../errors.js";
+import { alone, type Communicator } from "./communicator.js";
+import { launchOf } from "./launcher.js";
+import type { OpenMpi } from "./open-mpi.js";
+
+let joined: Promise<Communicator> | undefined;
+let library: OpenMpi | undefined;
+
+/**
+ * All processes of the job; `alone` for a process that was not started by mpirun. A second call gives the same communicator.
+ *
+ * @throws UserError when there is no Open MPI, or the launcher is another MPI's
+ */
+export function joinRanks(): Promise<Communicator> {
+  joined ??= join();
+  return joined;
+}
+
+async function join(): Promise<Communicator> {
+  const launch = launchOf(process.env);
+  if (!launch) return alone;
+  if (launch.foreign)
+    throw new UserError(
+      "Expected to be started by Open MPI, but the environment (PMI_RANK, PMI_SIZE) is that of MPICH, Intel MPI or srun --mpi=pmi2, " +
+        "whose libraries are called in another way. Use Open MPI's launcher (Debian: apt-get install openmpi-bin, then " +
+        "mpirun.openmpi -n 2 moe-diffuseq train ...), or srun --mpi=pmix.",
+    );
+  const { OpenMpi } = await import("./open-mpi.js");
+  const { MOE_DIFFUSEQ_MPI_LIBRARY: file } = process.env;
+  const mpi = await OpenMpi.open(file ? [file] : undefined);
+  const ranks = mpi.initialise();
+  if (ranks.size !== launch.size)
+    throw new UserError(
+      `mpirun started ${launch.size} processes, but ${mpi.library} knows of ${ranks.size}: it is not the library of this mpirun. ` +
+        "Name the right file in MOE_DIFFUSEQ_MPI_LIBRARY.",
+    );
+  library = mpi;
+  process.on("exit", (code) => {
+    if (code === 0) leaveRanks();
+    else library?.abort(code);
+  });
+  return ranks;
+}
+
+/** Waits for all ranks and parts from them. Without it, a process parts when it ends with code 0. A second call does nothing. */
+export function leaveRanks(): void {
+  library?.finalise();
+  library = undefined;
+}

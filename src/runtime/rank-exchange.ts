@@ -1,0 +1,38 @@
+/**
+ * @file What goes between ranks in one optimiser step: gradients to be summed, and with a sharded optimiser the values that each rank has
+ * updated. Straight from and into the parameter memory, one bucket at a time.
+ */
+import type { Communicator } from "../distributed/index.js";
+import type { Bucket, ParameterLayout } from "./parameter-layout.js";
+
+export class RankExchange {
+  constructor(
+    private readonly communicator: Communicator,
+    private readonly layout: ParameterLayout,
+    private readonly buffer: ArrayBuffer,
+  ) {}
+
+  /** The bucket's gradients become sums over all ranks: all of them, or sharded, those that this rank updates. */
+  async sumGradients(bucket: Bucket): Promise<void> {
+    if (this.communicator.size === 1) return;
+    const gradients = this.layout.bucketView(this.buffer, "gradient", bucket);
+    if (!this.layout.sharded) return this.communicator.allReduce(gradients);
+    const own = this.layout.inbox(this.buffer, bucket);
+    await this.communicator.reduceScatter(gradients, own);
+    gradients.set(own, this.communicator.rank * own.length);
+  }
+
+  /** The sum over everything, given this rank's: without shards every rank has everything already. */
+  async sumOverShards(value: number): Promise<number> {
+    if (!this.layout.sharded) return value;
+    const sum = Float64Array.of(value);
+    await this.communicator.allReduce(sum);
+    return sum[0];
+  }
+
+  /** The bucket's values, each updated by one rank, reach all. */
+  async shareValues(bucket: Bucket): Promise<void> {
+    if (this.layout.sharded)
+      await this.communicator.allGather(this.layout.bucketView(this.buffer, "value", bucket));
+  }
+}

@@ -1,0 +1,89 @@
+/** @file How a run begins: rank 0 makes or opens its directory, and all ranks learn what is in it and hold their texts against rank 0's. */
+import { createHash } from "node:crypto";
+import type { RunConfig } from "../config/index.js";
+import { type TokenCorpus, Tokenizer } from "../data/index.js";
+import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
+import { UserError } from "../errors.js";
+import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
+import type { CheckpointState } from "./checkpoint-state.js";
+import { checkResumable } from "./resume-config.js";
+import { RunDirectory } from "./run-directory.js";
+import type { TrainingData } from "./training-data.js";
+
+interface Opening {
+  readonly config: RunConfig;
+  readonly out: string;
+  readonly resume?: boolean;
+  readonly fallback?: boolean;
+}
+
+/** What all ranks know of a run. */
+interface Start {
+  readonly config: RunConfig;
+  /** The vocabulary and the state it continues from; null at a new run. */
+  readonly tokenizer: ReturnType<Tokenizer["toJSON"]> | null;
+  readonly state: CheckpointState | null;
+}
+
+export interface OpenedRun extends Start {
+  /** null on all ranks but 0. */
+  readonly directory: RunDirectory | null;
+  /** The checkpoint to continue from; null at a new run, and on all ranks but 0. */
+  readonly checkpointFolder: string | null;
+}
+
+/** Collective. @throws UserError on rank 0 for whatever is wrong with the directory */
+export async function openRun(opening: Opening, communicator: Communicator): Promise<OpenedRun> {
+  if (communicator.rank > 0) {
+    const start = await broadcastJson<Start>(communicator, null);
+    return { ...start, directory: null, checkpointFolder: null };
+  }
+  const { directory, checkpoint } = await openDirectory(opening);
+  const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;
+  const start: Start = { config: directory.config, tokenizer, state: checkpoint?.state ?? null };
+  await broadcastJson(communicator, start);
+  return { ...start, directory, checkpointFolder: checkpoint?.folder ?? null };
+}
+
+async function openDirectory({ config, out, resume = false, fallback = false }: Opening) {
+  if (!resume) return { directory: await RunDirectory.create(out, config), checkpoint: null };
+  const stored = await RunDirectory.open(out);
+  checkResumable(stored.config, config);
+  await removeStaleCheckpoints(out);
+  const checkpoint = await latestCheckpoint(out, { fallback });
+  return { directory: await stored.withConfig(config), checkpoint };
+}
+
+/**
+ * Ranks take turns at rows of one text: they must have read the same. Collective.
+ *
+ * @throws UserError on all ranks, naming those that differ from rank 0
+ */
+export async function requireSameTexts(
+  { trainCorpus, validCorpus }: Pick<TrainingData, "trainCorpus" | "validCorpus">,
+  communicator: Communicator,
+): Promise<void> {
+  if (communicator.size === 1) return;
+  const own = digest([trainCorpus, validCorpus]);
+  const first = await broadcastJson(communicator, own);
+  const differs = new Float64Array(communicator.size);
+  if (own !== first) differs[communicator.rank] = 1;
+  const all = await sumOverRanks(communicator, { differs });
+  const ranks = [...all.differs.keys()].filter((rank) => all.differs[rank] > 0);
+  if (ranks.length > 0)
+    throw new UserError(
+      `Expected the same texts on every rank, but rank ${ranks.join(", ")} read others than rank 0. ` +
+        "Put them on a file system that all machines share, or copy the same files to the same place on each.",
+    );
+}
+
+function digest(corpora: readonly TokenCorpus[]): string {
+  const hash = createHash("sha256");
+  for (const corpus of corpora)
+    for (let document = 0; document < corpus.size; document++) {
+      hash.update(`${corpus.length(document)};`);
+      hash.update(corpus.ids(document));
+      hash.update(corpus.given(document));
+    }
+  return hash.digest("hex");
+}
