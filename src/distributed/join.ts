@@ -3,10 +3,14 @@
  *
  * A process that ends with an error before it has left takes the others along (MPI_Abort): they would wait for it forever.
  */
+import { writeSync } from "node:fs";
 import { UserError } from "../errors.js";
 import { alone, type Communicator } from "./communicator.js";
 import { launchOf } from "./launcher.js";
 import type { OpenMpi } from "./open-mpi.js";
+
+/** How long mpirun is given to pass on what a failing rank has said: at the abort it throws away what it has not read. */
+const LAST_WORDS = 200; // milliseconds
 
 let joined: Promise<Communicator> | undefined;
 let library: OpenMpi | undefined;
@@ -40,11 +44,22 @@ async function join(): Promise<Communicator> {
         "Name the right file in MOE_DIFFUSEQ_MPI_LIBRARY.",
     );
   library = mpi;
+  // Node.js prints what nobody caught after its last event, but the abort comes first.
+  process.on("uncaughtExceptionMonitor", (error) => {
+    if (library) writeSync(process.stderr.fd, `Rank ${ranks.rank}: ${error?.stack ?? error}\n`);
+  });
   process.on("exit", (code) => {
     if (code === 0) leaveRanks();
-    else library?.abort(code);
+    else if (library) {
+      sleep(LAST_WORDS);
+      library.abort(code);
+    }
   });
   return ranks;
+}
+
+function sleep(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 /** Waits for all ranks and parts from them. Without it, a process parts when it ends with code 0. A second call does nothing. */

@@ -62,6 +62,7 @@ export class ParameterLayout {
     readonly specs: readonly ParameterSpec[],
     options: ParameterOptions = {},
     readonly ranks: { readonly rank: number; readonly size: number } = { rank: 0, size: 1 },
+    bucketFloats = BUCKET_FLOATS,
   ) {
     this.sharded = (options.shardOptimizer ?? false) && (options.training ?? false) && ranks.size > 1;
     for (const spec of specs) {
@@ -95,7 +96,7 @@ export class ParameterLayout {
       if (slot === "value") end += floats;
       else end += this.#isSharded(slot) ? trainableFloats / ranks.size : trainableFloats;
     }
-    this.buckets = this.#cut(trainableFloats);
+    this.buckets = this.#cut(trainableFloats, bucketFloats);
     this.#inbox = end;
     if (this.sharded) end += (this.buckets[0].end - this.buckets[0].start) / ranks.size;
     this.byteLength = 4 * end;
@@ -105,9 +106,9 @@ export class ParameterLayout {
     return this.sharded && (slot === "moment1" || slot === "moment2");
   }
 
-  #cut(floats: number): Bucket[] {
+  #cut(floats: number, bucketFloats: number): Bucket[] {
     const { rank, size } = this.ranks;
-    const length = size === 1 ? floats : padded(BUCKET_FLOATS, ALIGNMENT * size);
+    const length = size === 1 ? floats : padded(bucketFloats, ALIGNMENT * size);
     const buckets: Bucket[] = [];
     let start = 0;
     do {

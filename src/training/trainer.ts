@@ -22,6 +22,7 @@ import type { CheckpointState } from "./checkpoint-state.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
+import { rowShare } from "./row-share.js";
 import { RunRecord } from "./run-record.js";
 import { type StepResult, TrainingStep } from "./step.js";
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
@@ -101,6 +102,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     throw new UserError(
       "Training needs a budget: pass --max-steps, --max-minutes or --set training.maxTokens=N.",
     );
+  rowShare(options.config.training, communicator); // says so now, before anything is written, if the rows cannot be shared
   const run = await openRun(options, communicator);
   const data = await loadTrainingData(run.config, {
     tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,

@@ -1,0 +1,136 @@
+import { describe, expect, it } from "vitest";
+import { alone, type Communicator } from "../distributed/index.js";
+import { inProcessRanks } from "../distributed/testing/in-process.js";
+import { CounterRandom } from "../random/index.js";
+import type { ParameterSpec } from "./index.js";
+import { referenceKernels } from "./kernels/reference.js";
+import { BUCKET_FLOATS, ParameterLayout } from "./parameter-layout.js";
+import { ParameterMemory } from "./parameter-memory.js";
+
+const specs: ParameterSpec[] = [
+  { name: "first", shape: [5, 7], trainable: true },
+  { name: "buffer", shape: [3], trainable: false },
+  { name: "scalar", shape: [], trainable: true },
+  { name: "long", shape: [301], trainable: true },
+];
+const adamw = {
+  learningRate: 0.1,
+  beta1: 0.9,
+  beta2: 0.99,
+  epsilon: 1e-8,
+  weightDecay: 0.5,
+  maxGradNorm: 1,
+  emaDecay: 0.5,
+  noDecay: ["scalar", "long"],
+};
+const trainable = specs.filter((spec) => spec.trainable);
+const slots = ["value", "moment1", "moment2", "ema"] as const;
+const sizeOf = ({ shape }: ParameterSpec) => shape.reduce((a, b) => a * b, 1);
+
+/** Normal numbers, in quarters: sums of a few of them are exact in any order. */
+function numbers(of: readonly ParameterSpec[], seed: number): Record<string, Float32Array> {
+  const random = new CounterRandom(seed);
+  return Object.fromEntries(
+    of.map((spec, k) => {
+      const array = new Float32Array(sizeOf(spec));
+      random.fillNormal(array, 0, k, 0);
+      return [spec.name, array.map((x) => Math.round(4 * x) / 4 + 0)];
+    }),
+  );
+}
+/** Memory of one rank; with buckets of 64 floats, every operation cuts parameters in their middle. */
+function memoryOf(sharded: boolean, communicator: Communicator = alone): ParameterMemory {
+  const options = { training: true, ema: true, shardOptimizer: sharded };
+  const layout = new ParameterLayout(specs, options, communicator, 64);
+  const buffer = new ArrayBuffer(layout.byteLength);
+  const memory = new ParameterMemory(layout, buffer, referenceKernels, communicator);
+  memory.write("value", numbers(specs, 100));
+  memory.write("ema", numbers(trainable, 101));
+  return memory;
+}
+
+async function readAll(memory: ParameterMemory) {
+  const all: Record<string, Record<string, Float32Array>> = {};
+  for (const slot of slots) all[slot] = await memory.read(slot, memory.layout.namesOf(slot));
+  return all;
+}
+
+/** What one process does that has all gradients. */
+async function oracle(ranks: number, steps: number) {
+  const memory = memoryOf(false);
+  const results = [];
+  for (let step = 1; step <= steps; step++) {
+    const gradients = numbers(trainable, step);
+    for (let rank = 1; rank < ranks; rank++)
+      for (const [name, array] of Object.entries(numbers(trainable, 10 * rank + step)))
+        for (let i = 0; i < array.length; i++) gradients[name][i] += array[i];
+    memory.write("gradient", gradients);
+    results.push(await memory.step({ ...adamw, step }));
+  }
+  return { results, state: await readAll(memory) };
+}
+
+describe.each([false, true])("AdamW over ranks, sharded: %s", (sharded) => {
+  it.each([1, 2, 3, 5])("%i ranks do what one does with the sum of their gradients", async (ranks) => {
+    const one = await oracle(ranks, 3);
+    const memories = inProcessRanks(ranks).map((communicator) => memoryOf(sharded, communicator));
+    if (ranks > 1) expect(memories[0].layout.buckets.length).toBeGreaterThan(2);
+    for (let step = 1; step <= 3; step++) {
+      for (const [rank, memory] of memories.entries())
+        memory.write("gradient", numbers(trainable, 10 * rank + step));
+      const results = await Promise.all(memories.map((memory) => memory.step({ ...adamw, step })));
+      for (const { gradNorm, applied } of results) {
+        expect(applied).toBe(true);
+        expect(gradNorm).toBeCloseTo(one.results[step - 1].gradNorm, 10);
+        expect(gradNorm).toBe(results[0].gradNorm);
+      }
+    }
+    const states = await Promise.all(memories.map(readAll));
+    for (const state of states) {
+      expect(state).toEqual(states[0]);
+      for (const slot of slots)
+        for (const [name, array] of Object.entries(one.state[slot]))
+          for (let i = 0; i < array.length; i++)
+            expect(Math.abs(state[slot][name][i] - array[i])).toBeLessThanOrEqual(1e-6);
+    }
+  });
+
+  it("what some ranks hold can be read, and written into another number of ranks", async () => {
+    const two = inProcessRanks(2).map((communicator) => memoryOf(sharded, communicator));
+    for (const memory of two) memory.write("moment2", numbers(trainable, 7));
+    const names = trainable.map(({ name }) => name);
+    for (const values of await Promise.all(two.map((memory) => memory.read("moment2", names)))) {
+      const three = inProcessRanks(3).map((communicator) => memoryOf(sharded, communicator));
+      for (const memory of three) memory.write("moment2", values);
+      for (const again of await Promise.all(three.map((memory) => memory.read("moment2", names))))
+        expect(again).toEqual(numbers(trainable, 7));
+    }
+  });
+
+  it("a gradient that is not finite on one rank stops all of them before the update", async () => {
+    const memories = inProcessRanks(2).map((communicator) => memoryOf(sharded, communicator));
+    memories[1].write("gradient", { scalar: Float32Array.of(Number.NaN) });
+    const results = await Promise.all(memories.map((memory) => memory.step({ ...adamw, step: 1 })));
+    for (const { applied } of results) expect(applied).toBe(false);
+    for (const memory of memories)
+      expect(await memory.read("value", Object.keys(numbers(specs, 100)))).toEqual(numbers(specs, 100));
+  });
+});
+
+it("a sharded optimiser keeps a part of both moments, and every float of them once", () => {
+  const options = { training: true, ema: true, shardOptimizer: true };
+  const million: ParameterSpec[] = [{ name: "w", shape: [4, 2 ** 20], trainable: true }];
+  const size = 4;
+  const layouts = Array.from(
+    { length: size },
+    (_, rank) => new ParameterLayout(million, options, { rank, size }),
+  );
+  const whole = new ParameterLayout(million, { training: true, ema: true });
+  // 2 * 4 M floats shrink to a quarter; the inbox takes a quarter of a bucket.
+  expect(whole.byteLength - layouts[0].byteLength).toBe(4 * (6 * 2 ** 20 - BUCKET_FLOATS / size));
+  const parts = layouts.flatMap(({ buckets }) => buckets.flatMap((bucket) => bucket.parts));
+  const ranges = parts.map(({ start, end }) => [start, end]).sort(([a], [b]) => a - b);
+  expect(ranges[0][0]).toBe(0);
+  for (let i = 1; i < ranges.length; i++) expect(ranges[i][0]).toBe(ranges[i - 1][1]);
+  expect(ranges.at(-1)![1]).toBe(4 * 2 ** 20);
+});
