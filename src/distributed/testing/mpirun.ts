@@ -26,11 +26,11 @@ export interface Ended {
   readonly output: string;
 }
 
-/** A job of `ranks` processes that read TypeScript: `node --import tsx` with `args`. */
+/** A job of `ranks` processes `node ...args`; `options` are further ones of mpirun. */
 export function mpirun(
   ranks: number,
   args: readonly string[],
-  { options = [], onOutput = () => {} }: MpirunOptions = {},
+  options: readonly string[] = [],
 ): { child: ChildProcess; ended: Promise<Ended> } {
   const root = process.getuid?.() === 0 ? ["--allow-run-as-root"] : [];
   // Reading another process's memory directly is forbidden in many containers.
@@ -46,25 +46,15 @@ export function mpirun(
     "-n",
     String(ranks),
     process.execPath,
-    "--import",
-    "tsx",
   ];
   const child = spawn(command!, [...all, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.on("data", (data: Buffer) => {
       output += data;
-      onOutput(output, child);
     });
   const ended = new Promise<Ended>((resolve) => {
     child.on("close", (code) => resolve({ code, output }));
   });
   return { child, ended };
-}
-
-export interface MpirunOptions {
-  /** Further options of mpirun. */
-  readonly options?: readonly string[];
-  /** Told all output so far, whenever there is more. */
-  readonly onOutput?: (output: string, child: ChildProcess) => void;
 }
