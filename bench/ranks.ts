@@ -69,10 +69,10 @@ async function measure({ ranks, threads, sharded }: Side): Promise<Measured | nu
     await communicator.barrier();
     const start = performance.now();
     await parameters.zeroGradients();
-    await program.run(wanted, { parameters, gradientScale: 1 / ranks });
+    await program.run(wanted, { parameters });
     await communicator.barrier(); // so that an update does not count the wait for a slower rank; a step does
     const updating = performance.now();
-    await parameters.step({ ...optimiser, emaDecay: 0.999, step: k });
+    await parameters.step({ ...optimiser, emaDecay: 0.999, step: k, gradientScale: 1 / ranks });
     update.push(performance.now() - updating);
     step.push(performance.now() - start);
   }

@@ -1,13 +1,14 @@
 /**
  * @file One AdamW update with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101) and clipping by the global norm.
  *
- *     norm = sqrt(sum over all gradients g^2)           scale = min(1, maxGradNorm / (norm + 1e-6))
+ *     g = gradientScale * gradient                      norm = sqrt(sum over all g^2)
+ *     scale = min(1, maxGradNorm / (norm + 1e-6))
  *     m = beta1 m + (1 - beta1) scale g                 v = beta2 v + (1 - beta2) (scale g)^2
  *     value -= learningRate (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) + weightDecay value)
  *
  * The norm is summed in float64 in the order of the parameters, so an update depends on nothing but its inputs.
  *
- * With several ranks g is the sum over all of them. Clipping needs the norm over everything before the first update, so a step has two
+ * With several ranks the gradient is the sum over all of them. Clipping needs the norm over everything before the first update, so a step has two
  * passes over the buckets: while one bucket's squares are summed the next one's gradients arrive; with a sharded optimiser, while one
  * bucket is updated the values of the one before go out.
  */
@@ -37,15 +38,16 @@ export function checkAdamW(layout: ParameterLayout, options: AdamWOptions): void
   expect("epsilon", "to be more than 0", positive);
   expect("weightDecay", "to be 0 or more", notNegative);
   expect("step", "to be an integer from 1 on", (x) => Number.isInteger(x) && x >= 1);
+  if (options.gradientScale !== undefined) expect("gradientScale", "to be more than 0", positive);
   if (options.maxGradNorm !== null) expect("maxGradNorm", "to be more than 0, or null", positive);
   if (options.emaDecay !== null) expect("emaDecay", "in [0, 1], or null", (x) => x >= 0 && x <= 1);
 }
 
 function coefficientsOf(options: AdamWOptions, gradNorm: number, decays: boolean): AdamWCoefficients {
-  const { learningRate, beta1, beta2, epsilon, weightDecay, maxGradNorm, step } = options;
+  const { learningRate, beta1, beta2, epsilon, weightDecay, maxGradNorm, step, gradientScale = 1 } = options;
   return {
     // 1e-6 as in PyTorch's clip_grad_norm_: steps can be compared.
-    gradientScale: maxGradNorm === null ? 1 : Math.min(1, maxGradNorm / (gradNorm + 1e-6)),
+    gradientScale: gradientScale * (maxGradNorm === null ? 1 : Math.min(1, maxGradNorm / (gradNorm + 1e-6))),
     beta1,
     beta2,
     keep: decays ? 1 - learningRate * weightDecay : 1,
@@ -100,6 +102,6 @@ export async function adamwStep(
       if (k + 1 < buckets.length) arriving = exchange.sumGradients(buckets[k + 1]);
       for (const part of parts) squares += kernels.sumOfSquares(layout.partView(buffer, "gradient", part));
     }
-    return Math.sqrt(await exchange.sumOverShards(squares));
+    return (options.gradientScale ?? 1) * Math.sqrt(await exchange.sumOverShards(squares));
   }
 }

@@ -173,10 +173,10 @@ class CpuExecutable implements Executable {
       const { dtype, shape, data } = feeds[name];
       sent[name] = { dtype, shape: [...shape], data: sendable(data, options.transferFeeds ?? false) };
     }
-    const { slot = "value", gradientScale = 1 } = options;
+    const { slot = "value" } = options;
     const parameters = store?.id ?? null;
     return this.device.thread.call((host) =>
-      host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), { parameters, slot, gradientScale }),
+      host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), { parameters, slot }),
     );
   }
 

@@ -28,7 +28,6 @@ interface Program {
 export interface HostRunOptions {
   readonly parameters: number | null;
   readonly slot: "value" | "ema";
-  readonly gradientScale: number;
 }
 
 export class CpuHost {
@@ -78,8 +77,7 @@ export class CpuHost {
       const fetches: Record<string, Tensor | null> = {};
       for (const { name } of onnx.outputs) fetches[name] = null;
       for (const spec of onnx.gradients) {
-        const place =
-          options.gradientScale === 1 ? memory!.untouchedGradient(parameterOfGradient(spec)) : null;
+        const place = memory!.untouchedGradient(parameterOfGradient(spec));
         fetches[spec.name] = place && new Tensor("float32", place, spec.shape as readonly number[]);
       }
       const results = await this.#native(onnx.name, "run", () => session.run(values, fetches));
@@ -88,7 +86,7 @@ export class CpuHost {
         const name = parameterOfGradient(spec);
         const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
         if (fetches[spec.name]) memory!.gradientWritten(name);
-        else memory!.addGradient(name, gradient, options.gradientScale);
+        else memory!.addGradient(name, gradient);
         discard(gradient.buffer);
       }
       const outputs = Object.fromEntries(

@@ -99,12 +99,12 @@ onEveryDevice((device) => {
       await Promise.all([program.dispose(), parameters.dispose()]);
     });
 
-    it("add gradients, scaled, to the parameter store", async () => {
+    it("add gradients to the parameter store", async () => {
       const program = await device().compile(regression());
       const parameters = await training();
       const expected = byHand();
-      for (const gradientScale of [1, -0.25]) {
-        const out = await program.run({ x }, { parameters, gradientScale });
+      for (let run = 0; run < 3; run++) {
+        const out = await program.run({ x }, { parameters });
         expect(Object.keys(out).sort()).toEqual(["loss", "y"]);
         expect(out.loss.shape).toEqual([]);
         expectClose(numbersOf(out.y), expected.y);
@@ -113,7 +113,7 @@ onEveryDevice((device) => {
       const { w } = await parameters.read("gradient");
       expectClose(
         w,
-        expected.dw.map((g) => 0.75 * g),
+        expected.dw.map((g) => 3 * g),
       );
       await parameters.zeroGradients();
       expect(Math.max(...(await parameters.read("gradient")).w.map(Math.abs))).toBe(0);
@@ -222,6 +222,22 @@ onEveryDevice((device) => {
         (await parameters.read("value")).w,
         values.w.map((w) => 0.95 * w),
       );
+    });
+
+    it("count gradients as much as they are told to, in the norm too", async () => {
+      const state = async (factor: number, gradientScale: number) => {
+        const parameters = await training();
+        const w = values.w.map((x) => factor * x);
+        await parameters.write("gradient", { w });
+        const { gradNorm } = await parameters.step({ ...adamw, maxGradNorm: 0.5, gradientScale });
+        return {
+          gradNorm,
+          value: (await parameters.read("value")).w,
+          moment2: await parameters.read("moment2"),
+        };
+      };
+      expect(await state(4, 0.25)).toEqual(await state(1, 1)); // powers of two: to the bit
+      await expect(state(1, 0)).rejects.toThrow("expected gradientScale to be more than 0, got 0");
     });
 
     it("touch nothing when a gradient is not finite", async () => {

@@ -51,10 +51,12 @@ export interface AdamWOptions {
   readonly emaDecay: number | null;
   /** Parameters without weight decay. Default: none. */
   readonly noDecay?: readonly string[];
+  /** Gradients count times this, in the norm too: 1 / the number of runs (over all ranks) makes sums means. Default: 1. */
+  readonly gradientScale?: number;
 }
 
 export interface StepResult {
-  /** L2 norm over all gradients, before clipping. */
+  /** L2 norm over all gradients, scaled but not clipped. */
   readonly gradNorm: number;
   /** false when the norm is not finite: then no value, moment or average was touched. */
   readonly applied: boolean;
@@ -92,8 +94,6 @@ export interface RunOptions {
   readonly parameters?: ParameterStore;
   /** Which values to compute with. Default: "value". */
   readonly slot?: "value" | "ema";
-  /** Gradients are added to slot "gradient" times this. Default: 1. */
-  readonly gradientScale?: number;
   /** Hand the feeds' memory over instead of copying it: the arrays may be empty afterwards. Default: false. */
   readonly transferFeeds?: boolean;
 }

@@ -85,15 +85,11 @@ export class ParameterMemory {
     this.#zeroed.delete(name);
   }
 
-  /** gradient += scale * values. values: float32 [size], from any memory. */
-  addGradient(name: string, values: Float32Array, scale: number): void {
+  /** gradient += values. values: float32 [size], from any memory. */
+  addGradient(name: string, values: Float32Array): void {
     const gradient = this.view("gradient", name);
-    if (!this.#zeroed.delete(name)) this.kernels.addScaled(gradient, values, scale);
-    else if (scale === 1) gradient.set(values);
-    else {
-      this.kernels.fill(gradient, 0);
-      this.kernels.addScaled(gradient, values, scale);
-    }
+    if (this.#zeroed.delete(name)) gradient.set(values);
+    else this.kernels.addScaled(gradient, values, 1);
   }
 
   /** Writes the zeros that nothing was added to. */

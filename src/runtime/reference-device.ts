@@ -116,7 +116,7 @@ class ReferenceExecutable implements Executable {
     checkFeeds(this.program, feeds);
     const memory = this.#memoryOf(options);
     checkParameters(this.program, memory?.layout, options);
-    const { slot = "value", gradientScale = 1 } = options;
+    const { slot = "value" } = options;
     const parameters = Object.fromEntries(
       this.program.parameters.map(({ name, shape }): [string, TensorData] => [
         name,
@@ -126,7 +126,7 @@ class ReferenceExecutable implements Executable {
     const values = evaluate(this.module, feeds, parameters);
     for (const [name, { data }] of Object.entries(values))
       if (name.startsWith(GRADIENT_PREFIX))
-        memory!.addGradient(name.slice(GRADIENT_PREFIX.length), Float32Array.from(data), gradientScale);
+        memory!.addGradient(name.slice(GRADIENT_PREFIX.length), Float32Array.from(data));
     return Object.fromEntries(
       this.program.outputs.map(({ name }) => [name, (values[name] as NDArray).toTensorData()]),
     );

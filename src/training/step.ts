@@ -101,7 +101,6 @@ export class TrainingStep {
       const complete = await this.withSelfCondition(rows, feeds);
       const running = this.training.run(this.feedsFor(complete, rows), {
         parameters: this.store,
-        gradientScale: this.share.batchSize / this.share.rows,
         transferFeeds: true,
       });
       // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
@@ -119,6 +118,7 @@ export class TrainingStep {
       step,
       emaDecay: emaDecay === null ? null : averageDecay(emaDecay, step),
       noDecay: this.undecayed,
+      gradientScale: this.share.batchSize / this.share.rows,
     });
     const wantsLosses = this.config.diffusion.timeSampler === "loss-aware";
     const sums = await sumOfStep(batches, outputs, this.share, this.communicator, wantsLosses);

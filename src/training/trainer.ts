@@ -109,7 +109,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     onProgress: (what) => onEvent({ kind: "preparing", what }),
     signal,
   }).catch(async (error) => {
-    if (!options.resume) await start.run.withdraw();
+    if (!options.resume) await run.directory?.withdraw();
     throw error;
   });
   await requireSameTexts(data, communicator);
