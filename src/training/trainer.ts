@@ -71,6 +71,7 @@ export type TrainEvent =
       readonly data: TrainingData;
       readonly parameters: number;
       readonly step: number;
+      readonly ranks: number;
     }
   | { readonly kind: "step"; readonly metrics: TrainMetrics; readonly secondsLeft: number | null }
   | { readonly kind: "validating" }
@@ -195,7 +196,8 @@ class Trainer {
     const validation = await Validation.create(config, data.valid, data.tokenizer, device);
     const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
     const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
-    onEvent({ kind: "ready", data, parameters: store.totalParameters, step: trainer.state.step });
+    const { step: done } = trainer.state;
+    onEvent({ kind: "ready", data, parameters: store.totalParameters, step: done, ranks: communicator.size });
     return trainer;
   }
 

@@ -25,13 +25,14 @@ function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): 
   return `loss ${loss.toFixed(4)}, cross entropy ${crossEntropy.toFixed(4)} nats${bound}`;
 }
 
-function describeStart({ data, parameters, step }: Extract<TrainEvent, { kind: "ready" }>): string {
+function describeStart({ data, parameters, step, ranks }: Extract<TrainEvent, { kind: "ready" }>): string {
   const { counts } = data.trainCorpus;
   const skipped = data.skipped > 0 ? `, ${data.skipped} broken records skipped` : "";
+  const together = ranks > 1 ? `; ${ranks} ranks` : "";
   const from = step > 0 ? `; continuing from step ${step}` : "";
   return (
     `${formatCount(parameters)} parameters; ${formatCount(counts.documents)} documents, ` +
-    `${formatCount(counts.tokens)} tokens of ${data.source}${skipped}${from}`
+    `${formatCount(counts.tokens)} tokens of ${data.source}${skipped}${from}${together}`
   );
 }
 
@@ -121,6 +122,11 @@ export function registerTrain(program: Command, host: CommandHost): void {
         communicator,
         communicator.rank === 0 ? await configOf(flags) : null,
       );
+      if (communicator.size > 1 && process.env.OMPI_MCA_odls_base_sigkill_timeout === undefined)
+        terminal.stderr.write(
+          "To save and stop: kill -USR2 the process of mpirun. Ctrl-C gives the ranks one second; " +
+            "more with mpirun --mca odls_base_sigkill_timeout 10.\n",
+        );
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(terminal.stderr, config.training.maxSteps);
       let summary: TrainSummary;
