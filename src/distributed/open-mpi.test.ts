@@ -7,9 +7,11 @@ import { mpirun, noMpirun } from "./testing/mpirun.js";
 const operations = fileURLToPath(new URL("testing/operations.ts", import.meta.url));
 
 describe.skipIf(noMpirun)(`through mpirun${noMpirun ? `: skipped, ${noMpirun}` : ""}`, () => {
-  it("every operation agrees with plain loops, in two threads", async () => {
-    const ranks = 3;
-    const { code, output } = await mpirun(ranks, ["--import", "tsx", operations]).ended;
+  it.each([
+    ["shared memory", 3, []],
+    ["TCP, as between machines", 2, ["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "lo"]],
+  ])("over %s every operation agrees with plain loops, in two threads", async (_path, ranks, options) => {
+    const { code, output } = await mpirun(ranks, ["--import", "tsx", operations], options).ended;
     expect(output.match(/rank \d holds/g)?.sort(), output).toEqual(
       Array.from({ length: ranks }, (_, rank) => `rank ${rank} holds`),
     );

@@ -56,6 +56,10 @@ export class OpenMpi {
       }
       const mpi = new OpenMpi(name, native);
       mpi.#requireAbi();
+      // Opened once more and never closed: koffi unloads its libraries when a thread ends, but Open MPI's own threads (TCP) go on running
+      // its code until the process is gone.
+      const RTLD_NOW = 2;
+      koffi.load(null).func("void* dlopen(const char*, int)")(name, RTLD_NOW);
       return mpi;
     }
     throw new UserError(
