@@ -24,6 +24,8 @@ interface Side {
 /** Milliseconds, one a step or repetition; bytes. */
 interface Measured {
   readonly step: number[];
+  /** Processor time of a rank for its loss and gradients: what a busy machine leaves as it is. */
+  readonly processor: number[];
   readonly update: number[];
   /** All gradients by themselves: in buckets and in one piece. */
   readonly buckets: number[];
@@ -64,12 +66,15 @@ async function measure({ ranks, threads, sharded }: Side): Promise<Measured | nu
   const program = await device.compile(module);
   const wanted = Object.fromEntries(program.program.inputs.map(({ name }) => [name, feeds[name]]));
 
-  const [step, update]: number[][] = [[], []];
+  const [step, update, processor]: number[][] = [[], [], []];
   for (let k = 1; k <= WARM_UP + Number(flags.steps); k++) {
     await communicator.barrier();
     const start = performance.now();
+    const before = process.cpuUsage();
     await parameters.zeroGradients();
     await program.run(wanted, { parameters });
+    const { user, system } = process.cpuUsage(before);
+    processor.push((user + system) / 1000);
     await communicator.barrier(); // so that an update does not count the wait for a slower rank; a step does
     const updating = performance.now();
     await parameters.step({ ...optimiser, emaDecay: 0.999, step: k, gradientScale: 1 / ranks });
@@ -101,6 +106,7 @@ async function measure({ ranks, threads, sharded }: Side): Promise<Measured | nu
   return {
     step: step.slice(WARM_UP),
     update: update.slice(WARM_UP),
+    processor: processor.slice(WARM_UP),
     buckets,
     whole,
     peakBytes,
@@ -135,11 +141,13 @@ function main(): void {
   for (let round = 0; round < Number(flags.rounds); round++)
     for (const [i, side] of sides.entries()) found[i].push(start(side));
   const rows = sides.map((side, i) => {
-    const of = (name: "step" | "update" | "buckets" | "whole") => found[i].flatMap((m) => m[name]);
+    const of = (name: "step" | "update" | "processor" | "buckets" | "whole") =>
+      found[i].flatMap((m) => m[name]);
     return {
       ...side,
       step: median(of("step")),
       leastStep: Math.min(...of("step")),
+      processor: Math.min(...of("processor")),
       update: median(of("update")),
       leastUpdate: Math.min(...of("update")),
       buckets: median(of("buckets")),
@@ -164,7 +172,7 @@ function main(): void {
     console.log(
       `  ${row.ranks} x ${row.threads} thread${row.threads > 1 ? "s" : " "}${row.sharded ? " sharded" : "        "} ` +
         `step ${row.step.toFixed(0)} ms (least ${row.leastStep.toFixed(0)}), ` +
-        `${(row.step / rows[0].step).toFixed(3)} of the first; update ${row.update.toFixed(0)} ms (least ${row.leastUpdate.toFixed(0)})` +
+        `${(row.step / rows[0].step).toFixed(3)} of the first; processor time of its gradients ${row.processor.toFixed(0)} ms a rank; update ${row.update.toFixed(0)} ms (least ${row.leastUpdate.toFixed(0)})` +
         `${sums}, peak ${row.peakMegabytes.toFixed(0)} MB a rank`,
     );
   }
