@@ -21,7 +21,7 @@ const config = tinyRunConfig(writeCorpus(folder), "moe-diffuseq", {
 beforeAll(() => {
   writeFileSync(configPath, JSON.stringify(config));
   if (!noMpirun) main = buildProgram(folder);
-});
+}, 60_000);
 
 const arguments_ = (out: string, ...more: string[]) => [
   main,
