@@ -1,5 +1,6 @@
 /** @file The soft absorbing process: schedules, marginals and posterior, noise levels, loss weights, batches, and the graphs with the loss. */
 export { type CorruptionConfig, type CorruptionOptions, corruptRows } from "./batch.js";
+export { lossOfRows } from "./batch-loss.js";
 export { BatchBuffers } from "./buffers.js";
 export { dropConditions, hasCondition, withoutConditions } from "./condition-dropout.js";
 export { levelsOfDraw } from "./level-draws.js";

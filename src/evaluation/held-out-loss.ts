@@ -19,6 +19,7 @@ import {
   forEachTarget,
   type LossTerm,
   levelsOfDraw,
+  lossOfRows,
   lossTerms,
 } from "../diffusion/index.js";
 import type { NoisyRows } from "./noisy-rows.js";
@@ -108,9 +109,10 @@ export async function heldOutLoss(
     for await (const batch of pass) {
       const { rows, feeds, outputs, nll } = batch;
       const part = rows.length / (noisy.count * draws);
-      loss += part * Number(outputs.loss.data[0]);
+      const mean = lossOfRows(config.model, outputs, rows.length);
+      loss += part * mean.loss;
       for (const term of lossTerms)
-        if (outputs[term]) terms[term] = (terms[term] ?? 0) + part * Number(outputs[term].data[0]);
+        if (mean.terms[term] !== undefined) terms[term] = (terms[term] ?? 0) + part * mean.terms[term];
       const weights = rows.map((_, b) =>
         masked ? boundWeight(diffusion, process, Number(feeds.time.data[b])) : 0,
       );

@@ -9,6 +9,7 @@
 import type { RunConfig } from "../config/index.js";
 import type { Row, RowSource, Tokenizer } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
+import { lossOfRows } from "../diffusion/batch-loss.js";
 import { evaluationModule, type LossTerm, lossTerms } from "../diffusion/modules.js";
 import { padRows } from "../diffusion/padding.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
@@ -72,8 +73,6 @@ export class Validation {
     const masked = !this.config.diffusion.gaussian;
     const count = Math.min(options.sequences, this.rows.rowsInEpoch());
     const own = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
-    const { balanceLossWeight: balance, zLossWeight: z } = this.config.model.experts;
-    const routerWeights: Partial<Record<LossTerm, number>> = { balance, z };
     const ownTerms = new Float64Array(lossTerms.length);
     for (let first = communicator.rank * batchSize; first < count; first += communicator.size * batchSize) {
       options.signal?.throwIfAborted();
@@ -86,15 +85,9 @@ export class Validation {
         Object.fromEntries(this.program.program.inputs.map(({ name }) => [name, feeds[name]])),
         { parameters: store, slot: options.slot ?? "ema" },
       );
-      own.loss += Number(outputs.loss.data[0]) * rows.length;
-      for (const [i, term] of lossTerms.entries()) {
-        if (!outputs[term]) continue;
-        const value = Number(outputs[term].data[0]);
-        // Routers' terms are means over the batch's rows, padding rows and their zeros included; the others over its texts.
-        const counted = term in routerWeights ? batchSize : rows.length;
-        ownTerms[i] += (value * counted) / count;
-        own.loss += (routerWeights[term] ?? 0) * value * (counted - rows.length);
-      }
+      const { loss, terms } = lossOfRows(this.config.model, outputs, rows.length);
+      own.loss += loss * rows.length;
+      for (const [i, term] of lossTerms.entries()) ownTerms[i] += ((terms[term] ?? 0) * rows.length) / count;
       this.accumulate(rows, feeds, outputs.nll.data as Float32Array, own);
     }
     const names = Object.keys(own) as (keyof typeof own)[];
