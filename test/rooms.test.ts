@@ -13,11 +13,11 @@ const rooms: Record<string, readonly string[]> = {
   report: [],
   config: [],
   distributed: [],
-  data: ["config", "random"],
+  hub: ["config"],
+  data: ["config", "random", "hub"],
   runtime: ["config", "graph", "random", "distributed"],
   model: ["config", "graph", "random"],
   diffusion: ["config", "graph", "random", "data", "model"],
-  hub: ["config", "runtime", "model"],
   sampling: ["config", "graph", "random", "metrics", "data", "runtime", "model", "diffusion", "hub"],
   training: ["config", "graph", "random", "distributed", "data", "runtime", "model", "diffusion", "hub"],
   evaluation: [

@@ -13,6 +13,7 @@ import { registerDemo } from "./commands/demo.js";
 import { registerEvaluate } from "./commands/evaluate.js";
 import { registerGenerate } from "./commands/generate.js";
 import { registerInspect } from "./commands/inspect.js";
+import { registerPrepare } from "./commands/prepare.js";
 import { registerTask } from "./commands/task.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
@@ -20,6 +21,7 @@ import { Interrupted } from "./interrupt.js";
 import { silent, type Terminal } from "./terminal.js";
 
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
+  registerPrepare,
   registerTrain,
   registerGenerate,
   registerEvaluate,

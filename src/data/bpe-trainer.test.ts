@@ -128,3 +128,9 @@ it("says how much a text can give when it is too small", async () => {
   await expect(work).rejects.toThrow(UserError);
   await expect(work).rejects.toThrow(/10 merges, got 3 characters, which hold 2; .*smaller by 8/);
 });
+
+it("forgets the rarest words where there are too many", () => {
+  const counter = new WordCounter(8);
+  for (const word of ["a", "b", "a", "b", "a", "c", "d", "e", "f", "g", "h", "i"]) counter.add(word);
+  expect(Object.fromEntries(counter.counts)).toEqual({ a: 3, b: 2 });
+});

@@ -17,11 +17,16 @@ export interface TrainedMerges {
 // Words longer than this (a line of base64, a run of dashes) hold nothing worth a token; counting them would cost memory.
 const MAX_WORD_BYTES = 1024;
 
-/** Counts the pre-tokens of texts. */
+/** Distinct words kept while counting. A text of some hundred megabytes has fewer. */
+const MAX_WORDS = 1 << 20;
+
+/** Counts the pre-tokens of texts. Where there are very many, the rarest are forgotten now and then, so that memory has a bound. */
 export class WordCounter {
   readonly counts = new Map<string, number>();
   /** UTF-16 units counted so far. */
   characters = 0;
+
+  constructor(private readonly maxWords = MAX_WORDS) {}
 
   add(text: string): void {
     this.characters += text.length;
@@ -29,7 +34,14 @@ export class WordCounter {
       const count = this.counts.get(word);
       if (count === undefined) this.counts.set(detached(word), 1);
       else this.counts.set(word, count + 1);
+      if (this.counts.size > this.maxWords) this.forgetRare();
     });
+  }
+
+  /** Forgets the words seen once, then twice ..., until half of the room is free. */
+  private forgetRare(): void {
+    for (let rare = 1; this.counts.size > this.maxWords / 2; rare++)
+      for (const [word, count] of this.counts) if (count <= rare) this.counts.delete(word);
   }
 }
 

@@ -24,21 +24,26 @@ const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : "";
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** Told the bytes of a file as they are read from the disk. */
+export type OnRead = (chunk: Uint8Array) => void;
+
 /**
  * The bytes of a file in chunks; gunzipped when its name ends in `.gz` (several members in a row included).
  * @throws UserError for a file that cannot be read, is not gzip although named so, or ends too early.
  */
-export async function* fileChunks(path: string): AsyncGenerator<Buffer> {
+export async function* fileChunks(path: string, onRead: OnRead = () => {}): AsyncGenerator<Buffer> {
   const source = createReadStream(path, { highWaterMark: 1 << 18 });
   const unzipped = path.toLowerCase().endsWith(".gz") ? createGunzip({ chunkSize: 1 << 18 }) : null;
   if (unzipped) {
     source.on("error", (error) => unzipped.destroy(error));
+    source.on("data", (chunk) => onRead(chunk as Buffer));
     source.pipe(unzipped);
   }
   let bytes = 0;
   try {
     for await (const chunk of unzipped ?? source) {
       bytes += (chunk as Buffer).length;
+      if (!unzipped) onRead(chunk as Buffer);
       yield chunk as Buffer;
     }
   } catch (error) {
@@ -64,7 +69,7 @@ const decode = (bytes: Buffer): string | null => (isUtf8(bytes) ? bytes.toString
 const withoutBom = (bytes: Buffer): Buffer => (bytes.subarray(0, 3).equals(BOM) ? bytes.subarray(3) : bytes);
 
 /** The lines of a file: a byte order mark at its start and the CR of CRLF are dropped; empty lines are yielded too. */
-export async function* fileLines(path: string): AsyncGenerator<TextLine> {
+export async function* fileLines(path: string, onRead?: OnRead): AsyncGenerator<TextLine> {
   let held: Buffer[] = [];
   let heldBytes = 0;
   let line = 0;
@@ -77,7 +82,7 @@ export async function* fileLines(path: string): AsyncGenerator<TextLine> {
     if (bytes.length > 0 && bytes[bytes.length - 1] === CR) bytes = bytes.subarray(0, -1);
     return { line, text: decode(bytes) };
   };
-  for await (const chunk of fileChunks(path)) {
+  for await (const chunk of fileChunks(path, onRead)) {
     let start = 0;
     for (let end = chunk.indexOf(LF); end >= 0; end = chunk.indexOf(LF, start)) {
       yield take(chunk.subarray(start, end));
@@ -102,10 +107,10 @@ export type FileText = { kind: "text"; text: string } | { kind: "binary" | "not-
  * A whole file as text (one document): the byte order mark is dropped and CRLF becomes LF.
  * A NUL byte anywhere makes it binary, as git decides it.
  */
-export async function fileText(path: string): Promise<FileText> {
+export async function fileText(path: string, onRead?: OnRead): Promise<FileText> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of fileChunks(path)) {
+  for await (const chunk of fileChunks(path, onRead)) {
     if (chunk.includes(0)) return { kind: "binary" };
     size += chunk.length;
     if (size > MAX_TEXT_BYTES)

@@ -1,9 +1,8 @@
 /**
- * @file Tokenized documents in one block of memory: ids and flags end to end, with an offset for each document.
- * Free text is `text [SEP]`, all of it target; a condition and its answer are `[CLS] src [SEP] [SEP] trg [SEP]`, given up to and
- * including the second [SEP]. The last [SEP] is a target: the model learns where a document ends.
+ * @file Tokenized documents: what packing and training ask of a corpus, wherever it lies, and one that lies in memory: ids and flags
+ * end to end, with an offset for each document.
  */
-import { UserError } from "../errors.js";
+import { type LayoutOptions, layOut, layoutLimits, plain, shapeOf } from "./layout.js";
 import type { Document } from "./records.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -15,6 +14,30 @@ export interface TokenDocument {
   /** 1: given (never noised, no loss), 0: target. [length] */
   readonly given: Uint8Array;
 }
+
+export type Ids = Uint16Array | Int32Array;
+
+/** Documents as tokens, by number. What is handed out may be a view: it must not be written to. */
+export interface Corpus {
+  /** Ids are below it. */
+  readonly vocabSize: number;
+  /** Number of documents. */
+  readonly size: number;
+  /** Tokens of all documents together. */
+  readonly tokens: number;
+  /** Tokens of one document. */
+  length(document: number): number;
+  /** Whether any of it is given. */
+  conditional(document: number): boolean;
+  /** Ids of a part of a document; default: all of it. */
+  ids(document: number, start?: number, end?: number): Ids;
+  /** Flags of a part of a document (1: given, 0: target); default: all of it. */
+  given(document: number, start?: number, end?: number): Uint8Array;
+}
+
+/** Whether some documents are a corpus rather than a list. */
+export const isCorpus = (documents: Corpus | Iterable<TokenDocument>): documents is Corpus =>
+  "conditional" in documents;
 
 export interface CorpusCounts {
   documents: number;
@@ -37,16 +60,16 @@ const noCounts = (): CorpusCounts => ({
   unpadded: 0,
 });
 
-/** Documents as tokens: 3 bytes a token (5 when the vocabulary passes 65,536). */
-export class TokenCorpus {
+/** Documents as tokens in memory: 3 bytes a token (5 when the vocabulary passes 65,536). */
+export class TokenCorpus implements Corpus {
   readonly counts: CorpusCounts = noCounts();
-  private tokens: Uint16Array | Int32Array;
+  private stored: Uint16Array | Int32Array;
   private flags = new Uint8Array(1 << 12);
   private readonly offsets: number[] = [0];
 
   /** @param vocabSize ids are below it. */
   constructor(readonly vocabSize: number) {
-    this.tokens = vocabSize <= 1 << 16 ? new Uint16Array(1 << 12) : new Int32Array(1 << 12);
+    this.stored = vocabSize <= 1 << 16 ? new Uint16Array(1 << 12) : new Int32Array(1 << 12);
   }
 
   /** A corpus of ready documents; they are numbered anew in their order. */
@@ -61,17 +84,24 @@ export class TokenCorpus {
     return this.offsets.length - 1;
   }
 
-  /** Tokens of one document. */
+  get tokens(): number {
+    return this.counts.tokens;
+  }
+
   length(document: number): number {
     return this.offsets[document + 1] - this.offsets[document];
+  }
+
+  conditional(document: number): boolean {
+    return this.given(document).includes(1);
   }
 
   /** Adds a document. @param given flags [length], or how many positions at its start are given. */
   append(ids: ArrayLike<number>, given: Uint8Array | number = 0): void {
     const start = this.offsets[this.size];
     const end = start + ids.length;
-    if (end > this.tokens.length) this.grow(end);
-    this.tokens.set(ids, start);
+    if (end > this.stored.length) this.grow(end);
+    this.stored.set(ids, start);
     if (typeof given === "number") this.flags.fill(1, start, start + given);
     else this.flags.set(given, start);
     this.offsets.push(end);
@@ -80,22 +110,20 @@ export class TokenCorpus {
   }
 
   private grow(needed: number): void {
-    const size = Math.max(needed, Math.ceil(this.tokens.length * 1.5));
-    const tokens = this.tokens instanceof Uint16Array ? new Uint16Array(size) : new Int32Array(size);
-    tokens.set(this.tokens);
-    this.tokens = tokens;
+    const size = Math.max(needed, Math.ceil(this.stored.length * 1.5));
+    const stored = this.stored instanceof Uint16Array ? new Uint16Array(size) : new Int32Array(size);
+    stored.set(this.stored);
+    this.stored = stored;
     const flags = new Uint8Array(size);
     flags.set(this.flags);
     this.flags = flags;
   }
 
-  /** Ids of a part of a document, as a view that must not be written to. */
-  ids(document: number, start = 0, end = this.length(document)): Uint16Array | Int32Array {
+  ids(document: number, start = 0, end = this.length(document)): Ids {
     const offset = this.offsets[document];
-    return this.tokens.subarray(offset + start, offset + end);
+    return this.stored.subarray(offset + start, offset + end);
   }
 
-  /** Flags of a part of a document, as a view that must not be written to. */
   given(document: number, start = 0, end = this.length(document)): Uint8Array {
     const offset = this.offsets[document];
     return this.flags.subarray(offset + start, offset + end);
@@ -111,65 +139,32 @@ export class TokenCorpus {
   }
 }
 
-export interface TokenizeOptions {
-  /**
-   * Longest conditional document in tokens (default: no bound): the longer of src and trg is cut at its end until both fit, and
-   * a cut trg loses its final [SEP]. Free text is never cut here; packing cuts it into chunks.
-   */
-  readonly maxLength?: number | null;
-  /**
-   * DiffuSeq's way to learn length: documents shorter than this many tokens are filled up with [PAD] tokens that are targets
-   * (default null: none). Not to be confused with the inert padding of a row.
-   */
-  readonly padTargets?: number | null;
+export interface TokenizeOptions extends LayoutOptions {
   /** Stop after the document that reaches this many tokens (default: read everything). */
   readonly maxTokens?: number | null;
 }
 
-const CONDITIONAL_SPECIALS = 4;
-
-/** Tokenizes documents, giving other work a turn now and then. */
+/** Tokenizes documents into memory, giving other work a turn now and then. */
 export async function tokenizeDocuments(
   documents: Iterable<Document> | AsyncIterable<Document>,
   tokenizer: Tokenizer,
-  { maxLength = null, padTargets = null, maxTokens = null }: TokenizeOptions = {},
+  { maxTokens = null, ...layout }: TokenizeOptions = {},
 ): Promise<TokenCorpus> {
-  if (maxLength !== null && maxLength < CONDITIONAL_SPECIALS + 2)
-    throw new UserError(
-      `expected a maxLength of at least ${CONDITIONAL_SPECIALS + 2} tokens, got ${maxLength}`,
-    );
+  const limits = layoutLimits(layout);
   const corpus = new TokenCorpus(tokenizer.vocabSize);
   const { counts } = corpus;
-  const { pad, cls, sep } = tokenizer.special;
   let last = performance.now();
   for await (const document of documents) {
-    const conditional = document.text === undefined;
-    let ids: number[] | Int32Array;
-    let given = 0;
-    if (conditional) {
-      const pair = shorten(
-        tokenizer.encode(document.src ?? ""),
-        tokenizer.encode(document.trg ?? ""),
-        (maxLength ?? Number.POSITIVE_INFINITY) - CONDITIONAL_SPECIALS,
-      );
-      ids = [cls, ...pair.src, sep, sep, ...pair.trg];
-      given = pair.src.length + 3;
-      if (pair.complete) ids.push(sep);
-      counts.conditional++;
-      if (pair.cut) counts.shortened++;
-    } else {
-      const text = tokenizer.encode(document.text ?? "");
-      ids = new Int32Array(text.length + 1);
-      ids.set(text);
-      ids[text.length] = sep;
-    }
+    const free = document.text !== undefined;
+    const source = free ? null : tokenizer.encode(document.src ?? "");
+    const target = tokenizer.encode((free ? document.text : document.trg) ?? "");
+    const shape = shapeOf(source === null ? null : source.length, target.length, limits);
+    const ids = layOut(source ?? plain, target, shape, tokenizer.special);
     counts.bytes += tokenizer.countBytes(ids);
-    if (padTargets !== null && ids.length < padTargets) {
-      const padded = new Int32Array(padTargets).fill(pad);
-      padded.set(ids);
-      ids = padded;
-    } else if (padTargets !== null && ids.length > padTargets) counts.unpadded++;
-    corpus.append(ids, given);
+    if (!free) counts.conditional++;
+    if (shape.shortened) counts.shortened++;
+    if (shape.unpadded) counts.unpadded++;
+    corpus.append(ids, shape.given);
     if (maxTokens !== null && counts.tokens >= maxTokens) break;
     if (performance.now() - last > 20) {
       await new Promise<void>((resolve) => setTimeout(resolve));
@@ -177,22 +172,4 @@ export async function tokenizeDocuments(
     }
   }
   return corpus;
-}
-
-interface Pair {
-  src: Int32Array;
-  trg: Int32Array;
-  cut: boolean;
-  /** Whether trg is whole, so that its end is an end. */
-  complete: boolean;
-}
-
-/** Cuts the longer side until both have at most `budget` tokens together. */
-function shorten(src: Int32Array, trg: Int32Array, budget: number): Pair {
-  if (src.length + trg.length <= budget) return { src, trg, cut: false, complete: true };
-  const half = Math.floor(budget / 2);
-  const trgLength = src.length <= half ? budget - src.length : Math.min(trg.length, half);
-  const srcLength = Math.min(src.length, budget - trgLength);
-  const complete = trgLength === trg.length;
-  return { src: src.subarray(0, srcLength), trg: trg.subarray(0, trgLength), cut: true, complete };
 }

@@ -1,11 +1,15 @@
 /**
- * @file Documents from files and folders: JSON Lines, plain text, source code, each of them possibly gzipped. Streamed.
+ * @file Documents from files and folders: JSON Lines, plain text, source code, each of them possibly gzipped; token caches too, whose
+ * texts are decoded. Streamed.
  */
 import { relative } from "node:path";
 import { UserError } from "../errors.js";
 import { type FileText, fileLines, fileText } from "./bytes.js";
+import { CacheCorpus, openCaches } from "./cache/cache-corpus.js";
+import { isTokenCache, type PartName } from "./cache/manifest.js";
 import { kindOfPath, walkFolder } from "./folders.js";
 import { type Document, parseRecord } from "./records.js";
+import { type TextRecord, TextRecorder } from "./text-record.js";
 
 export type { Document } from "./records.js";
 
@@ -17,6 +21,10 @@ export interface ReadOptions {
    * directly in it, in name order, each under a header line `=== path ===`. JSON Lines files in a folder are read as records.
    */
   readonly documentPer?: "file" | "folder";
+  /** Take the `records` of the paths (default false). */
+  readonly checksums?: boolean;
+  /** Of a token cache: its training texts (default), or its validation texts where it has them. */
+  readonly part?: PartName;
 }
 
 export interface ReadCounts {
@@ -40,6 +48,13 @@ const isJson = (path: string): boolean => bareName(path).endsWith(".json");
 /** The documents of some paths. Iterate it (again, if need be); `counts` describes the latest iteration. */
 export class DocumentReader implements AsyncIterable<Document> {
   readonly counts: ReadCounts = { documents: 0, skippedRecords: 0, empty: 0, skippedFiles: 0 };
+  /** Bytes read from the disk so far. */
+  bytesRead = 0;
+  /** With `checksums`: what stood on the disk, path by path, as far as the latest iteration has come. */
+  readonly records: TextRecord[] = [];
+  private readonly checksums: boolean;
+  private readonly part: PartName;
+  private recorder = new TextRecorder();
   private readonly onBadRecord: "stop" | "skip";
   private readonly documentPer: "file" | "folder";
 
@@ -49,20 +64,35 @@ export class DocumentReader implements AsyncIterable<Document> {
   ) {
     this.onBadRecord = options.onBadRecord ?? "stop";
     this.documentPer = options.documentPer ?? "file";
+    this.checksums = options.checksums ?? false;
+    this.part = options.part ?? "train";
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Document> {
     if (this.paths.length === 0)
       throw new UserError("expected at least one file or folder to read documents from, got none");
     Object.assign(this.counts, { documents: 0, skippedRecords: 0, empty: 0, skippedFiles: 0 });
+    this.bytesRead = 0;
+    this.records.length = 0;
     for (const path of this.paths) {
+      this.recorder = new TextRecorder();
       const before = { ...this.counts };
+      if (await isTokenCache(path)) {
+        yield* this.fromCache(path);
+        continue;
+      }
       const folder = (await kindOfPath(path)) === "folder";
       yield* folder ? this.fromFolder(path) : this.fromFile(path);
       if (this.counts.documents === before.documents)
         throw new UserError(`${path} holds no documents${this.leftOut(before)}`);
+      if (this.checksums) this.records.push(this.recorder.record(path, folder));
     }
   }
+
+  private readonly onRead = (chunk: Uint8Array): void => {
+    this.bytesRead += chunk.length;
+    if (this.checksums) this.recorder.add(chunk);
+  };
 
   private leftOut(before: ReadCounts): string {
     const parts = [
@@ -82,6 +112,7 @@ export class DocumentReader implements AsyncIterable<Document> {
     const content = await this.textOf(path);
     if (content === null) return;
     if (content.kind === "text") {
+      this.recorder.close(path);
       yield* this.found({ source: path, text: content.text });
       return;
     }
@@ -92,15 +123,32 @@ export class DocumentReader implements AsyncIterable<Document> {
     );
   }
 
-  private async *fromRecords(path: string): AsyncGenerator<Document> {
+  private async *fromCache(path: string): AsyncGenerator<Document> {
+    const caches = await openCaches([path], this.part);
+    const corpus = new CacheCorpus(caches);
     try {
-      for await (const { line, text } of fileLines(path)) {
+      let number = 0;
+      for (const texts of corpus.texts(caches.tokenizer))
+        yield* this.found({ source: `${path}#${++number}`, ...texts });
+    } finally {
+      corpus.close();
+    }
+    this.bytesRead += caches.records[0].bytes;
+    if (this.checksums) this.records.push(...caches.records);
+  }
+
+  /** @param name what the file is called in the record of its path */
+  private async *fromRecords(path: string, name = path): AsyncGenerator<Document> {
+    this.recorder.open();
+    try {
+      for await (const { line, text } of fileLines(path, this.onRead)) {
         if (text !== null && text.trim() === "") continue;
         const source = `${path}:${line}`;
         const parsed = text === null ? { got: "bytes that are not UTF-8" } : parseRecord(text);
         if ("got" in parsed) this.bad(`${source}: ${EXPECTED}, got ${parsed.got}; ${MEND}`);
         else yield* this.found({ source, ...parsed.fields });
       }
+      this.recorder.close(name);
     } catch (error) {
       // A file cut short: what came before the cut is good, so "skip" goes on with the next file.
       this.skipOrThrow(error);
@@ -109,8 +157,9 @@ export class DocumentReader implements AsyncIterable<Document> {
 
   /** A whole text file; null when it could not be read and onBadRecord is "skip". */
   private async textOf(path: string): Promise<FileText | null> {
+    this.recorder.open();
     try {
-      return await fileText(path);
+      return await fileText(path, this.onRead);
     } catch (error) {
       this.skipOrThrow(error);
       return null;
@@ -121,16 +170,18 @@ export class DocumentReader implements AsyncIterable<Document> {
     for await (const { folder, files } of walkFolder(root)) {
       const parts: string[] = [];
       for (const file of files) {
+        const name = relative(root, file).replaceAll("\\", "/");
         if (isRecords(file)) {
-          yield* this.fromRecords(file);
+          yield* this.fromRecords(file, name);
           continue;
         }
         const content = await this.textOf(file);
         if (content === null) continue;
+        if (content.kind === "text") this.recorder.close(name);
         if (content.kind !== "text") this.counts.skippedFiles++;
         else if (this.documentPer === "file") yield* this.found({ source: file, text: content.text });
         else if (content.text.trim() === "") this.counts.empty++;
-        else parts.push(`=== ${relative(root, file).replaceAll("\\", "/")} ===\n${content.text}`);
+        else parts.push(`=== ${name} ===\n${content.text}`);
       }
       const joined = parts.map((part) => (part.endsWith("\n") ? part : `${part}\n`)).join("\n");
       if (parts.length > 0) yield* this.found({ source: folder, text: joined });

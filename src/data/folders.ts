@@ -55,3 +55,20 @@ export async function kindOfPath(path: string): Promise<"file" | "folder"> {
       : `${parent} is empty`;
   throw new UserError(`${path}: expected a file or folder, found nothing${where}; ${hint}`);
 }
+
+/** Bytes on the disk behind some paths, for the progress of a long reading; what cannot be looked at counts nothing. */
+export async function sizeOfPaths(paths: readonly string[]): Promise<number> {
+  const sizeOf = (path: string) =>
+    stat(path).then(
+      (found) => (found.isFile() ? found.size : 0),
+      () => 0,
+    );
+  let bytes = 0;
+  for (const path of paths) {
+    const folder = (await kindOfPath(path)) === "folder";
+    if (!folder) bytes += await sizeOf(path);
+    else
+      for await (const { files } of walkFolder(path)) for (const file of files) bytes += await sizeOf(file);
+  }
+  return bytes;
+}

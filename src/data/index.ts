@@ -1,5 +1,15 @@
-/** @file The data room: documents from files, the tokenizer, tokenized corpora, and the packed rows that training sees. */
+/** @file The data room: documents from files, the tokenizer, tokenized corpora and caches, and the packed rows that training sees. */
+export { CacheCorpus, checkTokenizer, type OpenedCaches, openCaches } from "./cache/cache-corpus.js";
+export { isTokenCache } from "./cache/manifest.js";
 export {
+  type PartSummary,
+  type PrepareOptions,
+  type PrepareProgress,
+  type PrepareSummary,
+  prepareCache,
+} from "./cache/prepare.js";
+export {
+  type Corpus,
   type CorpusCounts,
   TokenCorpus,
   type TokenDocument,
@@ -14,8 +24,11 @@ export {
   readDocuments,
 } from "./documents.js";
 export { embeddedCorpus } from "./embedded.js";
+export type { LayoutOptions } from "./layout.js";
 export type { TextGlobals } from "./packing.js";
 export { type FillReport, packRows, type Row, type RowOptions, RowSource, type Shuffler } from "./rows.js";
+export { CorpusPart, heldOutDocuments, isAmong } from "./split.js";
+export { modifiedAt, type TextRecord } from "./text-record.js";
 export {
   type DecodeOptions,
   type SpecialIds,

@@ -2,9 +2,6 @@
  * @file Which pieces of documents share a row. Long documents are cut into pieces of at most N - g tokens; pieces are taken in
  * (shuffled) order, and each row is filled from a short look-ahead with the longest piece that still fits. Nothing is dropped.
  */
-import { UserError } from "../errors.js";
-import type { TokenCorpus } from "./corpus.js";
-
 /** Which positions of the text act as global tokens, besides the learned ones. */
 export type TextGlobals = "none" | "separators" | "source";
 
@@ -20,8 +17,6 @@ export interface Pieces {
   readonly length: Int32Array;
   /** Global tokens it brings: learned and text. */
   readonly globals: Int32Array;
-  /** Documents that were cut. */
-  readonly cutDocuments: number;
 }
 
 export interface PieceOptions {
@@ -50,47 +45,6 @@ export function textGlobalOffsets(
   for (let i = 0; i < ids.length && offsets.length < maxTextGlobals; i++)
     if (given[i] === 1 && (textGlobals === "source" || separators.has(ids[i]))) offsets.push(i);
   return offsets;
-}
-
-/** @throws UserError for a conditional document that does not fit in one row: cutting it would part target and source. */
-export function cutIntoPieces(corpus: TokenCorpus, options: PieceOptions): Pieces {
-  const capacity = options.length - options.globalTokens;
-  if (capacity < 1)
-    throw new UserError(
-      `expected a sequence length above the ${options.globalTokens} learned global tokens, got ${options.length}; ` +
-        "raise training.sequenceLength or lower model.attention.globalTokens",
-    );
-  const document: number[] = [];
-  const start: number[] = [];
-  const length: number[] = [];
-  const globals: number[] = [];
-  let cutDocuments = 0;
-  for (let id = 0; id < corpus.size; id++) {
-    const total = corpus.length(id);
-    if (total > capacity) {
-      cutDocuments++;
-      if (corpus.given(id).includes(1))
-        throw new UserError(
-          `expected every source with its target to fit in one sequence (${capacity} tokens beside ${options.globalTokens} globals), ` +
-            `got document ${id + 1} with ${total} tokens; raise training.sequenceLength or shorten the pairs (maxLength)`,
-        );
-    }
-    for (let at = 0; at < total; at += capacity) {
-      const end = Math.min(total, at + capacity);
-      document.push(id);
-      start.push(at);
-      length.push(end - at);
-      const text = textGlobalOffsets(corpus.ids(id, at, end), corpus.given(id, at, end), options);
-      globals.push(options.globalTokens + text.length);
-    }
-  }
-  return {
-    document: Int32Array.from(document),
-    start: Int32Array.from(start),
-    length: Int32Array.from(length),
-    globals: Int32Array.from(globals),
-    cutDocuments,
-  };
 }
 
 /** Pieces row by row: row r holds `pieces[rowStarts[r]] .. pieces[rowStarts[r + 1] - 1]`. */

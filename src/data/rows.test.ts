@@ -157,6 +157,45 @@ describe("order", () => {
   });
 });
 
+describe("a corpus of many sections", () => {
+  // Three sections of 512 pieces and one of 100.
+  const many = Array.from({ length: 3 * 512 + 100 }, (_, i) => 1 + ((i * i * 13) % 61));
+  const all = (options: Partial<RowOptions> = {}) =>
+    source({ lengths: many, sectionBlocks: 1, shuffle, globalTokens: 1, ...options });
+
+  it("keeps every token exactly once an epoch, in another order every epoch", () => {
+    const rows = all();
+    const expected = corpusOf(many)
+      .flatMap(({ ids }) =>
+        Array.from({ length: Math.ceil(ids.length / 63) }, (_, i) => ids.slice(i * 63, (i + 1) * 63).join()),
+      )
+      .sort();
+    const orders = [0, 1].map((epoch) =>
+      rowsOf(rows, epoch).flatMap((row, i) => {
+        if (i % 50 === 0) checkRow(row, { globalTokens: 1 }, rows.maxGlobals);
+        return segmentsOf(row).map((segment) => segment.join());
+      }),
+    );
+    for (const order of orders) expect([...order].sort()).toEqual(expected);
+    expect(orders[0]).not.toEqual(orders[1]);
+    expect(rows.report()).toMatchObject({ pieces: many.length, documents: many.length });
+  });
+
+  it("gives any row on demand", () => {
+    const forward = all();
+    const straight = Array.from({ length: 2 * forward.rowsInEpoch() }, (_, i) => forward.row(i));
+    const resumed = all();
+    for (let i = straight.length - 1; i >= 0; i -= 97) expect(resumed.row(i)).toEqual(straight[i]);
+    expect(resumed.locate(straight.length - 1).epoch).toBeGreaterThan(0);
+  });
+
+  it("is in corpus order without shuffling", () => {
+    const strict = (sectionBlocks: number) =>
+      rowsOf(all({ shuffle: null, packing: false, sectionBlocks })).map(({ ids }) => [...ids]);
+    expect(strict(1)).toEqual(strict(256));
+  });
+});
+
 describe("global tokens", () => {
   const [cls, sep] = [tokenizer.special.cls, tokenizer.special.sep];
   const pairOf = (src: number, trg: number): TokenDocument => ({

@@ -1,12 +1,15 @@
 /**
  * @file Rows: the packed sequences of N tokens that training and validation see. Row number n is a pure function of the corpus,
  * the options and n, so a run that resumes needs to remember one integer, and rank r of R simply takes rows r, r + R, ...
+ *
+ * An epoch is planned section by section, each of at most 131,072 pieces, so that memory does not grow with the corpus. A corpus that
+ * fits in one section is shuffled as a whole. In a larger one a section gathers 256 blocks of 512 neighbouring pieces from all over
+ * the corpus (the blocks in random order) and is shuffled within.
  */
 import { UserError } from "../errors.js";
 import { Stream } from "../random/stream.js";
-import { TokenCorpus, type TokenDocument } from "./corpus.js";
+import { type Corpus, isCorpus, TokenCorpus, type TokenDocument } from "./corpus.js";
 import {
-  cutIntoPieces,
   type PieceOptions,
   type Pieces,
   planRows,
@@ -14,6 +17,7 @@ import {
   type TextGlobals,
   textGlobalOffsets,
 } from "./packing.js";
+import { PieceIndex } from "./piece-index.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** One packed training sequence of length N. */
@@ -34,8 +38,8 @@ export interface Row {
 
 /** What shuffling needs of a `CounterRandom`. */
 export interface Shuffler {
-  /** A random order of 0..n-1 that depends on (seed, stream, sequence) alone. */
-  permutation(n: number, stream: number, sequence: number): Uint32Array;
+  /** A random order of 0..n-1 that depends on (seed, stream, sequence, step) alone; step: default 0. */
+  permutation(n: number, stream: number, sequence: number, step?: number): Uint32Array;
 }
 
 export interface RowOptions {
@@ -56,6 +60,8 @@ export interface RowOptions {
   readonly shuffle?: Shuffler | null;
   /** Pieces looked at when a row is filled (default 64). */
   readonly lookAhead?: number;
+  /** Blocks of 512 pieces in a section (default 256). */
+  readonly sectionBlocks?: number;
 }
 
 /** How well rows are filled, for the first epoch. */
@@ -72,21 +78,32 @@ export interface FillReport {
   readonly maxGlobals: number;
 }
 
+/** The pieces of one section of an epoch, and the rows they fill. */
+interface Section {
+  readonly pieces: Pieces;
+  readonly plan: RowPlan;
+}
+
 /** Random access to an endless run of rows, epoch after epoch. */
 export class RowSource {
   readonly maxGlobals: number;
-  private readonly pieces: Pieces;
+  private readonly index: PieceIndex;
   private readonly pieceOptions: PieceOptions;
-  /** Number of the first row of each epoch known so far. */
-  private readonly epochStarts: number[] = [0];
-  private cached: { epoch: number; plan: RowPlan } | null = null;
+  /** Sections of an epoch. */
+  private readonly sections: number;
+  /** Number of the first row of each section known so far, counted over all epochs. */
+  private readonly sectionStarts: number[] = [0];
+  private cached: { key: string; section: Section } | null = null;
+  private blockOrder: { epoch: number; order: Uint32Array } | null = null;
+  /** The pieces of a corpus of one section: the same in every epoch. */
+  private allPieces: Pieces | null = null;
 
   constructor(
-    private readonly corpus: TokenCorpus,
+    private readonly corpus: Corpus,
     private readonly options: RowOptions,
   ) {
     const { length, globalTokens = 0, textGlobals = "none", maxTextGlobals = 0, tokenizer } = options;
-    if (corpus.counts.tokens === 0) throw new UserError("expected documents to make sequences of, got none");
+    if (corpus.tokens === 0) throw new UserError("expected documents to make sequences of, got none");
     this.pieceOptions = {
       length,
       globalTokens,
@@ -94,9 +111,10 @@ export class RowSource {
       maxTextGlobals,
       separators: new Set([tokenizer.special.cls, tokenizer.special.sep]),
     };
-    this.pieces = cutIntoPieces(corpus, this.pieceOptions);
+    this.index = new PieceIndex(corpus, this.pieceOptions);
+    this.sections = Math.ceil(this.index.blocks / this.sectionBlocks);
     this.maxGlobals = options.maxGlobals ?? this.suggestMaxGlobals();
-    const most = this.pieces.globals.reduce((a, b) => Math.max(a, b), 0);
+    const most = this.index.mostGlobals;
     if (most > this.maxGlobals)
       throw new UserError(
         `expected at most ${this.maxGlobals} global tokens a sequence (maxGlobals), got a document with ${most}; ` +
@@ -104,77 +122,128 @@ export class RowSource {
       );
   }
 
-  /** Rows of one epoch; differs a little from epoch to epoch when shuffled. */
+  /** Rows of one epoch; differs a little from epoch to epoch when shuffled. The first call plans the epoch (a pass over its pieces). */
   rowsInEpoch(epoch = 0): number {
-    return this.plan(epoch).rows;
+    return this.sectionStart((epoch + 1) * this.sections) - this.sectionStart(epoch * this.sections);
   }
 
   /** Epoch and row within it of row number `index`. */
   locate(index: number): { epoch: number; row: number } {
-    if (!Number.isSafeInteger(index) || index < 0)
-      throw new RangeError(`expected a row number >= 0, got ${index}`);
-    const starts = this.epochStarts;
-    while (starts[starts.length - 1] <= index)
-      starts.push(starts[starts.length - 1] + this.plan(starts.length - 1).rows);
-    let epoch = starts.length - 2;
-    while (starts[epoch] > index) epoch--;
-    return { epoch, row: index - starts[epoch] };
+    const epoch = Math.floor(this.sectionOf(index) / this.sections);
+    return { epoch, row: index - this.sectionStart(epoch * this.sections) };
   }
 
   /** Row number `index`, counted over all epochs from 0. */
   row(index: number): Row {
-    const { epoch, row } = this.locate(index);
-    const { pieces, rowStarts } = this.plan(epoch);
-    return this.build(index, pieces.subarray(rowStarts[row], rowStarts[row + 1]));
+    const number = this.sectionOf(index);
+    const { pieces, plan } = this.section(number);
+    const row = index - this.sectionStarts[number];
+    return this.build(index, pieces, plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]));
   }
 
   /** How well rows are filled, measured on the first epoch. */
   report(): FillReport {
-    const { rows } = this.plan(0);
+    const rows = this.rowsInEpoch(0);
     const { length, globalTokens } = this.pieceOptions;
-    const pieces = this.pieces.length.length;
-    const text = this.pieces.length.reduce((a, b) => a + b, 0);
+    const { count: pieces, cutDocuments } = this.index;
+    const text = this.corpus.tokens;
     return {
       rows,
       documents: this.corpus.size,
       pieces,
-      cutDocuments: this.pieces.cutDocuments,
+      cutDocuments,
       fillRatio: (text + globalTokens * pieces) / (rows * length),
       textRatio: text / (rows * length),
       maxGlobals: this.maxGlobals,
     };
   }
 
-  /** The smallest bound that leaves 99 of 100 rows of the first epoch as they would be without one, and admits any document. */
+  /** The smallest bound that leaves 99 of 100 rows of the first section as they would be without one, and admits any document. */
   private suggestMaxGlobals(): number {
     const { globalTokens, textGlobals, maxTextGlobals } = this.pieceOptions;
-    const { pieces, rowStarts, rows } = this.makePlan(0, Number.POSITIVE_INFINITY);
-    const perRow = Array.from({ length: rows }, (_, row) =>
-      pieces
-        .subarray(rowStarts[row], rowStarts[row + 1])
-        .reduce((sum, piece) => sum + this.pieces.globals[piece], 0),
+    const { pieces, plan } = this.makeSection(0, Number.POSITIVE_INFINITY);
+    const perRow = Array.from({ length: plan.rows }, (_, row) =>
+      plan.pieces
+        .subarray(plan.rowStarts[row], plan.rowStarts[row + 1])
+        .reduce((sum, piece) => sum + pieces.globals[piece], 0),
     ).sort((a, b) => a - b);
-    const usual = perRow[Math.floor(0.99 * (rows - 1))];
+    const usual = perRow[Math.floor(0.99 * (perRow.length - 1))];
     return Math.max(usual, globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals));
   }
 
-  private plan(epoch: number): RowPlan {
-    const known = this.options.shuffle ? epoch : 0;
-    if (this.cached?.epoch !== known)
-      this.cached = { epoch: known, plan: this.makePlan(known, this.maxGlobals) };
-    return this.cached.plan;
+  private get sectionBlocks(): number {
+    return this.options.sectionBlocks ?? 256;
   }
 
-  private makePlan(epoch: number, maxGlobals: number): RowPlan {
-    const count = this.pieces.length.length;
+  /** Number of the section, counted over all epochs, that has row number `index`. */
+  private sectionOf(index: number): number {
+    if (!Number.isSafeInteger(index) || index < 0)
+      throw new RangeError(`expected a row number >= 0, got ${index}`);
+    const starts = this.sectionStarts;
+    while (starts[starts.length - 1] <= index) this.sectionStart(starts.length);
+    let low = 0;
+    let high = starts.length - 1;
+    while (low + 1 < high) {
+      const middle = (low + high) >>> 1;
+      if (starts[middle] <= index) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Number of the first row of a section; those before it are planned, one after the other, when they are not known yet. */
+  private sectionStart(number: number): number {
+    const starts = this.sectionStarts;
+    while (starts.length <= number)
+      starts.push(starts[starts.length - 1] + this.section(starts.length - 1).plan.rows);
+    return starts[number];
+  }
+
+  private section(number: number): Section {
+    const epoch = this.options.shuffle ? Math.floor(number / this.sections) : 0;
+    const key = `${epoch}/${number % this.sections}`;
+    if (this.cached?.key !== key)
+      this.cached = {
+        key,
+        section: this.makeSection(epoch * this.sections + (number % this.sections), this.maxGlobals),
+      };
+    return this.cached.section;
+  }
+
+  private makeSection(number: number, maxGlobals: number): Section {
+    const [epoch, section] = [Math.floor(number / this.sections), number % this.sections];
     const { shuffle, packing = true, lookAhead = 64, length, globalTokens = 0 } = this.options;
+    const pieces = this.piecesOf(epoch, section);
+    const count = pieces.length.length;
     const order = shuffle
-      ? shuffle.permutation(count, Stream.Shuffle, epoch)
+      ? shuffle.permutation(count, Stream.Shuffle, epoch, section)
       : Uint32Array.from({ length: count }, (_, i) => i);
-    return planRows(this.pieces, order, { length, globalTokens, maxGlobals, lookAhead, packing });
+    return {
+      pieces,
+      plan: planRows(pieces, order, { length, globalTokens, maxGlobals, lookAhead, packing }),
+    };
   }
 
-  private build(sequence: number, pieces: Int32Array): Row {
+  private piecesOf(epoch: number, section: number): Pieces {
+    if (this.allPieces) return this.allPieces;
+    const { shuffle } = this.options;
+    const { blocks } = this.index;
+    const mixed = shuffle && this.sections > 1;
+    if (this.blockOrder?.epoch !== epoch)
+      this.blockOrder = {
+        epoch,
+        order: mixed
+          ? shuffle.permutation(blocks, Stream.ShuffleBlocks, epoch)
+          : Uint32Array.from({ length: blocks }, (_, i) => i),
+      };
+    const first = section * this.sectionBlocks;
+    // In corpus order, so that the corpus is read forwards.
+    const pieces = this.index.of(this.blockOrder.order.slice(first, first + this.sectionBlocks).sort());
+    if (this.sections === 1) this.allPieces = pieces;
+    return pieces;
+  }
+
+  private build(sequence: number, pieces: Pieces, chosen: Int32Array): Row {
     const { length, globalTokens } = this.pieceOptions;
     const { vocabSize, special } = this.options.tokenizer;
     const ids = new Int32Array(length).fill(special.pad);
@@ -183,10 +252,10 @@ export class RowSource {
     const position = new Int32Array(length);
     const globals: number[] = [];
     let at = 0;
-    pieces.forEach((piece, number) => {
-      const document = this.pieces.document[piece];
-      const start = this.pieces.start[piece];
-      const end = start + this.pieces.length[piece];
+    chosen.forEach((piece, number) => {
+      const document = pieces.document[piece];
+      const start = pieces.start[piece];
+      const end = start + pieces.length[piece];
       const text = this.corpus.ids(document, start, end);
       const flags = this.corpus.given(document, start, end);
       const first = at + globalTokens;
@@ -211,8 +280,8 @@ export class RowSource {
  * @throws UserError for an empty corpus, a length that leaves no room for text, a conditional document longer than a row, and a
  * document with more globals than `maxGlobals`.
  */
-export const packRows = (documents: TokenCorpus | Iterable<TokenDocument>, options: RowOptions): RowSource =>
+export const packRows = (documents: Corpus | Iterable<TokenDocument>, options: RowOptions): RowSource =>
   new RowSource(
-    documents instanceof TokenCorpus ? documents : TokenCorpus.from(documents, options.tokenizer.vocabSize),
+    isCorpus(documents) ? documents : TokenCorpus.from(documents, options.tokenizer.vocabSize),
     options,
   );

@@ -1,7 +1,8 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
+import { writeFileAtomic } from "../hub/durable-file.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Reads and checks a `tokenizer.json`, or the one in a folder. */
@@ -32,6 +33,6 @@ export async function saveTokenizerJson(
   config: Record<string, unknown>,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "tokenizer.json"), `${JSON.stringify(json, null, 1)}\n`);
-  await writeFile(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(join(folder, "tokenizer.json"), `${JSON.stringify(json, null, 1)}\n`);
+  await writeFileAtomic(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }

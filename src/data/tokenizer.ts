@@ -26,6 +26,8 @@ export interface DecodeOptions {
 export interface TrainOptions {
   /** Size of the vocabulary, special tokens and bytes included: exactly what comes out. At least 259. */
   readonly vocabSize: number;
+  /** Most distinct words held while counting; the rarest are forgotten where there are more. Default: 2^20. */
+  readonly maxWords?: number;
 }
 
 /** Decodes ids that come in pieces: the pieces of text, put together, are the text of all ids (see `streamDecoder`). */
@@ -38,7 +40,7 @@ export interface StreamDecoder {
 
 type Ids = ArrayLike<number>;
 
-const MAX_CACHED_WORDS = 1 << 18;
+const MAX_CACHED_WORDS = 1 << 16;
 const MAX_CACHED_LENGTH = 64;
 
 export class Tokenizer {
@@ -51,7 +53,8 @@ export class Tokenizer {
   private readonly bytes: readonly Uint8Array[];
   private readonly names: ReadonlyMap<number, string>;
   private readonly encoder: Encoder;
-  private readonly words = new Map<string, readonly number[]>();
+  private words = new Map<string, readonly number[]>();
+  private olderWords = new Map<string, readonly number[]>();
 
   private constructor(private readonly json: TokenizerJson) {
     this.special = checkTokenizerJson(json);
@@ -73,7 +76,7 @@ export class Tokenizer {
    */
   static async train(
     texts: Iterable<string> | AsyncIterable<string>,
-    { vocabSize }: TrainOptions,
+    { vocabSize, maxWords }: TrainOptions,
   ): Promise<Tokenizer> {
     const merges = vocabSize - SPECIAL_COUNT - BYTE_ALPHABET.length;
     if (!Number.isInteger(vocabSize) || merges < 0 || vocabSize > 2 ** 24)
@@ -81,7 +84,7 @@ export class Tokenizer {
         `expected a vocabulary size of at least ${SPECIAL_COUNT + BYTE_ALPHABET.length} (256 bytes and ${SPECIAL_COUNT} special tokens), ` +
           `got ${vocabSize}; pass --set model.vocabSize=8192`,
       );
-    const counter = new WordCounter();
+    const counter = new WordCounter(maxWords);
     const pause = pauser();
     for await (const text of texts) {
       counter.add(text);
@@ -133,11 +136,15 @@ export class Tokenizer {
 
   /** One pre-token. Texts repeat their words, so the cache answers 95 times of 100 and the encoder the rest. */
   private encodeWord(word: string): readonly number[] {
-    const { ids } = this.encoder.encode(word, { add_special_tokens: false });
-    if (word.length <= MAX_CACHED_LENGTH) {
-      if (this.words.size >= MAX_CACHED_WORDS) this.words.clear();
-      this.words.set(detached(word), ids);
+    const known = this.olderWords.get(word);
+    const ids = known ?? this.encoder.encode(word, { add_special_tokens: false }).ids;
+    if (word.length > MAX_CACHED_LENGTH) return ids;
+    // A full cache becomes the older one: what is still in use comes back from there, the rest goes with it.
+    if (this.words.size >= MAX_CACHED_WORDS) {
+      this.olderWords = this.words;
+      this.words = new Map();
     }
+    this.words.set(detached(word), ids);
     return ids;
   }
 

@@ -151,7 +151,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     });
     return {
       run: { path, preset: config.preset, parameters: store.totalParameters, masked, trained },
-      data: { source: sourceOf(config, own, valid, paths), length: config.training.sequenceLength },
+      data: { source: sourceOf(own, valid, paths), length: config.training.sequenceLength },
       loss,
       quantized,
       ...compared,
@@ -163,6 +163,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     };
   } finally {
     await device.dispose();
+    for (const data of [own, other]) data?.close();
   }
 }
 
@@ -196,15 +197,9 @@ async function loadOwn(
   }
 }
 
-function sourceOf(
-  { data }: RunConfig,
-  own: TrainingData | null,
-  valid: RowSource,
-  paths?: readonly string[],
-): string {
+function sourceOf(own: TrainingData | null, valid: RowSource, paths?: readonly string[]): string {
   if (paths) return paths.join(", ");
-  const from = data.valid.length > 0 ? data.valid.join(", ") : `held out of ${own?.source}`;
-  return `${from}; ${valid.rowsInEpoch()} sequences in all`;
+  return `${own?.validSource}; ${valid.rowsInEpoch()} sequences in all`;
 }
 
 function checkOptions(sequences: number, draws: number, levels: readonly number[]): void {

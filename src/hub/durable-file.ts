@@ -3,7 +3,8 @@
  * then renamed. A kill or a power cut at any moment leaves the old file or the new one, never half of one.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.js";
 
@@ -90,4 +91,38 @@ export async function writeFileAtomic(
     await rm(temporary, { force: true });
     throw explainWriteError(error, path);
   }
+}
+
+/** Whether a file is one that `writeFileAtomic` had not finished when its process was killed. */
+export const isTemporary = (name: string): boolean => /^\..+\.[0-9a-f]{8}\.tmp$/.test(name);
+
+/** Removes what killed processes have left half-written in a folder. Never while another process writes there. */
+export async function removeTemporaryFiles(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true });
+}
+
+async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES }))
+    hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+/** How the file `name` in `folder` differs from what was written; null: not at all. */
+export async function damageOfFile(
+  folder: string,
+  name: string,
+  expected: WrittenFile,
+): Promise<string | null> {
+  const path = join(folder, name);
+  const size = await stat(path).then(
+    (info) => info.size,
+    () => null,
+  );
+  if (size === null) return `${name} is missing`;
+  if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
+  if ((await sha256OfFile(path)) !== expected.sha256)
+    return `${name} is not what was written (its checksum differs)`;
+  return null;
 }

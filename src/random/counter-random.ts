@@ -57,14 +57,15 @@ export class CounterRandom {
   /**
    * A random order of 0 .. n - 1 (Fisher-Yates). Every draw uses 53 bits, so that the bias of the scaling is below n / 2^53.
    *
+   * @param step default 0
    * @returns uint32 [n]
    */
-  permutation(n: number, stream: number, sequence: number): Uint32Array {
+  permutation(n: number, stream: number, sequence: number, step = 0): Uint32Array {
     if (!Number.isInteger(n) || n < 0 || n >= WORD)
       throw new RangeError(`permutation: expected a length from 0 to 2^32 - 1, got ${n}`);
     const order = Uint32Array.from({ length: n }, (_, i) => i);
     const words = new Uint32Array(2 * n);
-    this.fillWords(words, stream, sequence, 0);
+    this.fillWords(words, stream, sequence, step);
     for (let i = n - 1; i > 0; i--) {
       const fraction = ((words[2 * i] >>> 5) * 2 ** 26 + (words[2 * i + 1] >>> 6)) * 2 ** -53;
       const j = Math.floor(fraction * (i + 1));

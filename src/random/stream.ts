@@ -4,9 +4,9 @@
 export const Stream = {
   /** Initial parameters; sequence: number of the parameter. */
   Init: 0,
-  /** Order of documents and rows; sequence: epoch. */
+  /** Order of documents and rows; sequence: epoch, step: section of a large corpus. */
   Shuffle: 1,
-  /** Division into training and held-out documents. */
+  /** Division into training and held-out documents; sequence: part of a large corpus. */
   Split: 2,
   /** Diffusion time of a training sequence. */
   Time: 3,
@@ -30,5 +30,7 @@ export const Stream = {
   Synthetic: 12,
   /** Resampling in statistics of an evaluation. */
   Bootstrap: 13,
+  /** Order of the blocks of pieces in a corpus too large to be shuffled at once; sequence: epoch. */
+  ShuffleBlocks: 14,
 } as const;
 export type Stream = (typeof Stream)[keyof typeof Stream];

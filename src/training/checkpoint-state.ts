@@ -3,11 +3,10 @@
  * the manifest (size and SHA-256 of every other file). `state.json` carries a checksum of itself too.
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { WrittenFile } from "../hub/durable-file.js";
+import { damageOfFile, type WrittenFile } from "../hub/durable-file.js";
 
 const count = z.int().min(0);
 /** A part whose owner (the timestep sampler, the router) knows what it means. */
@@ -55,24 +54,6 @@ export function formatState(
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }
 
-async function sha256OfFile(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
-}
-
-async function damageOfFile(path: string, name: string, expected: WrittenFile): Promise<string | null> {
-  const size = await stat(path).then(
-    (info) => info.size,
-    () => null,
-  );
-  if (size === null) return `${name} is missing`;
-  if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
-  if ((await sha256OfFile(path)) !== expected.sha256)
-    return `${name} is not what was written (its checksum differs)`;
-  return null;
-}
-
 /** Reads `state.json` in `folder` and holds every file against the manifest. Never throws for what it finds there. */
 export async function inspectCheckpoint(
   folder: string,
@@ -97,7 +78,7 @@ export async function inspectCheckpoint(
   const missing = requiredFiles.find((name) => !Object.hasOwn(manifest.files, name));
   if (missing) return { state: null, damage: `${stateFile} does not list ${missing}` };
   for (const [name, expected] of Object.entries(manifest.files)) {
-    const damage = await damageOfFile(join(folder, name), name, expected);
+    const damage = await damageOfFile(folder, name, expected);
     if (damage) return { state: null, damage };
   }
   return { state: manifest.state, damage: null };

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -26,6 +26,7 @@ import {
 } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { MemoryStore } from "./testing/memory-store.js";
+import { removeDisk, tinyDisk } from "./testing/tiny-disk.js";
 
 const base = mkdtempSync(join(tmpdir(), "checkpoints-"));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -197,17 +198,6 @@ describe("damage", () => {
   });
 });
 
-/** A file system of 64 KiB at `folder`, if this process may mount one. */
-function tinyDisk(folder: string): boolean {
-  mkdirSync(folder);
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 it("a full disk is a message; older checkpoints stay and nothing half-written does", async ({ skip }) => {
   if (!tinyDisk(run)) skip("mounting needs root");
   try {
@@ -220,7 +210,7 @@ it("a full disk is a message; older checkpoints stay and nothing half-written do
     expect(readFileSync(join(run, "checkpoints", "step-00000001", "state.json"), "utf8")).toBe(before);
     expect((await latestCheckpoint(run))?.state.step).toBe(1);
   } finally {
-    execFileSync("umount", [run]);
+    removeDisk(run);
   }
 });
 

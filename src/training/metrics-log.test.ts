@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { MetricsLog, readMetrics } from "./metrics-log.js";
+import { removeDisk, tinyDisk } from "./testing/tiny-disk.js";
 
 const folder = mkdtempSync(join(tmpdir(), "metrics-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -40,4 +41,24 @@ it("a new run begins with none", async () => {
   writeFileSync(path, '{"kind":"train","step":0}\n');
   (await MetricsLog.open(path, -1)).close();
   expect(readFileSync(path, "utf8")).toBe("");
+});
+
+it("a full disk is a message; what was written before stays", async ({ skip }) => {
+  const disk = join(folder, "disk");
+  if (!tinyDisk(disk)) skip("mounting needs root");
+  try {
+    const log = await MetricsLog.open(join(disk, "metrics.jsonl"), -1);
+    const line = { kind: "train", filler: "x".repeat(1000) };
+    let step = 0;
+    expect(() => {
+      for (; step < 1000; step++) log.append({ ...line, step });
+    }).toThrow(/Cannot write .*metrics.jsonl: the disk is full; free some space/);
+    log.close();
+    expect(readMetrics(join(disk, "metrics.jsonl")).map((record) => record.step)).toEqual([
+      ...Array(step).keys(),
+    ]);
+    expect(step).toBeGreaterThan(40);
+  } finally {
+    removeDisk(disk);
+  }
 });

@@ -1,9 +1,10 @@
 /** @file How a run begins: rank 0 makes or opens its directory, and all ranks learn what is in it and hold their texts against rank 0's. */
 import { createHash } from "node:crypto";
 import type { RunConfig } from "../config/index.js";
-import { type TokenCorpus, Tokenizer } from "../data/index.js";
+import { type Corpus, Tokenizer } from "../data/index.js";
 import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
 import { UserError } from "../errors.js";
+import { removeTemporaryFiles } from "../hub/durable-file.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { checkResumable } from "./resume-config.js";
@@ -50,9 +51,12 @@ async function openDirectory({ config, out, resume = false, fallback = false }: 
   const stored = await RunDirectory.open(out);
   checkResumable(stored.config, config);
   await removeStaleCheckpoints(out);
+  await removeTemporaryFiles(out);
   const checkpoint = await latestCheckpoint(out, { fallback });
   return { directory: await stored.withConfig(config), checkpoint };
 }
+
+type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;
 
 /**
  * Ranks take turns at rows of one text: they must have read the same. Collective.
@@ -60,11 +64,14 @@ async function openDirectory({ config, out, resume = false, fallback = false }: 
  * @throws UserError on all ranks, naming those that differ from rank 0
  */
 export async function requireSameTexts(
-  { trainCorpus, validCorpus }: Pick<TrainingData, "trainCorpus" | "validCorpus">,
+  { trainCorpus, validCorpus, texts }: SameTexts,
   communicator: Communicator,
 ): Promise<void> {
   if (communicator.size === 1) return;
-  const own = digest([trainCorpus, validCorpus]);
+  // Where the texts come from files, their checksums were taken when these were read; a cache is not read again for it.
+  const own = texts?.train.length
+    ? JSON.stringify([...texts.train, ...texts.valid].map(({ bytes, sha256 }) => [bytes, sha256]))
+    : digest([trainCorpus, validCorpus]);
   const first = await broadcastJson(communicator, own);
   const differs = new Float64Array(communicator.size);
   if (own !== first) differs[communicator.rank] = 1;
@@ -77,7 +84,7 @@ export async function requireSameTexts(
     );
 }
 
-function digest(corpora: readonly TokenCorpus[]): string {
+function digest(corpora: readonly Corpus[]): string {
   const hash = createHash("sha256");
   for (const corpus of corpora)
     for (let document = 0; document < corpus.size; document++) {

@@ -3,6 +3,7 @@
  *
  *     config.json             the whole configuration
  *     tokenizer.json          the vocabulary (written by the data room's `Tokenizer.save`)
+ *     data.json               size and checksum of the texts (see `data-record.ts`)
  *     model.safetensors       the weights to use: averaged ones where weights are averaged
  *     generation_config.json  defaults for drawing text
  *     metrics.jsonl           what training measured
@@ -25,6 +26,7 @@ export class RunDirectory {
   readonly tokenizerPath: string;
   readonly modelPath: string;
   readonly metricsPath: string;
+  readonly dataPath: string;
 
   private constructor(
     readonly path: string,
@@ -37,6 +39,7 @@ export class RunDirectory {
     this.tokenizerPath = join(path, "tokenizer.json");
     this.modelPath = join(path, "model.safetensors");
     this.metricsPath = join(path, "metrics.jsonl");
+    this.dataPath = join(path, "data.json");
   }
 
   /** Whether there is a run in `path`: a configuration or a checkpoint. */

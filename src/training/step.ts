@@ -103,6 +103,7 @@ export class TrainingStep {
         parameters: this.store,
         transferFeeds: true,
       });
+      running.catch(() => {}); // awaited below, unless the next rows cannot be read
       // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
       if (i === batches.length - 1 && this.config.diffusion.timeSampler !== "loss-aware")
         this.prepared = this.prepare(firstRow + this.rowsPerStep);

@@ -1,8 +1,6 @@
 /** @file Whole runs: they learn, they continue to the last bit after any kind of stop, and they say what went wrong. */
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
 import { readSafetensors } from "../hub/safetensors.js";
@@ -77,44 +75,6 @@ describe("a training run", () => {
       expect(await weights(parts)).toEqual(await weights(whole));
     },
   );
-
-  it("kill -9 and resume: the log and the weights are those of a run that was never killed", async () => {
-    const config = configOf("moe-diffuseq", { training: { maxSteps: 14, checkpointEvery: 4 } });
-    const folder = temporaryFolder();
-    const [whole, killed, configPath] = [
-      join(folder, "whole"),
-      join(folder, "killed"),
-      join(folder, "c.json"),
-    ];
-    writeFileSync(configPath, JSON.stringify(config));
-    await run(config, whole);
-    const child = spawn(
-      process.execPath,
-      [
-        "--import",
-        "tsx",
-        fileURLToPath(new URL("testing/train-child.ts", import.meta.url)),
-        configPath,
-        killed,
-      ],
-      { stdio: ["ignore", "pipe", "inherit"] },
-    );
-    await new Promise<void>((resolve, reject) => {
-      child.stdout.on("data", (data: Buffer) => {
-        if (/step 6\n/.test(data.toString())) child.kill("SIGKILL");
-      });
-      child.on("exit", (_code, signal) =>
-        signal === "SIGKILL" ? resolve() : reject(new Error("it ended by itself")),
-      );
-    });
-    const last = readMetrics(join(killed, "metrics.jsonl")).at(-1)!;
-    expect(last.step).toBeGreaterThanOrEqual(6);
-    expect(last.step).toBeLessThan(14);
-    const summary = await run(config, killed, { resume: true });
-    expect(summary.steps).toBe(14);
-    expect(losses(killed)).toEqual(losses(whole));
-    expect(await weights(killed)).toEqual(await weights(whole));
-  });
 
   it("a larger budget continues a finished run; other settings are refused", async () => {
     const out = outFolder();

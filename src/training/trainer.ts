@@ -10,7 +10,7 @@
 import type { RunConfig } from "../config/index.js";
 import { Tokenizer } from "../data/index.js";
 import type { TimeSamplerState } from "../diffusion/time-sampler.js";
-import { type Communicator, joinRanks, threadsOfRank } from "../distributed/index.js";
+import { broadcastJson, type Communicator, joinRanks, threadsOfRank } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
@@ -19,10 +19,13 @@ import { CounterRandom, Stream } from "../random/index.js";
 import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
 import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
+import { checkTexts, recordTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
+import { readMetrics } from "./metrics-log.js";
 import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
 import { rowShare } from "./row-share.js";
+import type { RunDirectory } from "./run-directory.js";
 import { RunRecord } from "./run-record.js";
 import { type StepResult, TrainingStep } from "./step.js";
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
@@ -113,17 +116,28 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     if (!options.resume) await run.directory?.withdraw();
     throw error;
   });
-  await requireSameTexts(data, communicator);
-  if (run.directory && !run.tokenizer) await data.tokenizer.save(run.directory.path);
-  onEvent({ kind: "preparing", what: "building the graphs" });
-  const threads = options.threads ?? threadsOfRank();
-  const device = await createDevice(options.device ?? "cpu", { threads, communicator });
   try {
-    const trainer = await Trainer.create(run, data, device, options.out, onEvent);
-    return await trainer.run(signal);
+    await requireSameTexts(data, communicator);
+    if (run.directory) await settleTexts(run, run.directory, data);
+    onEvent({ kind: "preparing", what: "building the graphs" });
+    const threads = options.threads ?? threadsOfRank();
+    const device = await createDevice(options.device ?? "cpu", { threads, communicator });
+    try {
+      const trainer = await Trainer.create(run, data, device, options.out, onEvent);
+      return await trainer.run(signal);
+    } finally {
+      await device.dispose();
+    }
   } finally {
-    await device.dispose();
+    data.close();
   }
+}
+
+/** A new run keeps its vocabulary and what its texts are; a resumed one holds them against that. */
+async function settleTexts(run: OpenedRun, directory: RunDirectory, data: TrainingData): Promise<void> {
+  if (run.state) await checkTexts(directory.dataPath, data.texts);
+  else await data.tokenizer.save(directory.path);
+  await recordTexts(directory.dataPath, data.texts);
 }
 
 class Trainer {
@@ -134,7 +148,9 @@ class Trainer {
   /** Seconds trained and whether to stop, as last agreed upon. */
   private seconds: number;
   private stopping = false;
+  /** Steps of the newest checkpoint, and of what this process has saved. */
   private saved = -1;
+  private savedHere = -1;
   private lastLoss: number | null = null;
   private lastValidation: ValidMetrics | null = null;
 
@@ -183,7 +199,8 @@ class Trainer {
     await onRankZero(communicator, store, shardOptimizer, async (all) => {
       if (checkpointFolder) return restoreCheckpoint(checkpointFolder, all, { ema });
       const values = initialParameters(definitions, random, Stream.Init);
-      values[LOG_UNIGRAM] = logUnigram(data.trainCorpus);
+      onEvent({ kind: "preparing", what: "counting tokens" });
+      values[LOG_UNIGRAM] = await logUnigram(data.trainCorpus);
       values[OUTPUT_BIAS] = values[LOG_UNIGRAM].slice();
       await all.write("value", values);
       if (ema) {
@@ -197,6 +214,10 @@ class Trainer {
     const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
     const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
     const { step: done } = trainer.state;
+    trainer.lastValidation = await broadcastJson(
+      communicator,
+      run.directory && validationAt(run.directory.metricsPath, done),
+    );
     onEvent({ kind: "ready", data, parameters: store.totalParameters, step: done, ranks: communicator.size });
     return trainer;
   }
@@ -308,7 +329,8 @@ class Trainer {
   }
 
   private async save(): Promise<void> {
-    if (this.saved === this.state.step) return;
+    // Also when the checkpoint was there before: the process that wrote it may have been killed before it came to the weights to use.
+    if (this.savedHere === this.state.step) return;
     const { emaDecay, keepCheckpoints: keep, shardOptimizer: sharded } = this.config.training;
     const state: CheckpointState = {
       ...this.state,
@@ -316,6 +338,7 @@ class Trainer {
     };
     const folder = await this.record.save(state, this.store, { keep, ema: emaDecay !== null, sharded });
     this.saved = this.state.step;
+    this.savedHere = this.state.step;
     if (folder) this.onEvent({ kind: "checkpoint", folder, step: this.state.step });
   }
 
@@ -333,6 +356,12 @@ class Trainer {
     };
   }
 }
+
+/** The validation of a step that the log has already: a resumed run does not repeat it. */
+const validationAt = (metricsPath: string, step: number): ValidMetrics | null =>
+  (readMetrics(metricsPath).findLast((line) => line.kind === "valid" && line.step === step) as
+    | ValidMetrics
+    | undefined) ?? null;
 
 const samplerState = (state: CheckpointState): TimeSamplerState =>
   (state.timeSampler.state ?? null) as TimeSamplerState;

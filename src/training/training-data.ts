@@ -1,31 +1,46 @@
 /**
- * @file The texts of a run, ready for training: read, split into training and validation by whole documents, tokenized, packed.
+ * @file The texts of a run, ready for training: split into training and validation by whole documents, tokenized, packed. Raw texts are
+ * read as a stream and held as tokens; token caches stay on the disk. Both come to the same rows.
  *
  * Everything is a function of the configuration and the files, so that a resumed run sees what the first one saw.
  */
 import type { RunConfig } from "../config/index.js";
 import {
+  CacheCorpus,
+  type Corpus,
+  CorpusPart,
+  checkTokenizer,
   type Document,
   embeddedCorpus,
+  heldOutDocuments,
+  isAmong,
+  isTokenCache,
+  type OpenedCaches,
+  openCaches,
   RowSource,
   readDocuments,
-  type TokenCorpus,
+  type TextRecord,
   Tokenizer,
   tokenizeDocuments,
 } from "../data/index.js";
 import { UserError } from "../errors.js";
-import { CounterRandom, Stream } from "../random/index.js";
+import { CounterRandom } from "../random/index.js";
 
 export interface TrainingData {
   readonly tokenizer: Tokenizer;
   readonly train: RowSource;
   readonly valid: RowSource;
-  readonly trainCorpus: TokenCorpus;
-  readonly validCorpus: TokenCorpus;
-  /** What the texts are called in reports. */
+  readonly trainCorpus: Corpus;
+  readonly validCorpus: Corpus;
+  /** What the texts are called in reports, and those to validate on. */
   readonly source: string;
+  readonly validSource: string;
   /** Broken records left out. */
   readonly skipped: number;
+  /** What the paths held when they were read: to be held against what they hold when the run is resumed. */
+  readonly texts: { readonly train: readonly TextRecord[]; readonly valid: readonly TextRecord[] };
+  /** Closes the files of token caches. */
+  close(): void;
 }
 
 export interface DataOptions {
@@ -38,58 +53,163 @@ export interface DataOptions {
 
 /** Reads and packs the texts of a configuration. Without data.train: the embedded corpus. */
 export async function loadTrainingData(config: RunConfig, options: DataOptions = {}): Promise<TrainingData> {
-  const { onProgress = () => {}, signal } = options;
-  const { train, valid, onBadRecord, documentPer, validFraction } = config.data;
-  const reading = { onBadRecord, documentPer };
-  let skipped = 0;
-  const read = async (paths: readonly string[]): Promise<Document[]> => {
-    const reader = readDocuments([...paths], reading);
-    const documents: Document[] = [];
-    for await (const document of reader) {
-      signal?.throwIfAborted();
-      documents.push(document);
-    }
-    skipped += reader.counts.skippedRecords;
-    return documents;
+  const { train, valid, validFraction } = config.data;
+  const { seed, sequenceLength, packing } = config.training;
+  const random = new CounterRandom(seed);
+  const loader = new Loader(config, options);
+  const sources = {
+    train: await loader.open(train, "train"),
+    // A cache brings its own validation texts.
+    valid: await loader.open(valid.length > 0 ? valid : await withValidTexts(train), "valid"),
   };
-
-  onProgress("reading the texts");
-  let trainDocuments = train.length > 0 ? await read(train) : embeddedCorpus("train");
-  let validDocuments =
-    valid.length > 0 ? await read(valid) : train.length > 0 ? null : embeddedCorpus("validation");
-  if (!validDocuments)
-    [trainDocuments, validDocuments] = holdOut(trainDocuments, validFraction, config.training.seed);
-
-  const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, trainDocuments, onProgress));
+  const holdsOut = train.length > 0 && sources.valid === null;
+  let held: Uint32Array | null = null;
+  if (holdsOut && sources.train?.kind === "texts" && !loader.tokenizer) {
+    // The vocabulary is learned from what is trained on, so what is held out must be known before.
+    let documents = 0;
+    for await (const _ of loader.documents(sources.train)) documents++;
+    held = heldOutDocuments(documents, validFraction, random);
+  }
+  const tokenizer = loader.tokenizer ?? (await loader.trainTokenizer(sources.train, held));
   if (tokenizer.vocabSize !== config.model.vocabSize)
     throw new UserError(
       `model.vocabSize is ${config.model.vocabSize}, but the tokenizer has ${tokenizer.vocabSize} tokens; ` +
-        `pass --set model.vocabSize=${tokenizer.vocabSize}, or leave data.tokenizer out to train one.`,
+        `pass --set model.vocabSize=${tokenizer.vocabSize}${loader.hasCaches ? "." : ", or leave data.tokenizer out to train one."}`,
     );
-  onProgress("tokenizing");
-  const { attention } = config.model;
-  const room = config.training.sequenceLength - attention.globalTokens;
-  const tokenize = (documents: Document[]) =>
-    tokenizeDocuments(documents, tokenizer, { maxLength: room, padTargets: config.data.padTargets });
-  const trainCorpus = await tokenize(trainDocuments);
-  const validCorpus = await tokenize(validDocuments);
-  const rows = {
-    tokenizer,
-    length: config.training.sequenceLength,
-    packing: config.training.packing,
-    ...globalsOf(config),
-  };
-  const trainRows = new RowSource(trainCorpus, { ...rows, shuffle: new CounterRandom(config.training.seed) });
+  let trainCorpus = await loader.corpus(sources.train, "train", tokenizer);
+  let validCorpus: Corpus;
+  if (holdsOut) {
+    const whole = trainCorpus;
+    held ??= heldOutDocuments(whole.size, validFraction, random);
+    trainCorpus = new CorpusPart(whole, held, "kept");
+    validCorpus = new CorpusPart(whole, held, "held");
+  } else validCorpus = await loader.corpus(sources.valid, "valid", tokenizer);
+  const rows = { tokenizer, length: sequenceLength, packing, ...globalsOf(config) };
+  const trainRows = new RowSource(trainCorpus, { ...rows, shuffle: random });
   const validRows = new RowSource(validCorpus, { ...rows, maxGlobals: trainRows.maxGlobals });
+  const source = train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)";
+  const ownValid = `${holdsOut || train.length === 0 ? "held out" : "validation texts"} of ${source}`;
   return {
     tokenizer,
     train: trainRows,
     valid: validRows,
     trainCorpus,
     validCorpus,
-    source: train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)",
-    skipped,
+    source,
+    validSource: valid.length > 0 ? valid.join(", ") : ownValid,
+    skipped: loader.skipped,
+    texts: loader.records,
+    close: () => loader.close(),
   };
+}
+
+/** Those of some paths that are token caches with validation texts. */
+async function withValidTexts(paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const path of paths)
+    if ((await isTokenCache(path)) && (await openCaches([path], "valid")).hasValidTexts) found.push(path);
+  return found;
+}
+
+type Part = "train" | "valid";
+/** Where the documents of a part come from; null (of loader.open): the embedded corpus, or held out of the training texts. */
+type Source =
+  | { readonly kind: "texts"; readonly paths: readonly string[] }
+  | { readonly kind: "caches"; readonly caches: OpenedCaches };
+
+/** Opens, reads and tokenizes what a configuration names. */
+class Loader {
+  tokenizer: Tokenizer | null;
+  hasCaches = false;
+  skipped = 0;
+  readonly records: { train: readonly TextRecord[]; valid: readonly TextRecord[] } = { train: [], valid: [] };
+  private readonly opened: CacheCorpus[] = [];
+  private readonly onProgress: (what: string) => void;
+
+  constructor(
+    private readonly config: RunConfig,
+    private readonly options: DataOptions,
+  ) {
+    this.tokenizer = options.tokenizer ?? null;
+    this.onProgress = options.onProgress ?? (() => {});
+  }
+
+  /** Looks at what stands in the paths. Caches settle the tokenizer. */
+  async open(paths: readonly string[], part: Part): Promise<Source | null> {
+    if (paths.length === 0) return null;
+    const { tokenizer } = this.config.data;
+    if (!this.tokenizer && tokenizer) this.tokenizer = await Tokenizer.load(tokenizer);
+    const caches: string[] = [];
+    for (const path of paths) if (await isTokenCache(path)) caches.push(path);
+    if (caches.length === 0) return { kind: "texts", paths };
+    if (caches.length < paths.length)
+      throw new UserError(
+        `expected either token caches or texts, got both (${caches.join(", ")} beside ${paths.find((path) => !caches.includes(path))}); ` +
+          "prepare all of them: `moe-diffuseq prepare` takes caches as texts too.",
+      );
+    const opened = await openCaches(caches, part);
+    this.hasCaches = true;
+    if (this.tokenizer) {
+      const whose = this.options.tokenizer ? "the run" : (tokenizer ?? "the training texts");
+      for (const path of caches) await checkTokenizer(path, this.tokenizer, whose);
+    }
+    this.tokenizer ??= opened.tokenizer;
+    return { kind: "caches", caches: opened };
+  }
+
+  /** The documents of texts, read as a stream. */
+  async *documents({ paths }: { readonly paths: readonly string[] }, part?: Part): AsyncGenerator<Document> {
+    const { onBadRecord, documentPer } = this.config.data;
+    const reader = readDocuments(paths, { onBadRecord, documentPer, checksums: part !== undefined });
+    for await (const document of reader) {
+      this.options.signal?.throwIfAborted();
+      yield document;
+    }
+    if (part === undefined) return;
+    this.skipped += reader.counts.skippedRecords;
+    this.records[part] = reader.records;
+  }
+
+  async trainTokenizer(source: Source | null, held: Uint32Array | null): Promise<Tokenizer> {
+    const { data, model } = this.config;
+    if (data.tokenizer) return Tokenizer.load(data.tokenizer);
+    this.onProgress(`training a vocabulary of ${model.vocabSize} tokens`);
+    const documents = source?.kind === "texts" ? this.documents(source) : embeddedCorpus("train");
+    async function* texts(): AsyncGenerator<string> {
+      let number = 0;
+      for await (const { text, src, trg } of documents) {
+        if (held && isAmong(held, number++)) continue;
+        for (const part of [text, src, trg]) if (part !== undefined) yield part;
+      }
+    }
+    return Tokenizer.train(texts(), { vocabSize: model.vocabSize });
+  }
+
+  async corpus(source: Source | null, part: Part, tokenizer: Tokenizer): Promise<Corpus> {
+    const { model, training, data } = this.config;
+    const layout = {
+      maxLength: training.sequenceLength - model.attention.globalTokens,
+      padTargets: data.padTargets,
+    };
+    if (source?.kind === "caches") {
+      this.onProgress("opening the token cache");
+      this.skipped += source.caches.skippedRecords;
+      this.records[part] = source.caches.records;
+      const corpus = new CacheCorpus(source.caches, layout);
+      this.opened.push(corpus);
+      return corpus;
+    }
+    this.onProgress("reading and tokenizing the texts");
+    const documents =
+      source === null
+        ? embeddedCorpus(part === "train" ? "train" : "validation")
+        : this.documents(source, part);
+    return await tokenizeDocuments(documents, tokenizer, layout);
+  }
+
+  close(): void {
+    for (const corpus of this.opened) corpus.close();
+  }
 }
 
 export const globalsOf = ({ model: { attention } }: RunConfig) => ({
@@ -98,43 +218,21 @@ export const globalsOf = ({ model: { attention } }: RunConfig) => ({
   maxTextGlobals: attention.maxTextGlobals,
 });
 
-/** Holds out a share of the documents, at least one, chosen by the seed; both parts keep their order. */
-function holdOut(documents: Document[], fraction: number, seed: number): [Document[], Document[]] {
-  if (documents.length < 2)
-    throw new UserError(
-      `There is only ${documents.length === 1 ? "one document" : "no document"} to train on, so none can be held out for validation; ` +
-        "give more documents, or validation texts with --valid.",
-    );
-  const count = Math.min(documents.length - 1, Math.max(1, Math.round(documents.length * fraction)));
-  const order = new CounterRandom(seed).permutation(documents.length, Stream.Split, 0);
-  const held = new Set(order.subarray(0, count));
-  return [documents.filter((_, i) => !held.has(i)), documents.filter((_, i) => held.has(i))];
-}
-
-async function chooseTokenizer(
-  config: RunConfig,
-  documents: readonly Document[],
-  onProgress: (what: string) => void,
-): Promise<Tokenizer> {
-  if (config.data.tokenizer) return Tokenizer.load(config.data.tokenizer);
-  onProgress(`training a vocabulary of ${config.model.vocabSize} tokens`);
-  function* texts(): Generator<string> {
-    for (const { text, src, trg } of documents)
-      for (const part of [text, src, trg]) if (part !== undefined) yield part;
-  }
-  return Tokenizer.train(texts(), { vocabSize: config.model.vocabSize });
-}
-
 /** log of the smoothed relative frequencies of target tokens, float32 [V]: the prior of the channel and the first output bias. */
-export function logUnigram(corpus: TokenCorpus, smoothing = 0.5): Float32Array {
+export async function logUnigram(corpus: Corpus, smoothing = 0.5): Promise<Float32Array> {
   const counts = new Float64Array(corpus.vocabSize).fill(smoothing);
   let total = smoothing * corpus.vocabSize;
+  let last = performance.now();
   for (let d = 0; d < corpus.size; d++) {
     const [ids, given] = [corpus.ids(d), corpus.given(d)];
     for (let i = 0; i < ids.length; i++) {
       if (given[i] === 1) continue;
       counts[ids[i]]++;
       total++;
+    }
+    if (performance.now() - last > 20) {
+      await new Promise<void>((resolve) => setTimeout(resolve)); // other work gets a turn
+      last = performance.now();
     }
   }
   return Float32Array.from(counts, (count) => Math.log(count / total));

@@ -90,7 +90,7 @@ async function pairAccuracy(flags: EvaluateFlags, count: number, signal: AbortSi
   try {
     const paths = flags.valid ?? model.config.data.valid;
     const pairs: { src: string; trg: string }[] = [];
-    for await (const { src, trg } of readDocuments(paths)) {
+    for await (const { src, trg } of readDocuments(paths, { part: "valid" })) {
       if (src !== undefined && trg !== undefined) pairs.push({ src, trg });
       if (pairs.length === count) break;
     }

@@ -1,6 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { readMetrics } from "../../training/metrics-log.js";
 import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
@@ -50,4 +54,29 @@ it("says what is missing", async () => {
   expect((await run("--config", config, "--out", nowhere, "--set", "training.maxSteps=null")).err).toContain(
     "needs a budget",
   );
+});
+
+it("SIGTERM (a scheduler, a shutdown) saves what is trained and prints the command that resumes, as Ctrl-C does", async () => {
+  const out = join(folder, "terminated");
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
+  const flags = ["--config", config, "--out", out, "--max-steps", "1000000", "--threads", "1"];
+  const child = spawn(process.execPath, ["--import", "tsx", main, "train", ...flags]);
+  let stdout = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    stdout += chunk;
+  });
+  const metrics = join(out, "metrics.jsonl");
+  while (readMetrics(metrics).length < 5) await sleep(20);
+  const sent = performance.now();
+  child.kill("SIGTERM");
+  const [code] = await once(child, "close");
+  // Schedulers grant 10 to 30 seconds; a step and a checkpoint are all it takes.
+  expect(performance.now() - sent).toBeLessThan(10_000);
+  expect(code).toBe(143);
+  expect(stdout).toContain(`Everything is saved. To continue:\n  moe-diffuseq train --resume --out "${out}"`);
+  const steps = Number(/Stopped after (\d+) steps/.exec(stdout)?.[1]);
+  expect(readdirSync(join(out, "checkpoints"))).toContain(`step-${String(steps).padStart(8, "0")}`);
+  const resumed = await run("--resume", "--out", out, "--max-steps", String(steps + 2));
+  expect(resumed.err).toContain(`continuing from step ${steps}`);
+  expect(resumed.code).toBe(0);
 });

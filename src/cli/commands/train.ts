@@ -26,13 +26,13 @@ function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): 
 }
 
 function describeStart({ data, parameters, step, ranks }: Extract<TrainEvent, { kind: "ready" }>): string {
-  const { counts } = data.trainCorpus;
+  const { size, tokens } = data.trainCorpus;
   const skipped = data.skipped > 0 ? `, ${data.skipped} broken records skipped` : "";
   const together = ranks > 1 ? `; ${ranks} ranks` : "";
   const from = step > 0 ? `; continuing from step ${step}` : "";
   return (
-    `${formatCount(parameters)} parameters; ${formatCount(counts.documents)} documents, ` +
-    `${formatCount(counts.tokens)} tokens of ${data.source}${skipped}${from}${together}`
+    `${formatCount(parameters)} parameters; ${formatCount(size)} documents, ` +
+    `${formatCount(tokens)} tokens of ${data.source}${skipped}${from}${together}`
   );
 }
 

@@ -1,0 +1,159 @@
+/**
+ * @file `manifest.json` of a token cache: what it was made from, how far it is, and what every file must be. It is written again, in one
+ * step, after each shard, so that a kill at any moment leaves a cache that the same command completes.
+ *
+ *     CACHE/manifest.json            this
+ *     CACHE/tokenizer.json           the vocabulary
+ *     CACHE/train-00000.tokens ...   shards
+ *     CACHE/valid-00000.tokens ...   shards of the validation texts, when there are any
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { UserError } from "../../errors.js";
+import { writeFileAtomic } from "../../hub/durable-file.js";
+import { version } from "../../version.js";
+
+const FORMAT = "moe-diffuseq token cache";
+const count = z.int().min(0);
+const checksum = z.string().regex(/^[0-9a-f]{64}$/);
+
+const shardSchema = z.strictObject({
+  file: z.string(),
+  bytes: count,
+  sha256: checksum.describe("of the file"),
+  indexSha256: checksum.describe("of its header and index"),
+  texts: checksum.describe("of the checksums of its documents"),
+  documents: count,
+  conditional: count.describe("documents that are a source with its target"),
+  tokens: count.describe("tokens of text; special tokens are added when a document is read"),
+  textBytes: count.describe("UTF-8 bytes of the text"),
+});
+
+const textsSchema = z.strictObject({
+  corpora: z.array(z.strictObject({ path: z.string(), files: count, bytes: count, sha256: checksum })),
+  skippedRecords: count,
+  empty: count,
+  skippedFiles: count,
+});
+
+const partSchema = z.strictObject({
+  texts: textsSchema.nullable().describe("what was read; null: not all of it yet"),
+  shards: z.array(shardSchema),
+});
+
+const requestSchema = z.strictObject({
+  data: z.array(z.string()),
+  valid: z.array(z.string()),
+  tokenizer: z.string().nullable(),
+  vocabSize: z.int().nullable(),
+  onBadRecord: z.enum(["stop", "skip"]),
+  documentPer: z.enum(["file", "folder"]),
+  shardBytes: z.int().min(1),
+});
+
+const manifestSchema = z.strictObject({
+  format: z.literal(FORMAT),
+  formatVersion: z.literal(1),
+  version: z.string().describe("version of the program that began it"),
+  complete: z.boolean(),
+  request: requestSchema.describe("what was asked for: the same command completes or mends the cache"),
+  tokenizer: z.strictObject({ sha256: checksum, vocabSize: z.int() }).nullable(),
+  parts: z.strictObject({ train: partSchema, valid: partSchema }),
+  sha256: checksum.describe("of JSON.stringify of everything above"),
+});
+
+export type ShardRecord = z.infer<typeof shardSchema>;
+export type CachePart = z.infer<typeof partSchema>;
+export type PrepareRequest = z.infer<typeof requestSchema>;
+export type Manifest = z.infer<typeof manifestSchema>;
+export type PartName = keyof Manifest["parts"];
+
+export const manifestPath = (cache: string): string => join(cache, "manifest.json");
+export const shardName = (part: PartName, number: number): string =>
+  `${part}-${String(number).padStart(5, "0")}.tokens`;
+
+export function newManifest(request: PrepareRequest): Manifest {
+  const part = (): CachePart => ({ texts: null, shards: [] });
+  return {
+    format: FORMAT,
+    formatVersion: 1,
+    version,
+    complete: false,
+    request,
+    tokenizer: null,
+    parts: { train: part(), valid: part() },
+    sha256: "",
+  };
+}
+
+function checksumOf({ sha256: _, ...rest }: Manifest): string {
+  return createHash("sha256").update(JSON.stringify(rest)).digest("hex");
+}
+
+/** Writes the manifest in one step. */
+export async function writeManifest(cache: string, manifest: Manifest): Promise<void> {
+  const parsed = manifestSchema.parse({ ...manifest, sha256: "0".repeat(64) });
+  const text = JSON.stringify({ ...parsed, sha256: checksumOf(parsed) }, null, 1);
+  await writeFileAtomic(manifestPath(cache), `${text}\n`);
+}
+
+/** The manifest of a cache, or what is wrong with it; null: the folder is no token cache. */
+export async function inspectManifest(
+  cache: string,
+): Promise<{ manifest: Manifest; damage: null } | { manifest: null; damage: string } | null> {
+  if (!existsSync(manifestPath(cache))) return null;
+  const text = await readFile(manifestPath(cache), "utf8");
+  // A folder of other things may have a manifest.json too.
+  if (!text.includes(FORMAT)) return null;
+  let json: { formatVersion?: unknown };
+  try {
+    json = JSON.parse(text) as typeof json;
+  } catch {
+    return { manifest: null, damage: "it is not whole JSON" };
+  }
+  if (json.formatVersion !== 1)
+    return { manifest: null, damage: `it has format version ${json.formatVersion}, expected 1` };
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) return { manifest: null, damage: z.prettifyError(parsed.error) };
+  if (checksumOf(parsed.data) !== parsed.data.sha256)
+    return { manifest: null, damage: "it is not what was written (its checksum differs)" };
+  return { manifest: parsed.data, damage: null };
+}
+
+/** Whether a path is the folder of a token cache, whole or not. */
+export const isTokenCache = async (path: string): Promise<boolean> => (await inspectManifest(path)) !== null;
+
+/** @throws UserError when the cache is not complete or its manifest is damaged, with the command that mends it */
+export async function readManifest(cache: string): Promise<Manifest> {
+  const found = await inspectManifest(cache);
+  if (!found) throw new UserError(`${cache} is not a token cache: expected ${manifestPath(cache)}`);
+  if (found.damage !== null)
+    throw new UserError(
+      `${manifestPath(cache)} is damaged: ${found.damage}. Make the cache again: ` +
+        `moe-diffuseq prepare --out ${shellWord(cache)} with the --data, --valid and --tokenizer it was made with.`,
+    );
+  if (!found.manifest.complete)
+    throw new UserError(
+      `${cache} is a token cache that is not complete. To complete it:\n  ${prepareCommand(cache, found.manifest.request)}`,
+    );
+  return found.manifest;
+}
+
+const shellWord = (word: string): string =>
+  /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+/** The command that completes a cache, or mends it. */
+export function prepareCommand(cache: string, request: PrepareRequest): string {
+  const { data, valid, tokenizer, vocabSize, onBadRecord, documentPer } = request;
+  const words = ["moe-diffuseq", "prepare"];
+  if (data.length > 0) words.push("--data", ...data);
+  if (valid.length > 0) words.push("--valid", ...valid);
+  if (tokenizer !== null) words.push("--tokenizer", tokenizer);
+  if (vocabSize !== null) words.push("--vocab-size", String(vocabSize));
+  if (onBadRecord !== "stop") words.push("--on-bad-record", onBadRecord);
+  if (documentPer !== "file") words.push("--document-per", documentPer);
+  return [...words, "--out", cache].map(shellWord).join(" ");
+}

@@ -1,0 +1,75 @@
+/**
+ * @file `data.json` of a run: what its texts were when it began. A resumed run that would train on other texts stops instead: its rows
+ * would not be those that the checkpoint counts.
+ */
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { modifiedAt, type TextRecord } from "../data/index.js";
+import { UserError } from "../errors.js";
+import { writeFileAtomic } from "../hub/durable-file.js";
+
+const records = z.array(
+  z.strictObject({
+    path: z.string(),
+    files: z.int(),
+    bytes: z.int(),
+    sha256: z.string(),
+    modified: z.string().nullable(),
+  }),
+);
+const schema = z.strictObject({ train: records, valid: records });
+
+type Texts = { readonly train: readonly TextRecord[]; readonly valid: readonly TextRecord[] };
+
+/** Writes the record. Empty lists: the embedded corpus, or held out of the training texts. */
+export async function recordTexts(path: string, { train, valid }: Texts): Promise<void> {
+  const dated = (list: readonly TextRecord[]) =>
+    Promise.all(list.map(async (record) => ({ ...record, modified: await modifiedAt(record.path) })));
+  const content = { train: await dated(train), valid: await dated(valid) };
+  await writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/**
+ * Holds texts against the record at `path` (older runs have none). Training texts may have moved; validation texts may be others if they
+ * were named anew.
+ * @throws UserError naming the first path that holds something else than it did
+ */
+export async function checkTexts(path: string, { train, valid }: Texts): Promise<void> {
+  const text = await readFile(path, "utf8").catch(() => null);
+  if (text === null) return;
+  let stored: z.infer<typeof schema>;
+  try {
+    stored = schema.parse(JSON.parse(text));
+  } catch {
+    throw new UserError(
+      `${path} is damaged. Remove it to continue without comparing the texts with those the run began with.`,
+    );
+  }
+  if (stored.train.length !== train.length)
+    throw new UserError(
+      `The run began with ${names(stored.train)} and would go on with ${names(train)}. ` +
+        "Give the --data it began with, or start a new run with another --out.",
+    );
+  for (const [i, record] of train.entries()) await refuseOther(stored.train[i], record);
+  for (const record of valid) {
+    const known = stored.valid.find((other) => other.path === record.path);
+    if (known) await refuseOther(known, record);
+  }
+}
+
+const names = (list: readonly { readonly path: string }[]): string =>
+  list.length === 0 ? "the embedded corpus" : list.map(({ path }) => path).join(", ");
+
+async function refuseOther(
+  before: z.infer<typeof records>[number],
+  { path, bytes, sha256 }: TextRecord,
+): Promise<void> {
+  if (before.sha256 === sha256 && before.bytes === bytes) return;
+  const what =
+    before.bytes === bytes ? "the same size but another checksum" : `${bytes} bytes, not ${before.bytes}`;
+  const when = (await modifiedAt(path)) ?? "unknown";
+  throw new UserError(
+    `${path} has changed since the run began: it has ${what} (last modified ${when}; then ${before.modified ?? "unknown"}). ` +
+      "Bring back the texts as they were, or start a new run with another --out.",
+  );
+}

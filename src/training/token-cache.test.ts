@@ -1,0 +1,204 @@
+/** @file Runs from a token cache are the runs from the texts, to the last bit; and texts that change under a run are noticed. */
+import { appendFileSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { PartialRunConfig } from "../config/index.js";
+import { embeddedCorpus, prepareCache } from "../data/index.js";
+import { evaluateRun } from "../evaluation/index.js";
+import { readSafetensors } from "../hub/safetensors.js";
+import { readMetrics } from "./metrics-log.js";
+import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
+import { loadTrainingData } from "./training-data.js";
+
+let folder = "";
+let corpus = "";
+let held = "";
+let pairs = "";
+let tokenizer = "";
+beforeAll(async () => {
+  folder = temporaryFolder();
+  corpus = writeCorpus(folder);
+  held = join(folder, "held.jsonl");
+  const [{ text = "" }] = embeddedCorpus("validation");
+  writeFileSync(held, `${JSON.stringify({ text: text.slice(0, 900) })}\n`);
+  pairs = join(folder, "pairs.jsonl");
+  const lines = Array.from({ length: 30 }, (_, i) =>
+    JSON.stringify({ src: text.slice(9 * i, 9 * i + 50), trg: text.slice(9 * i + 50, 10 * i + 70) }),
+  );
+  writeFileSync(pairs, lines.join("\n"));
+  await prepareCache({ data: [corpus], vocabSize: 320, out: join(folder, "vocabulary"), shardBytes: 1000 });
+  tokenizer = join(folder, "vocabulary", "tokenizer.json");
+});
+
+let serial = 0;
+const newFolder = () => join(folder, `f${serial++}`);
+async function cacheOf(data: string[], valid: string[] = []): Promise<string> {
+  const out = newFolder();
+  await prepareCache({ data, valid, tokenizer, out, shardBytes: 1000 });
+  return out;
+}
+const run = (
+  data: PartialRunConfig["data"],
+  out: string,
+  extra: PartialRunConfig = {},
+  options: Partial<TrainOptions> = {},
+) =>
+  train({
+    config: tinyRunConfig(corpus, "moe-diffuseq", { training: { maxSteps: 6 }, ...extra, data }),
+    out,
+    threads: 1,
+    ...options,
+  });
+const losses = (out: string) =>
+  readMetrics(join(out, "metrics.jsonl")).map(({ seconds: _s, tokensPerSecond: _t, ...rest }) => rest);
+const weights = async (out: string) => (await readSafetensors(join(out, "model.safetensors"))).tensors;
+
+async function expectEqualRuns(a: string, b: string): Promise<void> {
+  expect(losses(a).length).toBeGreaterThan(6);
+  expect(losses(b)).toEqual(losses(a));
+  expect(await weights(b)).toEqual(await weights(a));
+}
+
+/** Stops after `steps` steps. */
+function stopAfter(steps: number): Partial<TrainOptions> {
+  const controller = new AbortController();
+  const onEvent = (event: TrainEvent) => {
+    if (event.kind === "step" && event.metrics.step === steps) controller.abort();
+  };
+  return { signal: controller.signal, onEvent };
+}
+
+describe("a run from a token cache", () => {
+  it("is the run from the texts, documents held out by the seed, also stopped and resumed", async () => {
+    const [texts, cached] = [newFolder(), newFolder()];
+    const cache = await cacheOf([corpus]);
+    await run({ train: [corpus], tokenizer }, texts);
+    await run({ train: [cache] }, cached, {}, stopAfter(3));
+    const summary = await run({ train: [cache] }, cached, {}, { resume: true });
+    expect(summary).toMatchObject({ steps: 6, interrupted: false });
+    await expectEqualRuns(texts, cached);
+    const evaluated = await Promise.all(
+      [texts, cached].map((path) => evaluateRun(path, { threads: 1, draws: 1, levels: [0.5] })),
+    );
+    expect(evaluated[1].loss).toEqual(evaluated[0].loss);
+    expect(evaluated[1].ngrams?.trigram).toEqual(evaluated[0].ngrams?.trigram);
+    const elsewhere = await cacheOf([held], [corpus]);
+    const other = (data: string) =>
+      evaluateRun(cached, { data: [data], threads: 1, draws: 1, levels: [0.5], baselines: false });
+    expect((await other(elsewhere)).loss).toEqual((await other(corpus)).loss);
+  });
+
+  it.each([
+    ["of its own", (cache: string) => ({ train: [cache] })],
+    ["named", (cache: string) => ({ train: [cache], valid: [cache] })],
+    ["as texts", (cache: string) => ({ train: [cache], valid: [held] })],
+  ])("with validation texts %s", async (_, data) => {
+    const rowsOf = async (section: PartialRunConfig["data"]) => {
+      const loaded = await loadTrainingData(tinyRunConfig(corpus, "masked", { data: section }));
+      const rows = [0, 1, 2, 3].flatMap((i) => [loaded.train.row(i), loaded.valid.row(i)]);
+      loaded.close();
+      return rows;
+    };
+    const cache = await cacheOf([corpus], [held]);
+    expect(await rowsOf(data(cache))).toEqual(await rowsOf({ train: [corpus], valid: [held], tokenizer }));
+  });
+
+  it("of pairs, filled up with [PAD]", async () => {
+    const [texts, cached] = [newFolder(), newFolder()];
+    const data = { padTargets: 44 };
+    const extra = { model: { attention: { textGlobals: "source", maxTextGlobals: 3 } } } as PartialRunConfig;
+    await run({ ...data, train: [pairs], tokenizer }, texts, extra);
+    await run({ ...data, train: [await cacheOf([pairs])] }, cached, extra);
+    await expectEqualRuns(texts, cached);
+  });
+
+  it("shards that are cut short under the run end it; mended, the run goes on to the same bits", async () => {
+    const [whole, hurt] = [newFolder(), newFolder()];
+    const cache = await cacheOf([corpus]);
+    await run({ train: [cache] }, whole);
+    const shards = readdirSync(cache).filter((name) => name.startsWith("train-"));
+    const onEvent = (event: TrainEvent) => {
+      if (event.kind === "step" && event.metrics.step === 4)
+        for (const name of shards) truncateSync(join(cache, name), 60);
+    };
+    await expect(run({ train: [cache] }, hurt, {}, { onEvent })).rejects.toThrow(
+      /train-\d+.tokens is damaged: it has 60 bytes, expected \d+.*\n {2}moe-diffuseq prepare/,
+    );
+    await expect(run({ train: [cache] }, hurt, {}, { resume: true })).rejects.toThrow(
+      /train-\d+.tokens is damaged/,
+    );
+    await prepareCache({ data: [corpus], tokenizer, out: cache, shardBytes: 1000 });
+    await run({ train: [cache] }, hurt, {}, { resume: true });
+    await expectEqualRuns(whole, hurt);
+  });
+});
+
+describe("what does not fit", () => {
+  it("another vocabulary, texts beside caches, a cache that is not complete", async () => {
+    const cache = await cacheOf([corpus]);
+    const other = newFolder();
+    await prepareCache({ data: [corpus], vocabSize: 330, out: other });
+    await expect(run({ train: [other] }, newFolder())).rejects.toThrow(
+      /model.vocabSize is 320, but the tokenizer has 330 tokens; pass --set model.vocabSize=330/,
+    );
+    const foreign = { train: [cache], tokenizer: join(other, "tokenizer.json") };
+    await expect(run(foreign, newFolder())).rejects.toThrow(
+      /was made with another tokenizer than .*tokenizer.json: .* says 320 tokens, .* has 330 tokens/,
+    );
+    const out = newFolder();
+    await run({ train: [cache] }, out, { training: { maxSteps: 1 } });
+    await expect(evaluateRun(out, { data: [other], baselines: false })).rejects.toThrow(
+      /was made with another tokenizer than the run/,
+    );
+    await expect(run({ train: [cache, corpus] }, newFolder())).rejects.toThrow(
+      /either token caches or texts, got both/,
+    );
+    const controller = new AbortController();
+    const unfinished = newFolder();
+    const stop = { signal: controller.signal, onProgress: () => controller.abort() };
+    await prepareCache({ data: [corpus], tokenizer, out: unfinished, shardBytes: 1000, ...stop });
+    await expect(run({ train: [unfinished] }, newFolder())).rejects.toThrow(
+      /is a token cache that is not complete. To complete it:\n {2}moe-diffuseq prepare --data/,
+    );
+  });
+
+  it("texts that have changed since the run began: resuming says so", async () => {
+    const mine = writeCorpus(temporaryFolder());
+    const out = newFolder();
+    await run({ train: [mine], valid: [held], tokenizer }, out, {}, stopAfter(3));
+    const before = readFileSync(mine);
+    const resume = (data: PartialRunConfig["data"]) => run(data, out, {}, { resume: true });
+    appendFileSync(mine, '{"text":"more"}\n');
+    await expect(resume({ train: [mine], valid: [held], tokenizer })).rejects.toThrow(
+      /texts.jsonl has changed since the run began: it has \d+ bytes, not \d+/,
+    );
+    writeFileSync(mine, before.toString().replace("the", "teh"));
+    await expect(resume({ train: [mine], valid: [held], tokenizer })).rejects.toThrow(
+      /the same size but another checksum/,
+    );
+    await expect(resume({ train: [mine, mine], valid: [held], tokenizer })).rejects.toThrow(
+      /The run began with .*texts.jsonl and would go on with .*texts.jsonl, /,
+    );
+    // Moved, and with other validation texts: nothing that the rows depend on.
+    writeFileSync(`${mine}.moved.jsonl`, before);
+    renameSync(mine, `${mine}.gone`);
+    const summary = await resume({ train: [`${mine}.moved.jsonl`], valid: [pairs], tokenizer });
+    expect(summary.steps).toBe(6);
+    writeFileSync(join(out, "data.json"), "{");
+    await expect(resume({ train: [`${mine}.moved.jsonl`], valid: [pairs], tokenizer })).rejects.toThrow(
+      /data.json is damaged/,
+    );
+  });
+
+  it("a cache made anew of other texts: resuming says so", async () => {
+    const [a, b] = [await cacheOf([corpus]), await cacheOf([corpus, held])];
+    const out = newFolder();
+    await run({ train: [a] }, out, {}, stopAfter(3));
+    renameSync(a, `${a}.old`);
+    renameSync(b, a);
+    await expect(run({ train: [a] }, out, {}, { resume: true })).rejects.toThrow(
+      /has changed since the run began/,
+    );
+  });
+});
