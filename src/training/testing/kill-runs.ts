@@ -33,7 +33,11 @@ export async function startTraining(config: RunConfig, out: string, shell?: stri
     shell === undefined
       ? spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "pipe"] })
       : spawn("bash", ["-c", `${shell}; exec "$0" "$@"`, ...command], { stdio: ["ignore", "pipe", "pipe"] });
-  await once(child.stdout!, "data");
+  const failed = once(child, "close").then(() => {
+    throw new Error(`a training process ended before it began: ${command.join(" ")}`);
+  });
+  failed.catch(() => {}); // it ends later, too
+  await Promise.race([once(child.stdout!, "data"), failed]);
   return child;
 }
 
@@ -120,12 +124,14 @@ export async function killRuns(
     failures: [] as string[],
     stepsAtKill: [] as number[],
   };
+  let processes = 0;
   while (report.kills < kills) {
     const out = join(folder, `run${report.runs++}`);
     for (let done = false; !done; ) {
       const child = await startTraining(config, out);
       const end = endOf(child);
-      if (report.kills < kills) void killLater(child, report.kills, duration);
+      // Numbered by process, not by kill: one that was done before its moment came is not tried again.
+      if (report.kills < kills) void killLater(child, processes++, duration);
       const { code, signal, errors } = await end;
       if (signal === "SIGKILL") {
         report.kills++;
