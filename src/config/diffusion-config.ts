@@ -8,6 +8,13 @@ const weight = z.number().min(0);
 
 export const diffusionConfigSchema = z
   .strictObject({
+    objective: z
+      .enum(["denoising", "next-token"])
+      .default("denoising")
+      .describe(
+        "what is learned: the clean text behind the noise; or every token from those before it (autoregressive, left to right: the masked " +
+          "limit with everything absorbed, no noise levels, and an exact likelihood)",
+      ),
     schedule: z
       .enum(["sqrt", "cosine", "linear"])
       .default("sqrt")
@@ -54,6 +61,9 @@ export const diffusionConfigSchema = z
     }
     if (diffusion.gaussian && diffusion.lossWeighting === "elbo") {
       fail("lossWeighting", 'must be "unweighted" unless diffusion.gaussian is false (the masked limit)');
+    }
+    if (diffusion.objective === "next-token" && diffusion.gaussian) {
+      fail("gaussian", 'must be false with objective "next-token", which knows no noise');
     }
     if (diffusion.ceWeight === 0 && diffusion.mseWeight === 0) {
       fail("ceWeight", "ceWeight and mseWeight are both 0: nothing would be learned; raise one of them");

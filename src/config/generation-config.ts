@@ -102,11 +102,11 @@ export const generationConfigSchema = z.strictObject({
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z
-    .enum(["random", "confidence", "margin", "entropy", "confidence-threshold"])
+    .enum(["random", "confidence", "margin", "entropy", "confidence-threshold", "left-to-right"])
     .default("random")
     .describe(
       "which absorbed positions are released first: random ones; those surest of their token, of the likeliest against the second, or of " +
-        "all (repeats itself more); or everything above confidenceThreshold, in fewer steps",
+        "all (repeats itself more); or everything above confidenceThreshold, in fewer steps; or the leftmost ones",
     ),
   confidenceThreshold: z
     .number()

@@ -23,6 +23,11 @@ const pattern = {
     .describe("positions of the text that are made global too: the separators, or the whole source side"),
   maxTextGlobals: count.describe("most text positions made global in one sequence"),
   full: z.boolean().describe("every position sees its whole document (the pattern above is ignored)"),
+  causal: z
+    .boolean()
+    .describe(
+      "positions see themselves and what stands before them, never what follows (the input convolution too)",
+    ),
 };
 
 export const attentionSchema = z.strictObject({
@@ -32,6 +37,7 @@ export const attentionSchema = z.strictObject({
   textGlobals: pattern.textGlobals.default("none"),
   maxTextGlobals: pattern.maxTextGlobals.default(0),
   full: pattern.full.default(false),
+  causal: pattern.causal.default(false),
   layers: z
     .record(
       z.string().regex(/^\d+$/, "keys are layer numbers, counted from 0"),

@@ -1,6 +1,6 @@
 /**
  * @file The named corners of the one process: DiffuSeq (arXiv 2210.08933), DiffuSeq-v2 (2310.05793),
- * MoE-DiffuSeq (2512.20604) and the masked limit (MDLM, 2406.07524). Each is a partial configuration over the
+ * MoE-DiffuSeq (2512.20604), the masked limit (MDLM, 2406.07524), and the left-to-right transformer they are held against. Each is a partial configuration over the
  * defaults and spells out everything that makes it what it is, also where that equals a default.
  *
  * Our choices, not the papers': sizes, three times the noise (at embedding width 128 the published noise leaves
@@ -70,6 +70,30 @@ export const presets = {
       mseWeight: 0,
       priorWeight: 0,
       absorbingNormWeight: 0.01,
+    },
+  },
+  autoregressive: {
+    model: {
+      normPlacement: "pre",
+      activation: "quick_gelu",
+      timeConditioning: false,
+      codebook: "learned",
+      inputDecoding: "none",
+      prediction: "mixture",
+      absorbingState: "learned",
+      attention: { full: true, causal: true, globalTokens: 0, textGlobals: "none", maxTextGlobals: 0 },
+      experts: { numExperts: 0 },
+    },
+    diffusion: {
+      objective: "next-token",
+      schedule: "linear",
+      gaussian: false,
+      absorbRate: 1,
+      lossWeighting: "unweighted",
+      ceWeight: 1,
+      mseWeight: 0,
+      priorWeight: 0,
+      absorbingNormWeight: 0,
     },
   },
   masked: {

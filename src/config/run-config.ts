@@ -33,6 +33,20 @@ export const runConfigSchema = z
         'must be 0 with model.codebook "fixed": frozen random vectors are not a regression target',
       );
     }
+    if (diffusion.objective === "next-token") {
+      const wanted: [string[], string, boolean][] = [
+        [["model", "attention", "causal"], "true", model.attention.causal],
+        [["model", "timeConditioning"], "false", !model.timeConditioning],
+        [["model", "selfConditioning"], "false", !model.selfConditioning],
+        [["model", "experts", "router"], '"top-k" or "top-p"', model.experts.router !== "expert-choice"],
+      ];
+      for (const [path, value, holds] of wanted)
+        if (!holds)
+          fail(
+            path,
+            `must be ${value} with diffusion.objective "next-token": a token may depend on those before it alone`,
+          );
+    }
     const { globalTokens } = model.attention;
     if (training.sequenceLength <= globalTokens) {
       fail(

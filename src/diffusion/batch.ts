@@ -63,10 +63,14 @@ export function corruptRows(
   options: CorruptionOptions = {},
 ): Record<string, TensorData> {
   const { diffusion, model } = config;
-  const { step = 0, buffers = new BatchBuffers(), time: fixed, absorbProbability } = options;
+  const { step = 0, buffers = new BatchBuffers() } = options;
+  // Autoregressive: every target is to be predicted, at no level of noise, and counts once.
+  const nextToken = diffusion.objective === "next-token";
+  const fixed = nextToken ? 1 : options.time;
+  const absorbProbability = nextToken ? 1 : options.absorbProbability;
   const process = new DiffusionProcess(diffusion);
   const sampler = options.timeSampler ?? createTimeSampler(diffusion, random);
-  const dropRate = options.conditionDropout ?? (fixed === undefined ? diffusion.conditionDropout : 0);
+  const dropRate = options.conditionDropout ?? (options.time === undefined ? diffusion.conditionDropout : 0);
   const kept = rows.map((row) => dropConditions(row, dropRate, model.vocabSize, random));
   const maxGlobals = options.maxGlobals ?? Math.max(0, ...rows.map((row) => row.globals.length));
   const placed = placeRows(kept, maxGlobals, buffers);
@@ -101,7 +105,7 @@ export function corruptRows(
     const perPosition = lossWeights(diffusion, process, {
       time,
       importance: draw.weight,
-      weighting: options.weighting,
+      weighting: nextToken ? "unweighted" : options.weighting,
       fixedTime: fixed !== undefined,
       absorbProbability,
     });

@@ -60,12 +60,16 @@ export function lossWeights(
   };
 }
 
-/** Masked limit: what the nats of an absorbed position count at t in the bound, for t drawn evenly from [minTime, 1]. */
+/**
+ * Masked limit: what the nats of an absorbed position count at t in the bound, for t drawn evenly from [minTime, 1]. Autoregressive: 1,
+ * and the bound is the likelihood.
+ */
 export const boundWeight = (
-  config: Pick<DiffusionConfig, "lossWeighting" | "minTime">,
+  config: Pick<DiffusionConfig, "objective" | "lossWeighting" | "minTime">,
   process: DiffusionProcess,
   time: number,
-): number => levelWeight(config, process, { time, weighting: "elbo" });
+): number =>
+  config.objective === "next-token" ? 1 : levelWeight(config, process, { time, weighting: "elbo" });
 
 function levelWeight(
   config: Pick<DiffusionConfig, "lossWeighting" | "minTime">,

@@ -1,6 +1,7 @@
 /** @file The whole training loss of every preset: gradients against central differences, ONNX against float64, and invariance. */
 import { describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames } from "../config/index.js";
+import type { Row } from "../data/rows.js";
 import { evaluate, NDArray, type TensorData } from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
 import { denoiserParameters } from "../model/denoiser.js";
@@ -33,6 +34,13 @@ const variants: { name: string; preset: PresetName; extra?: PartialRunConfig }[]
         attention: { dilation: [1, 2], window: 2 },
         experts: { router: "top-p" },
       },
+    },
+  },
+  {
+    name: "autoregressive, window, globals, experts",
+    preset: "autoregressive",
+    extra: {
+      model: { attention: { full: false, globalTokens: 2 }, experts: { numExperts: 3, intermediateSize: 5 } },
     },
   },
   {
@@ -135,6 +143,52 @@ describe("training loss", () => {
       for (const p of targets) if (!noisy.includes(p)) expect(unit(row(p))).toBe(0);
     },
   );
+
+  it("autoregressive: a token's likelihood depends on those before it in its document, and on no other", () => {
+    for (const extra of [{}, { model: { attention: { full: false, globalTokens: 2 } } }]) {
+      const config = tinyConfig("autoregressive", extra);
+      const parameters = tinyParameters(config);
+      const row = makeRow(config, 0, config.model.attention.globalTokens > 0 ? [5, 4] : [7, 4], 13);
+      const nllOf = (changed: Row) => {
+        const { feeds, shape } = tinyBatch(config, [changed]);
+        return evaluate(evaluationModule(config, shape), feeds, parameters, { lowered: true }).nll.data;
+      };
+      const before = nllOf(row);
+      const targets = Array.from(row.ids.keys()).filter((p) => row.given[p] === 0);
+      expect(new Set(targets.map((p) => row.segment[p])).size).toBe(2);
+      for (const at of targets) {
+        const ids = row.ids.slice();
+        ids[at] = (ids[at] + 1) % config.model.vocabSize;
+        const after = nllOf({ ...row, ids });
+        for (const p of targets) {
+          const depends = p >= at && row.segment[p] === row.segment[at];
+          if (depends) expect(Math.abs(after[p] - before[p]), `${p} on ${at}`).toBeGreaterThan(1e-9);
+          else expect(after[p], `${p} on ${at}`).toBe(before[p]);
+        }
+      }
+    }
+  });
+
+  it("autoregressive: the likelihoods of all texts of three tokens add up to 1", () => {
+    const config = tinyConfig("autoregressive", { model: { vocabSize: 4 } });
+    const parameters = tinyParameters(config);
+    const flat = { given: new Uint8Array(3), segment: new Int32Array(3), position: Int32Array.of(0, 1, 2) };
+    const rows = Array.from(
+      { length: 64 },
+      (_, text): Row => ({
+        ...flat,
+        sequence: text,
+        ids: Int32Array.of(text >> 4, (text >> 2) & 3, text & 3),
+        globals: new Int32Array(0),
+      }),
+    );
+    const { feeds, shape } = tinyBatch(config, rows);
+    const { nll, loss, ce } = evaluate(evaluationModule(config, shape), feeds, parameters, { lowered: true });
+    const texts = rows.map((_, b) => nll.data.slice(3 * b, 3 * b + 3).reduce((a, x) => a + x, 0));
+    expect(texts.reduce((sum, nats) => sum + Math.exp(-nats), 0)).toBeCloseTo(1, 9);
+    expect(ce.data[0]).toBeCloseTo(nll.data.reduce((a, x) => a + x, 0) / nll.data.length, 6); // float32 weights
+    expect(loss.data[0]).toBe(ce.data[0]);
+  });
 
   it.each(presetNames)(
     "%s: a row's loss is the same alone, in a batch, at any place in it, and padded",

@@ -2,6 +2,7 @@
  * @file The graphs that training, evaluation and sampling run: the denoiser with noise in front and a loss, or a prediction, behind.
  *
  *   u = a_t x0 + sigma_t eps            noisy code without the pull of m (z = u + (1 - a_t) m)
+ *   autoregressive: no noise; the same loss with every target absorbed and the token before it as input, so CE = -log p(x_p | x_<p)
  *   L = sum ceWeight * CE + sum mseWeight * |x0 - x0_hat|^2 + sum priorWeight * |x0 - m|^2 + w_m |m| + router losses
  *
  * Inputs beside those of `rowInputs`: noise float32 [B, N, D]; ceWeight, mseWeight, priorWeight float32 [B, N]; selfCondition float32
@@ -65,12 +66,18 @@ function ends({ model }: ModuleConfig, shape: BatchShape): Ends {
   };
 }
 
+/** Masked limit: there is no noise, and autoregressive each position sees the token before it. */
+const absorbedCodes = ({ objective }: DiffusionConfig): NoisyCodes => ({
+  centred: null,
+  previous: objective === "next-token",
+});
+
 /** u = a_t x0 + sigma_t eps [T, D] and x0 itself. */
 function noisyCodes({ model, diffusion }: ModuleConfig, { rows, tokens, ids }: Ends) {
   const positions = rows.shape.batchSize * rows.shape.length;
   const column = (x: Tensor) => reshape(x, [positions, 1]);
   const clean = tokens.encode(ids);
-  if (!diffusion.gaussian) return { clean, codes: { centred: null } satisfies NoisyCodes };
+  if (!diffusion.gaussian) return { clean, codes: absorbedCodes(diffusion) };
   const { batchSize, length } = rows.shape;
   const noise = input("noise", "float32", [batchSize, length, model.embeddingSize]);
   const eps = reshape(noise, [positions, model.embeddingSize]);
@@ -216,16 +223,16 @@ export function denoisingGraph(config: ModuleConfig, shape: BatchShape): Denoisi
   const { batchSize, length } = shape;
   const positions = batchSize * length;
   const wide = [batchSize, length, model.embeddingSize];
-  let centred: Tensor | null = null;
+  let codes = absorbedCodes(diffusion);
   if (diffusion.gaussian) {
     const z = reshape(input("state", "float32", wide), [positions, model.embeddingSize]);
     const pull = sub(1, reshape(e.rows.signal, [positions, 1]));
-    centred = sub(z, mul(pull, e.tokens.absorbing));
+    codes = { centred: sub(z, mul(pull, e.tokens.absorbing)) };
   }
   const prediction = denoise(model, {
     rows: e.rows,
     tokens: e.tokens,
-    codes: { centred },
+    codes,
     selfCondition: e.selfCondition,
     parameter: e.parameter,
   });

@@ -62,6 +62,8 @@ export interface EvaluationReport {
     readonly parameters: number;
     /** The masked limit: there is a bound on the likelihood. */
     readonly masked: boolean;
+    /** The autoregressive model: the bound is the likelihood itself. */
+    readonly exact: boolean;
     /** null: neither checkpoint nor log says so. */
     readonly trained: TrainedSoFar | null;
   };
@@ -84,7 +86,7 @@ export interface EvaluationReport {
  * @throws UserError when the run, its texts or an option is not as it should be; the signal's reason when it is aborted
  */
 export async function evaluateRun(path: string, options: EvaluateOptions = {}): Promise<EvaluationReport> {
-  const { data: paths, signal, onProgress = () => {}, levels = DEFAULT_LEVELS, baselines = true } = options;
+  const { data: paths, signal, onProgress = () => {}, baselines = true } = options;
   const prepare = (what: string) => {
     signal?.throwIfAborted();
     onProgress({ what, done: 0, total: 0 });
@@ -92,7 +94,9 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
   prepare("reading the model");
   const { config, tokenizer, weights } = await readPretrained(path);
   const masked = !config.diffusion.gaussian;
-  const { sequences = config.training.evalSequences, draws = masked ? 4 : 1 } = options;
+  const exact = config.diffusion.objective === "next-token";
+  const { sequences = config.training.evalSequences } = options;
+  const { draws = masked && !exact ? 4 : 1, levels = exact ? [1] : DEFAULT_LEVELS } = options;
   checkOptions(sequences, draws, levels);
   const trained = await trainedSoFar(path, config);
   const notes: string[] = [];
@@ -150,7 +154,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
       onBatch: counter("noise levels"),
     });
     return {
-      run: { path, preset: config.preset, parameters: store.totalParameters, masked, trained },
+      run: { path, preset: config.preset, parameters: store.totalParameters, masked, exact, trained },
       data: { source: sourceOf(own, valid, paths), length: config.training.sequenceLength },
       loss,
       quantized,

@@ -13,9 +13,9 @@ export function formatEvaluation(report: EvaluationReport): string {
   return [
     header(report),
     lossLines(loss),
-    ...(loss.bound || ngrams ? [likelihoodTable(loss, ngrams)] : []),
+    ...(loss.bound || ngrams ? [likelihoodTable(loss, ngrams, run.exact)] : []),
     ...(quantized ? [quantizedLine(loss, quantized)] : []),
-    ...(levels.length > 0 ? [levelTable(levels, run.masked)] : []),
+    ...(levels.length > 0 && !run.exact ? [levelTable(levels, run.masked)] : []),
     ...(experts ? [expertTable(experts)] : []),
     ...notes.map((note) => `Note: ${note}`),
   ].join("\n\n");
@@ -50,8 +50,8 @@ function quantizedLine({ crossEntropy }: HeldOutLoss, { loss, boundIncrease }: Q
   return `Weights in eight bits: cross entropy ${plusMinus(loss.crossEntropy)} nats (${rise < 0 ? "" : "+"}${rise.toFixed(4)})${bound}`;
 }
 
-/** What the model needs at most to write the text, and what n-grams need. */
-function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null): string {
+/** What the model needs (at most, unless it is exact) to write the text, and what n-grams need. */
+function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null, exact: boolean): string {
   const behind = ngrams?.behind ?? null;
   const table = newTable([
     "held-out text",
@@ -61,7 +61,7 @@ function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null):
   ]);
   if (bound)
     table.push([
-      "this model, at most",
+      exact ? "this model" : "this model, at most",
       plusMinus(bound.natsPerToken),
       plusMinus(bound.bitsPerByte),
       ...(behind ? [""] : []),

@@ -62,21 +62,24 @@ export function inputParameters(config: ModelConfig): ParameterDefinition[] {
 export interface NoisyCodes {
   /** u = a_t x0 + sigma_t eps: [T, D], the code without the pull of m. null in the masked limit. */
   readonly centred: Tensor | null;
+  /** Autoregressive: every position is given the token before its own. Default false. */
+  readonly previous?: boolean;
 }
 
 /**
  * What the network is given: E of the token where it is given (or, in the masked limit, not absorbed), m where absorbed, and in between
- * the posterior mean of E under the channel, or z itself scaled to unit variance. -> [T, D]
+ * the posterior mean of E under the channel, or z itself scaled to unit variance. Autoregressive: E of the token before. -> [T, D]
  */
 export function networkInput(
   config: ModelConfig,
   rows: RowInputs,
   tokens: Embeddings,
-  { centred }: NoisyCodes,
+  { centred, previous = false }: NoisyCodes,
 ): Tensor {
   const { batchSize, length } = rows.shape;
   const column = (x: Tensor) => reshape(x, [batchSize * length, 1]);
   const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
+  if (previous) return previousTokens(known, rows, tokens);
   const absorbed = greater(column(rows.absorbed), 0.5);
   if (!centred) return where(absorbed, tokens.absorbing, known);
   const given = greater(column(rows.given), 0.5);
@@ -108,26 +111,39 @@ function scaledState(
   return mul(z, reciprocal(sqrt(add(add(mul(signal, signal), mul(sigma, sigma)), 1e-6))));
 }
 
-/** x [T, D] with its neighbours to both sides inside the document: [T, taps * D]; zeros beyond. */
-function neighbours(x: Tensor, taps: number, { shape: { batchSize, length }, layout }: RowInputs): Tensor {
+/** What stands `by` positions to the right (left when negative), |by| < length: x [B, N, D], zeros beyond the row. */
+function shifted(x: Tensor, by: number, length: number): Tensor {
+  const kept = slice(x, 1, Math.max(0, by), length + Math.min(0, by));
+  return pad(kept, 1, Math.max(0, -by), Math.max(0, by));
+}
+
+/** bool [B, N]: whether that position is of the same document. */
+function sameDocument({ shape: { batchSize, length }, layout: { segment } }: RowInputs, by: number): Tensor {
+  const beyond = [batchSize, Math.abs(by)];
+  const outside = constant(new Array<number>(batchSize * Math.abs(by)).fill(-2), beyond, "int64");
+  const kept = slice(segment, 1, Math.max(0, by), length + Math.min(0, by));
+  return equal(segment, concat(by > 0 ? [kept, outside] : [outside, kept], 1));
+}
+
+/** E of the token before [T, D]; m where a document begins. */
+function previousTokens(known: Tensor, rows: RowInputs, tokens: Embeddings): Tensor {
+  const { batchSize, length } = rows.shape;
+  const before = shifted(reshape(known, [batchSize, length, known.staticShape[1]]), -1, length);
+  const inside = reshape(sameDocument(rows, -1), [batchSize * length, 1]);
+  return where(inside, reshape(before, known.staticShape), tokens.absorbing);
+}
+
+/** x [T, D] with its neighbours inside the document, to both sides or (causal) to the left: [T, taps * D]; zeros beyond. */
+function neighbours(x: Tensor, taps: number, causal: boolean, inputs: RowInputs): Tensor {
+  const { batchSize, length } = inputs.shape;
   const width = x.staticShape[1];
   const rows = reshape(x, [batchSize, length, width]);
-  const shifted = (t: Tensor, by: number, fill: Tensor | null): Tensor => {
-    const kept = slice(t, 1, Math.max(0, by), length + Math.min(0, by));
-    if (!fill) return pad(kept, 1, Math.max(0, -by), Math.max(0, by));
-    return concat(by > 0 ? [kept, fill] : [fill, kept], 1);
-  };
   const parts = Array.from({ length: taps }, (_, tap) => {
-    const by = tap - (taps - 1) / 2;
+    const by = tap - (causal ? taps - 1 : (taps - 1) / 2);
     if (by === 0) return rows;
     if (Math.abs(by) >= length) return mul(rows, 0);
-    const outside = constant(
-      new Array<number>(batchSize * Math.abs(by)).fill(-2),
-      [batchSize, Math.abs(by)],
-      "int64",
-    );
-    const same = cast(equal(layout.segment, shifted(layout.segment, by, outside)), "float32");
-    return mul(shifted(rows, by, null), reshape(same, [batchSize, length, 1]));
+    const same = reshape(cast(sameDocument(inputs, by), "float32"), [batchSize, length, 1]);
+    return mul(shifted(rows, by, length), same);
   });
   return reshape(concat(parts, 2), [batchSize * length, taps * width]);
 }
@@ -156,7 +172,11 @@ export function inputLayer(
   const { batchSize, length } = rows.shape;
   const { hiddenSize, inputConvolution } = config;
   return withScope("input", () => {
-    let h = linear(neighbours(x, inputConvolution, rows), p("input.weight"), p("input.bias"));
+    let h = linear(
+      neighbours(x, inputConvolution, config.attention.causal, rows),
+      p("input.weight"),
+      p("input.bias"),
+    );
     h = add(h, mul(reshape(rows.given, [batchSize * length, 1]), p("given_embedding")));
     if (config.positionEmbedding === "sinusoidal")
       h = add(h, mul(sinusoids(rows.position, hiddenSize), p("position_scale")));

@@ -35,7 +35,8 @@ export class CanvasBlocks {
   readonly count: number;
   /** Positions of the longest canvas of a block. */
   readonly longest: number;
-  private readonly block: number;
+  /** Tokens a block writes, at most. */
+  readonly block: number;
   private readonly context: number;
 
   /**

@@ -26,6 +26,15 @@ const variants: {
     preset: "masked",
     settings: { release: "confidence-threshold", confidenceThreshold: 0.05 },
   },
+  { name: "masked, left to right", preset: "masked", settings: { release: "left-to-right" } },
+  { name: "autoregressive", preset: "autoregressive" },
+  {
+    name: "autoregressive, window, globals, experts",
+    preset: "autoregressive",
+    extra: {
+      model: { attention: { full: false, window: 2, globalTokens: 2 }, experts: { numExperts: 3 } },
+    },
+  },
   { name: "masked, random, reabsorbing", preset: "masked", settings: { reabsorb: 0.4 } },
   {
     name: "masked, by confidence, reabsorbing",
@@ -96,7 +105,9 @@ const settings: GenerationSettings = { length: 12, steps: 4, seed: 3, temperatur
 
 onEveryDevice((device, kind) => {
   // The reference is slow: one variant of each process.
-  const some = variants.filter(({ name }) => kind === "cpu" || /random|ancestral|clamped/.test(name));
+  const some = variants.filter(
+    ({ name }) => kind === "cpu" || /random|ancestral|clamped|autoregressive$/.test(name),
+  );
   describe.each(some)("$name", ({ preset, extra, settings: own }) => {
     const config = { ...settings, ...own };
 

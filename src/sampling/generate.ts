@@ -150,14 +150,19 @@ async function* run(
   { signal, maxBatch, lengthMultiple = 64 }: GenerateOptions,
   look: boolean,
 ): AsyncGenerator<StepEvent, void, undefined> {
-  const config = generationConfig(model.config, settings);
+  const asked = generationConfig(model.config, settings);
+  checkCount("maxBatch", maxBatch ?? 1);
+  checkCount("lengthMultiple", lengthMultiple);
+  const plans = requests.flatMap((request, number) => planRequest(model, request, number, asked));
+  if (plans.length === 0) return;
+  const autoregressive = model.config.diffusion.objective === "next-token";
+  // A token a step, whatever was asked for.
+  const config = autoregressive
+    ? { ...asked, steps: asked.blockLength || Math.max(...plans.map(({ blocks }) => blocks.block)) }
+    : asked;
   const sampler = chooseSampler(model.config.diffusion, config);
   const process = new SamplingProcess(model.config.diffusion);
   const times = chooseTimes(process, config, sampler, model.config.diffusion.minTime);
-  checkCount("maxBatch", maxBatch ?? 1);
-  checkCount("lengthMultiple", lengthMultiple);
-  const plans = requests.flatMap((request, number) => planRequest(model, request, number, config));
-  if (plans.length === 0) return;
   signal?.throwIfAborted();
   const codes = process.gaussian ? await model.hostCodes() : null;
   const setting: SampleSetting = {
@@ -165,6 +170,7 @@ async function* run(
     times,
     config,
     sampler,
+    autoregressive,
     random: new CounterRandom(config.seed),
     vocabSize: model.config.model.vocabSize,
     special: model.tokenizer.special,

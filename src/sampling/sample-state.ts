@@ -29,6 +29,8 @@ export interface SampleSetting {
   readonly times: Float64Array;
   readonly config: GenerationConfig;
   readonly sampler: Sampler;
+  /** One token a step, from left to right: the model predicts a token from those before it. Default false. */
+  readonly autoregressive?: boolean;
   readonly random: CounterRandom;
   /** Random numbers of step k are those of step firstStep + k; the start's are those of step firstStep. Default 0. */
   readonly firstStep?: number;
@@ -116,9 +118,9 @@ export class SampleState {
   positionsToDraw(step: number): number[] {
     const { absorbed } = this.memory;
     if (this.finished) return [];
-    if (this.setting.config.release === "random") {
+    if (this.blind) {
       const extra = this.unsure(step).length;
-      return releaseAbsorbed(this.releaseContext(step, absorbed.slice()), { release: "random", extra });
+      return releaseAbsorbed(this.releaseContext(step, absorbed.slice()), { ...this.policy(), extra });
     }
     return Array.from(absorbed.keys()).filter((p) => absorbed[p] === 1);
   }
@@ -159,12 +161,20 @@ export class SampleState {
   /** Whether no further step is wanted. before: int32 [n], the guesses before this step, where a Gaussian process may stop. */
   private isSettled(before: Int32Array | null): boolean {
     const { absorbing, config } = this.setting;
+    if (this.setting.autoregressive && config.earlyStop !== "off" && this.ended) return true;
     if (this.memory.absorbed.includes(1)) return false;
     if (!absorbing) return config.earlyStop !== "off";
     // At full noise the guesses stand still too, as nothing is known; hence the probability.
     return (
       before !== null && this.guess.every((id, p) => id === before[p]) && this.confidence >= SETTLED_FROM
     );
+  }
+
+  /** Whether the end of the text is written. */
+  private get ended(): boolean {
+    const { canvas, guess, settled, setting } = this;
+    const end = guess.indexOf(setting.special.sep, canvas.endFrom);
+    return end >= 0 && settled[end] === 1;
   }
 
   /** Mean probability of the guesses at the targets. */
@@ -243,9 +253,17 @@ export class SampleState {
     return (this.setting.firstStep ?? 0) + step;
   }
 
-  private policy(drawn: DrawnTokens): ReleasePolicy {
-    const { release, confidenceThreshold } = this.setting.config;
-    if (release === "random") return { release };
+  /** Whether positions are released whatever tokens they take. */
+  private get blind(): boolean {
+    const { autoregressive, config } = this.setting;
+    return autoregressive || config.release === "random" || config.release === "left-to-right";
+  }
+
+  private policy(drawn?: DrawnTokens): ReleasePolicy {
+    const { autoregressive, config } = this.setting;
+    const { release, confidenceThreshold } = config;
+    if (autoregressive) return { release: "left-to-right", count: 1 };
+    if (this.blind || !drawn) return { release };
     const score = new Float32Array(this.target.length);
     const scores = releaseScores(release, drawn);
     for (const [i, p] of drawn.positions.entries()) score[p] = scores[i];
@@ -260,7 +278,7 @@ export class SampleState {
     random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
     const own = Float32Array.from(positions, (p) => uniforms[p]);
     if (!this.repetition) return { positions, ...roundLogits(drawLogits, vocabSize, own, options) };
-    const allStay = config.release === "random" || step === times.length - 1;
+    const allStay = this.blind || step === times.length - 1;
     return {
       positions,
       ...this.repetition.round(this.memory, positions, drawLogits, own, options, allStay),

@@ -49,9 +49,13 @@ function checkControls(
 
 /** The sampler that fits the process. @throws UserError for settings that do not, or an order the solver does not have */
 export function chooseSampler(
-  { gaussian, absorbRate }: Pick<DiffusionConfig, "gaussian" | "absorbRate">,
+  { objective, gaussian, absorbRate }: Pick<DiffusionConfig, "objective" | "gaussian" | "absorbRate">,
   { sampler, order, solverMethod, reabsorb }: GenerationConfig,
 ): Sampler {
+  if (objective === "next-token" && reabsorb > 0)
+    throw new UserError(
+      `generation.reabsorb: expected 0, got ${reabsorb}; an autoregressive model writes every token once, from left to right`,
+    );
   if (gaussian && reabsorb > 0)
     throw new UserError(
       `generation.reabsorb: expected 0, got ${reabsorb}; only the masked limit writes for good, a Gaussian process revises all along`,

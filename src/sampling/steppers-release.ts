@@ -7,6 +7,7 @@
  *     confidence              as many as expected, those with the largest p(token) first (MaskGIT, arXiv 2202.04200)
  *     margin                  ... with the largest p(likeliest) - p(second) (2502.06768)
  *     entropy                 ... with the smallest entropy of p (2508.15487)
+ *     left-to-right           ... standing furthest left
  *     confidence-threshold    all with p(token) from a threshold on, and at least as many as "confidence" would (2505.22618)
  *
  * All but the first are no reverse of the forward process, and repeat themselves; random numbers added to the score lie between the two.
@@ -37,7 +38,9 @@ export interface ReleaseContext {
 
 export interface ReleasePolicy {
   readonly release: GenerationConfig["release"];
-  /** [N] how sure every position is of the token it would take, larger first; needed by all but "random". See `releaseScores`. */
+  /** Release so many (as far as there are), whatever is expected. Autoregressive models: 1. Not for "random". */
+  readonly count?: number;
+  /** [N] how sure every position is of the token it would take, larger first; needed where a policy asks for it. See `releaseScores`. */
   readonly score?: Float32Array;
   /** "confidence-threshold": positions whose score reaches this are all released. */
   readonly threshold?: number;
@@ -94,14 +97,15 @@ function surest(
   candidates: number[],
   share: number,
   uniforms: Float32Array,
-  { release, score, threshold = Number.POSITIVE_INFINITY, noise = 0 }: ReleasePolicy,
+  { release, score, threshold = Number.POSITIVE_INFINITY, noise = 0, count: wanted }: ReleasePolicy,
 ): number[] {
-  if (!score) {
+  if (!score && release !== "left-to-right") {
     throw new UserError(
       `Release by "${release}" needs the score of every position; pass it, or release "random".`,
     );
   }
-  let count = Math.floor(candidates.length * share + uniforms[uniforms.length - 1]);
+  let count = wanted ?? Math.floor(candidates.length * share + uniforms[uniforms.length - 1]);
+  if (release === "left-to-right" || !score) return candidates.slice(0, count);
   if (release === "confidence-threshold") {
     // At least one: a step that releases nothing would leave the next one the same work.
     count = Math.max(count, 1, candidates.filter((p) => score[p] >= threshold).length);

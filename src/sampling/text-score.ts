@@ -60,14 +60,16 @@ export async function scoreTexts(
   const sums = rows.map(() => ({ targets: 0, weighted: 0, weights: 0, nll: 0, scored: 0 }));
   const program = await model.loss(batchSize, length);
   try {
-    for (let draw = 0; draw < SCORE_DRAWS; draw++) {
+    // An autoregressive model has one value, whatever the draw.
+    const draws = diffusion.objective === "next-token" ? 1 : SCORE_DRAWS;
+    for (let draw = 0; draw < draws; draw++) {
       signal?.throwIfAborted();
       const feeds = corruptRows(padded, config, random, {
         conditionDropout: 0,
         maxGlobals: globalSlots,
         // Step 0 is where samples start from.
         step: draw + 1,
-        timeSampler: levelsOfDraw(times, diffusion.minTime, draw, SCORE_DRAWS),
+        timeSampler: levelsOfDraw(times, diffusion.minTime, draw, draws),
       });
       if (config.model.selfConditioning) {
         const shape = [batchSize, length, config.model.embeddingSize];

@@ -62,6 +62,23 @@ describe("attention pattern", () => {
     const mask = denseMask(head, row);
     for (let i = 0; i < 10; i++) for (let j = 0; j < 10; j++) expect(mask[i * 10 + j]).toBe(mask[j * 10 + i]);
   });
+  it("sees nothing behind itself when causal, globals included", () => {
+    const row = { segment: packed([6, 3], 1), isGlobal: [1, 0, 0, 0, 1, 0, 0, 0, 0, 0] };
+    const head = { window: 1, dilation: 1, full: false, causal: true };
+    const seen = (i: number) => row.segment.flatMap((_, j) => (sees(head, row, i, j) ? [j] : []));
+    expect([0, 1, 3, 4, 5, 6, 7].map(seen)).toEqual([
+      [0],
+      [0, 1],
+      [0, 2, 3],
+      [0, 1, 2, 3, 4],
+      [0, 4, 5],
+      [6],
+      [6, 7],
+    ]);
+    expect(layerPattern({ window: 1, dilation: 1, full: true, causal: true }, 0, 2).heads[1].causal).toBe(
+      true,
+    );
+  });
   it("groups neighbouring heads and lays layer settings over common ones", () => {
     const layer = layerPattern(
       { window: 4, dilation: [1, 1, 2], full: false, layers: { 3: { window: 8 } } },
@@ -87,6 +104,7 @@ const cases: {
   dilation?: number;
   spare?: number;
   reach?: number;
+  causal?: boolean;
 }[] = [
   { name: "one block, odd length", rows: [{ segment: packed([5], 0), globals: [] }], window: 7 },
   { name: "several blocks, uneven end", rows: [{ segment: packed([11], 0), globals: [] }], window: 3 },
@@ -131,12 +149,31 @@ const cases: {
     window: 2,
     dilation: 2,
   },
+  { name: "causal", rows: [{ segment: packed([11], 0), globals: [] }], window: 3, causal: true },
+  {
+    name: "causal, globals in front and further on, documents, padding, two rows",
+    rows: [
+      { segment: packed([9, 4], 2), globals: [0, 5, 9] },
+      { segment: packed([15], 0), globals: [3] },
+    ],
+    window: 4,
+    spare: 1,
+    causal: true,
+  },
+  {
+    name: "causal, dilated, two blocks back",
+    rows: [{ segment: packed([10, 9], 0), globals: [0, 10] }],
+    window: 3,
+    dilation: 2,
+    reach: 2,
+    causal: true,
+  },
 ];
 
 describe("window attention", () => {
-  it.each(cases)("$name", async ({ rows, window, dilation = 1, spare = 0, reach = 1 }) => {
+  it.each(cases)("$name", async ({ rows, window, dilation = 1, spare = 0, reach = 1, causal = false }) => {
     const length = rows[0].segment.length;
-    const pattern = { window, dilation, full: false };
+    const pattern = { window, dilation, full: false, causal };
     const shape = [rows.length * length, heads * headSize];
     const size = shape[0] * shape[1];
     const parameters = {
@@ -151,7 +188,7 @@ describe("window attention", () => {
     );
   });
 
-  it("full attention, with documents and padding", async () => {
+  it.each([false, true])("full attention, with documents and padding; causal: %s", async (causal) => {
     const rows = [
       { segment: packed([4, 3], 2), globals: [] },
       { segment: packed([9], 0), globals: [] },
@@ -162,36 +199,39 @@ describe("window attention", () => {
       k: array(shape, wave(108, 3)),
       v: array(shape, wave(108, 4)),
     };
-    const pattern = { window: 1, dilation: 1, full: true };
+    const pattern = { window: 1, dilation: 1, full: true, causal };
     await checkOperator(parameters, ({ q, k, v }) =>
       attention(q, k, v, { heads, pattern, masks: new MaskCache(layoutOf(rows)) }),
     );
   });
 
-  it("a window at least as long as the row equals full attention", async () => {
-    const rows = [{ segment: packed([13], 0), globals: [0, 5] }];
-    const shape = [13, heads * headSize];
-    const size = shape[0] * shape[1];
-    const parameters = {
-      q: array(shape, wave(size, 2)),
-      k: array(shape, wave(size, 3)),
-      v: array(shape, wave(size, 4)),
-    };
-    const layout = layoutOf(rows);
-    const masks = new MaskCache(layout);
-    const [q, k, v] = ["q", "k", "v"].map((n) => parameter(n, shape));
-    const pattern = { window: 16, dilation: 1, full: false };
-    const plan = makeBlockPlan(pattern, 13, 2);
-    const module = {
-      name: "both",
-      outputs: {
-        windowed: attention(q, k, v, { heads, pattern, masks, plan }),
-        full: attention(q, k, v, { heads, pattern: { ...pattern, full: true }, masks }),
-      },
-    };
-    const { windowed, full } = await runOnnx(module, {}, parameters);
-    expect(distance(windowed, full)).toBeLessThan(1e-6);
-  });
+  it.each([false, true])(
+    "a window at least as long as the row equals full attention; causal: %s",
+    async (causal) => {
+      const rows = [{ segment: packed([13], 0), globals: [0, 5] }];
+      const shape = [13, heads * headSize];
+      const size = shape[0] * shape[1];
+      const parameters = {
+        q: array(shape, wave(size, 2)),
+        k: array(shape, wave(size, 3)),
+        v: array(shape, wave(size, 4)),
+      };
+      const layout = layoutOf(rows);
+      const masks = new MaskCache(layout);
+      const [q, k, v] = ["q", "k", "v"].map((n) => parameter(n, shape));
+      const pattern = { window: 16, dilation: 1, full: false, causal };
+      const plan = makeBlockPlan(pattern, 13, 2);
+      const module = {
+        name: "both",
+        outputs: {
+          windowed: attention(q, k, v, { heads, pattern, masks, plan }),
+          full: attention(q, k, v, { heads, pattern: { ...pattern, full: true }, masks }),
+        },
+      };
+      const { windowed, full } = await runOnnx(module, {}, parameters);
+      expect(distance(windowed, full)).toBeLessThan(1e-6);
+    },
+  );
 
   it("padding behind a document changes nothing for it", () => {
     const run = (padding: number) => {

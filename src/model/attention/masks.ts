@@ -9,7 +9,9 @@ import {
   expand,
   gather,
   greater,
+  greaterOrEqual,
   reshape,
+  sub,
   type Tensor,
   where,
 } from "../../graph/index.js";
@@ -45,22 +47,36 @@ function slotSegments({ batch, length, segment }: Layout, globals: GlobalSlots):
   return where(greater(globals.valid, 0.5), found, -2);
 }
 
+/** int64 [B, M]: the position in its row that each global slot stands for. */
+function slotPositions({ batch, length }: Layout, globals: GlobalSlots): Tensor {
+  const starts = Array.from({ length: batch }, (_, b) => b * length);
+  return sub(reshape(globals.index, [batch, globals.count]), constant(starts, [batch, 1], "int64"));
+}
+
+const count = (length: number): number[] => Array.from({ length }, (_, i) => i);
+
 /** Full attention: float32 [B, 1, N, N]. */
-export function fullMask({ batch, length, segment }: Layout): Tensor {
-  return additive(equal(reshape(segment, [batch, 1, length, 1]), reshape(segment, [batch, 1, 1, length])));
+export function fullMask({ batch, length, segment }: Layout, causal: boolean): Tensor {
+  const same = equal(reshape(segment, [batch, 1, length, 1]), reshape(segment, [batch, 1, 1, length]));
+  if (!causal) return additive(same);
+  const before = count(length).flatMap((i) => count(length).map((j) => Number(j <= i)));
+  return additive(and(same, constant(before, [length, length], "bool")));
 }
 
 /** Queries of the global slots against all positions: float32 [B, 1, M, N]. */
-export function globalMask(layout: Layout, globals: GlobalSlots): Tensor {
+export function globalMask(layout: Layout, globals: GlobalSlots, causal: boolean): Tensor {
   const { batch, length, segment } = layout;
   const queries = reshape(slotSegments(layout, globals), [batch, 1, globals.count, 1]);
-  return additive(equal(queries, reshape(segment, [batch, 1, 1, length])));
+  const same = equal(queries, reshape(segment, [batch, 1, 1, length]));
+  if (!causal) return additive(same);
+  const own = reshape(slotPositions(layout, globals), [batch, 1, globals.count, 1]);
+  return additive(and(same, greaterOrEqual(own, constant(count(length), [1, 1, 1, length], "int64"))));
 }
 
-/** Queries of every block against global slots and the three blocks around: float32 [B, 1, blocks, block, globalKeys + localKeys]. */
+/** Queries of every block against global slots and the blocks it sees: float32 [B, 1, blocks, block, globalKeys + localKeys]. */
 export function localMask(layout: Layout, plan: BlockPlan): Tensor {
   const { batch, length, segment, globals } = layout;
-  const { blocks, block, window, reach, localKeys, order, keyPosition } = plan;
+  const { blocks, block, window, reach, causal, localKeys, order, keyPosition } = plan;
   // Column `length` is the place that nobody stands at; globals are seen through their slots, so as local keys they are hidden.
   const nowhere = (positions: Int32Array) =>
     constant(
@@ -79,17 +95,20 @@ export function localMask(layout: Layout, plan: BlockPlan): Tensor {
   );
   const band = new Uint8Array(block * localKeys);
   for (let i = 0; i < block; i++)
-    for (let j = 0; j < localKeys; j++)
-      band[i * localKeys + j] = Number(Math.abs(i + reach * block - j) <= window);
+    for (let j = 0; j < localKeys; j++) {
+      const back = i + reach * block - j;
+      band[i * localKeys + j] = Number(Math.abs(back) <= window && !(causal && back < 0));
+    }
   const local = and(same, constant(band, [block, localKeys], "bool"));
   if (!globals) return additive(local);
   const padding = plan.globalKeys - globals.count;
-  const slots = slotSegments(layout, globals);
-  const padded =
-    padding > 0 ? concat([slots, expand(constant(-2, [], "int64"), [batch, padding])], 1) : slots;
-  const global = equal(
-    reshape(queries, [batch, 1, blocks, block, 1]),
-    reshape(padded, [batch, 1, 1, 1, plan.globalKeys]),
-  );
+  const padded = (slots: Tensor) => {
+    const whole =
+      padding > 0 ? concat([slots, expand(constant(-2, [], "int64"), [batch, padding])], 1) : slots;
+    return reshape(whole, [batch, 1, 1, 1, plan.globalKeys]);
+  };
+  const seen = equal(reshape(queries, [batch, 1, blocks, block, 1]), padded(slotSegments(layout, globals)));
+  const own = constant(Array.from(order), [1, 1, blocks, block, 1], "int64");
+  const global = causal ? and(seen, greaterOrEqual(own, padded(slotPositions(layout, globals)))) : seen;
   return additive(concat([global, local], 4));
 }

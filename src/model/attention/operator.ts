@@ -5,7 +5,7 @@
  *
  * Adjoint over the blocks (D = rowsum(dO * O), as FlashAttention does):
  *   dV = P^T dO,   dS = P * (dO V^T - D),   dQ = dS K / sqrt(d),   dK = dS^T Q / sqrt(d).
- * Keys and values of a block come from one gather of chunks; its adjoint is a gather too (each chunk is used by 2 reach + 1 blocks), so
+ * Keys and values of a block come from one gather of chunks; its adjoint is a gather too (each chunk is used by as many blocks as a block sees), so
  * nothing is ever scattered.
  */
 import {
@@ -223,7 +223,7 @@ function keyBlocksAdjoint(
 ): { local: Tensor; slots: Tensor | null } {
   const chunksARow = (plan.globalKeys + plan.localKeys) / plan.chunk;
   const rows = reshape(g, [batch * heads, plan.blocks * chunksARow, plan.chunk * headSize]);
-  const uses = constant(plan.usesOfChunk, [2 * plan.reach + 1, plan.padded / plan.chunk], "int64");
+  const uses = constant(plan.usesOfChunk, [plan.sides, plan.padded / plan.chunk], "int64");
   const local = reduceSum(gather(rows, uses, 1), [1]);
   const globalChunks = plan.globalKeys / plan.chunk;
   if (globals === 0) return { local, slots: null };
@@ -245,14 +245,15 @@ export class MaskCache {
     this.built.set(key, mask);
     return mask;
   }
-  full(): Tensor {
-    return this.once("full", () => fullMask(this.layout));
+  full(causal = false): Tensor {
+    return this.once(`full/${causal}`, () => fullMask(this.layout, causal));
   }
-  global(): Tensor {
-    return this.once("global", () => globalMask(this.layout, this.layout.globals!));
+  global(causal = false): Tensor {
+    return this.once(`global/${causal}`, () => globalMask(this.layout, this.layout.globals!, causal));
   }
   local(plan: BlockPlan): Tensor {
-    return this.once(`${plan.window}/${plan.dilation}/${plan.reach}`, () => localMask(this.layout, plan));
+    const key = `${plan.window}/${plan.dilation}/${plan.reach}/${plan.causal}`;
+    return this.once(key, () => localMask(this.layout, plan));
   }
 }
 
@@ -272,12 +273,12 @@ export function attention(
   const plan = options.plan === undefined ? blockPlan(pattern, length, globals?.count ?? 0) : options.plan;
   const shape = { batch, length, heads, headSize, pattern };
   if (!plan)
-    return apply(fullAttentionOperator, [q, k, v, segment, masks.full()], {
+    return apply(fullAttentionOperator, [q, k, v, segment, masks.full(pattern.causal)], {
       ...shape,
       pattern: { ...pattern, full: true },
     } satisfies Attributes)[0];
   const inputs = [q, k, v, segment, masks.local(plan)];
-  if (globals) inputs.push(globals.index, globals.slot, masks.global(), globals.valid);
+  if (globals) inputs.push(globals.index, globals.slot, masks.global(plan.causal), globals.valid);
   return apply(windowAttentionOperator, inputs, {
     ...shape,
     plan,

@@ -4,8 +4,8 @@
  *
  * Bidirectional. Within one document (segment) position i sees position j when
  *   |i - j| <= window * dilation and (i - j) divisible by dilation   (sliding or dilated window), or
- *   i or j is global                                                   (Longformer, arXiv 2004.05150; BigBird, 2007.14062).
- * Padding (segment -1) sees padding only.
+ *   i or j is global                                                   (Longformer, arXiv 2004.05150; BigBird, 2007.14062),
+ * and, when the pattern is causal, j <= i. Padding (segment -1) sees padding only.
  */
 
 /** What one head of one layer sees. */
@@ -16,6 +16,8 @@ export interface HeadPattern {
   readonly dilation: number;
   /** Everything in the document; window and dilation play no part. */
   readonly full: boolean;
+  /** Nothing behind itself is seen, global or not. Default false. */
+  readonly causal?: boolean;
 }
 
 /** What one layer sees: a pattern a head. */
@@ -28,6 +30,7 @@ export interface AttentionSettings {
   readonly window: number;
   readonly dilation: number | readonly number[];
   readonly full: boolean;
+  readonly causal?: boolean;
   readonly layers?: Readonly<
     Record<string, Partial<Pick<AttentionSettings, "window" | "dilation" | "full">>>
   >;
@@ -35,13 +38,13 @@ export interface AttentionSettings {
 
 /** The pattern of layer `layer`: the common settings with the layer's own laid over them. */
 export function layerPattern(settings: AttentionSettings, layer: number, numHeads: number): LayerPattern {
-  const { window, dilation, full } = { ...settings, ...settings.layers?.[String(layer)] };
+  const { window, dilation, full, causal = false } = { ...settings, ...settings.layers?.[String(layer)] };
   const dilations = typeof dilation === "number" ? new Array<number>(numHeads).fill(dilation) : dilation;
   if (dilations.length !== numHeads)
     throw new Error(
       `attention: expected one dilation for each of ${numHeads} heads, got ${dilations.length}`,
     );
-  return { heads: dilations.map((d) => ({ window, dilation: d, full })) };
+  return { heads: dilations.map((d) => ({ window, dilation: d, full, causal })) };
 }
 
 /** The layout of one row: which document each position belongs to (-1: padding) and which positions are global. */
@@ -52,7 +55,7 @@ export interface RowLayout {
 
 /** Whether position i may look at position j. */
 export function sees(head: HeadPattern, row: RowLayout, i: number, j: number): boolean {
-  if (row.segment[i] !== row.segment[j]) return false;
+  if (row.segment[i] !== row.segment[j] || (head.causal && j > i)) return false;
   if (head.full || row.isGlobal[i] || row.isGlobal[j]) return true;
   return Math.abs(i - j) <= head.window * head.dilation && (i - j) % head.dilation === 0;
 }
@@ -99,7 +102,7 @@ export function computedPairs(head: HeadPattern, length: number, globals: number
 
 /**
  * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks; the queries of a block see the keys
- * of `reach` blocks before, their own, as many after, and all global slots. reach * block covers the window: with one block as long as
+ * of `reach` blocks before, their own, as many after (none when causal), and all global slots. reach * block covers the window: with one block as long as
  * the window a query meets 3 windows of keys, with two half as long 2.5. Keys move in chunks of `chunk` rows.
  */
 export interface BlockPlan {
@@ -110,7 +113,11 @@ export interface BlockPlan {
   readonly block: number;
   /** Blocks seen on each side. */
   readonly reach: number;
-  /** Local keys of a block: (2 reach + 1) * block. */
+  /** Only blocks before are seen, and of the own block what stands before. */
+  readonly causal: boolean;
+  /** Blocks a block sees: 2 reach + 1, or reach + 1 when causal. */
+  readonly sides: number;
+  /** Local keys of a block: sides * block. */
   readonly localKeys: number;
   readonly blocks: number;
   /** Length after padding: blocks * block. */
@@ -125,7 +132,7 @@ export interface BlockPlan {
   readonly keyPosition: Int32Array;
   /** [blocks, (globalKeys + localKeys) / chunk] chunk numbers in [global chunks | sequence chunks]. */
   readonly keyChunks: number[];
-  /** [2 reach + 1, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
+  /** [sides, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
   readonly usesOfChunk: number[];
 }
 
@@ -142,7 +149,7 @@ const largestDivisor = (n: number, atMost: number): number => {
 
 /** The plan without the shortcut to full attention. `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). */
 export function makeBlockPlan(
-  { window, dilation }: HeadPattern,
+  { window, dilation, causal = false }: HeadPattern,
   length: number,
   globals: number,
   reach = 1,
@@ -154,7 +161,7 @@ export function makeBlockPlan(
   const chunk = largestDivisor(block, 16);
   const globalChunks = Math.ceil(globals / chunk);
   const chunksPerBlock = block / chunk;
-  const sides = Array.from({ length: 2 * reach + 1 }, (_, i) => i - reach);
+  const sides = Array.from({ length: causal ? reach + 1 : 2 * reach + 1 }, (_, i) => i - reach);
   const localKeys = sides.length * block;
   const wrap = (b: number) => ((b % blocks) + blocks) % blocks; // masked where it wraps
 
@@ -191,6 +198,8 @@ export function makeBlockPlan(
     dilation,
     block,
     reach,
+    causal,
+    sides: sides.length,
     localKeys,
     blocks,
     padded,
