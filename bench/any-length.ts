@@ -13,10 +13,8 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { pairTokenizer } from "../src/benchmark/synthetic-tokenizer.js";
 import { configFromLayers, findPreset, type PartialRunConfig, type RunConfig } from "../src/config/index.js";
-import { BYTE_ALPHABET } from "../src/data/byte-level.js";
-import { Tokenizer } from "../src/data/tokenizer.js";
-import { tokenizerJson } from "../src/data/tokenizer-json.js";
 import { denoiserParameters } from "../src/model/denoiser.js";
 import { initialParameters } from "../src/model/initialise.js";
 import { CounterRandom, Stream } from "../src/random/index.js";
@@ -59,15 +57,6 @@ function benchConfig(preset: string): RunConfig {
     { name: "preset", config: findPreset(preset).config },
     { name: "bench-small", config: sizes },
   ]);
-}
-
-/** Bytes and pairs of bytes, as many as make the vocabulary. */
-function pairTokenizer(vocabSize: number): Tokenizer {
-  const merges = Array.from({ length: vocabSize - BYTE_ALPHABET.length - 3 }, (_, i): [string, string] => [
-    BYTE_ALPHABET[Math.floor(i / BYTE_ALPHABET.length)],
-    BYTE_ALPHABET[i % BYTE_ALPHABET.length],
-  ]);
-  return Tokenizer.fromJSON(tokenizerJson({ merges, tokens: merges.map((pair) => pair.join("")) }));
 }
 
 function peakBytes(): number {

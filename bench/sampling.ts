@@ -16,6 +16,8 @@ import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { writeDump } from "../src/benchmark/dump.js";
+import { StepProcess } from "../src/benchmark/step-process.js";
 import type { GenerationConfig } from "../src/config/index.js";
 import { embeddedCorpus, Tokenizer } from "../src/data/index.js";
 import { denoiserParameters } from "../src/model/denoiser.js";
@@ -23,9 +25,7 @@ import { createDevice } from "../src/runtime/index.js";
 import { DiffusionModel, generate } from "../src/sampling/index.js";
 import { readPretrained } from "../src/sampling/pretrained.js";
 import { SamplingProcess, samplingTimes } from "../src/sampling/sampling-times.js";
-import { writeDump } from "./dump.js";
 import { PlainModel } from "./plain-model.js";
-import { StepProcess } from "./process.js";
 import { referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -96,14 +96,14 @@ async function startPeer(python: string): Promise<StepProcess> {
     sigma: column("sigma"),
     channel: column("channel"),
   });
-  const script = fileURLToPath(new URL("./peers/moe_diffuseq.py", import.meta.url));
+  const script = fileURLToPath(new URL("./peers/denoiser.py", import.meta.url));
   const args = [script, folder, "--serve", "--all-rows", "--threads", flags.threads];
   return (await StepProcess.start("PyTorch", python, args)).child;
 }
 
 for (let round = 0; round <= rounds; round++) {
   if (peer) {
-    const { milliseconds } = await peer.ask("sample", { count: 1 });
+    const { milliseconds } = await peer.ask("sample", { count: 1, steps });
     if (round > 0) peerMilliseconds.push(...milliseconds);
   }
   for (const side of sides) {

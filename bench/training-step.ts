@@ -14,9 +14,9 @@ import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { writeDump } from "./dump.js";
-import { checkParity, type Parity } from "./parity.js";
-import { StepProcess, type StepTimes } from "./process.js";
+import { writeDump } from "../src/benchmark/dump.js";
+import { checkParity, type Parity } from "../src/benchmark/parity.js";
+import { StepProcess, type StepTimes } from "../src/benchmark/step-process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -36,14 +36,14 @@ const [count, rounds, warmUp] = [flags.steps, flags.rounds, flags["warm-up"]].ma
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const startOurs = () =>
-  StepProcess.start("moe-diffuseq", process.execPath, [
-    ...process.execArgv, // how this process reads TypeScript
-    here("./stepper.ts"),
-    JSON.stringify({ ...options, threads: Number(flags.threads) }),
-  ]);
+  StepProcess.startOurs("moe-diffuseq", {
+    config: reference.config,
+    documents: options.documents,
+    threads: Number(flags.threads),
+  });
 const startPeer = (folder: string, name: string, options: readonly string[] = []) =>
   StepProcess.start(name, flags.peer!, [
-    here("./peers/moe_diffuseq.py"),
+    here("./peers/denoiser.py"),
     folder,
     "--serve",
     "--threads",

@@ -33,6 +33,20 @@ const rooms: Record<string, readonly string[]> = {
     "sampling",
     "training",
   ],
+  benchmark: [
+    "config",
+    "graph",
+    "random",
+    "metrics",
+    "data",
+    "runtime",
+    "model",
+    "diffusion",
+    "hub",
+    "sampling",
+    "training",
+    "evaluation",
+  ],
 };
 /** Over all rooms: they use what the rooms export and nothing in them may import these. */
 const above = ["cli", "index.ts"];

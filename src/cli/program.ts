@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { UserError } from "../errors.js";
 import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
+import { registerBench } from "./commands/bench.js";
 import { registerConfig } from "./commands/config.js";
 import { registerDemo } from "./commands/demo.js";
 import { registerEvaluate } from "./commands/evaluate.js";
@@ -25,6 +26,7 @@ const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerTrain,
   registerGenerate,
   registerEvaluate,
+  registerBench,
   registerInspect,
   registerTokenizer,
   registerTask,

@@ -4,13 +4,13 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { TensorData } from "../src/graph/index.js";
-import type { ReferenceStep } from "./reference-step.js";
+import type { TensorData } from "../graph/index.js";
+import type { Workload } from "./workload.js";
 
 /** Writes `step.json` and `step.bin` into a folder. `levels`: noise levels for a peer that samples. */
 export function writeDump(
   folder: string,
-  { config, definitions, values, feeds, optimiser }: ReferenceStep,
+  { config, definitions, values, feeds, optimiser }: Workload,
   levels?: Readonly<Record<string, readonly number[]>>,
 ): void {
   const chunks: Uint8Array[] = [];
@@ -49,7 +49,7 @@ export function writeDump(
 /** Float32 arrays that a peer wrote one after the other: those of the trainable parameters, in their order. */
 export function readGradients(
   path: string,
-  definitions: ReferenceStep["definitions"],
+  definitions: Workload["definitions"],
 ): Record<string, Float32Array> {
   const bytes = readFileSync(path);
   const all = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);

@@ -1,6 +1,8 @@
-/** @file A child process that answers every line it is sent with one line of JSON (stepper.ts, peers/moe_diffuseq.py). */
+/** @file A child process that answers every line it is sent with one line of JSON (stepper.ts, bench/peers/denoiser.py). */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { StepperOptions } from "./stepper.js";
 
 /** A value a step. */
 export interface StepTimes {
@@ -22,6 +24,9 @@ export class StepProcess {
   ) {
     this.#child = spawn(command, args);
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => this.#errors.push(text));
+    // A process that cannot be started, or has ended, is noticed where its answer is missing.
+    this.#child.on("error", (error) => this.#errors.push(error.message));
+    this.#child.stdin.on("error", (error) => this.#errors.push(error.message));
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
@@ -32,7 +37,7 @@ export class StepProcess {
   }
 
   ask(command: "steps", options: { count: number }): Promise<StepTimes>;
-  ask(command: "sample", options: { count: number }): Promise<{ milliseconds: number[] }>;
+  ask(command: "sample", options: { count: number; steps: number }): Promise<{ milliseconds: number[] }>;
   ask(command: "gradients", options: { path: string }): Promise<{ loss: number }>;
   ask(command: "memory"): Promise<{ peakBytes: number }>;
   ask(command: string, options: object = {}): Promise<unknown> {
@@ -40,11 +45,25 @@ export class StepProcess {
     return this.#next();
   }
 
+  /** A stepper of ours, compiled or (from the sources) read by tsx. */
+  static startOurs(name: string, options: StepperOptions) {
+    const own = fileURLToPath(import.meta.url);
+    const stepper = own.replace(/step-process(\.[jt]s)$/, "stepper$1");
+    const reader = stepper.endsWith(".ts") ? ["--import", "tsx"] : [];
+    return StepProcess.start(name, process.execPath, [...reader, stepper, JSON.stringify(options)]);
+  }
+
   /** Ends the input, and with it the process. */
   async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = new Promise((resolve) => this.#child.once("exit", resolve));
     this.#child.stdin.end();
     await exited;
+  }
+
+  /** Ends it where it stands. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
   }
 
   async #next<T>(): Promise<T> {

@@ -1,8 +1,8 @@
 /** @file Do two programs compute the same step? Loss and the gradient of every parameter, from equal weights and an equal batch. */
 import { join } from "node:path";
 import { readGradients } from "./dump.js";
-import type { StepProcess } from "./process.js";
-import type { ReferenceStep } from "./reference-step.js";
+import type { StepProcess } from "./step-process.js";
+import type { Workload } from "./workload.js";
 
 /** Largest differences that rounding in float32 explains. */
 export const tolerance = { loss: 1e-5, gradient: 1e-3 };
@@ -20,7 +20,7 @@ export interface Parity {
 export async function checkParity(
   ours: StepProcess,
   peer: StepProcess,
-  definitions: ReferenceStep["definitions"],
+  definitions: Workload["definitions"],
   folder: string,
 ): Promise<Parity> {
   const run = async (child: StepProcess, file: string) => {

@@ -1,18 +1,19 @@
-"""The training step of the denoiser in eager PyTorch: a peer to measure against, for speed, memory and parity.
+"""The denoiser in PyTorch, training and sampling: a peer to measure against, for speed, memory and parity.
 
-    python moe_diffuseq.py FOLDER [--threads 2] [--steps 10] [--all-rows]
-    python moe_diffuseq.py FOLDER --serve
+    python denoiser.py FOLDER [--threads 2] [--steps 10] [--all-rows] [--compile] [--bfloat16]
+    python denoiser.py FOLDER --serve
 
-FOLDER holds step.json and step.bin (bench/dump.ts): configuration, starting weights and one batch. Prints one JSON object; with --serve
-it reads commands as bench/stepper.ts does. Parameters keep the names of model.safetensors, weights are [out, in].
+The configuration says which model it is: MoE-DiffuSeq, dense DiffuSeq, DiffuSeq-v2 (sampled with its solver), the masked limit, or the
+left-to-right transformer. FOLDER holds step.json and step.bin (src/benchmark/dump.ts): configuration, starting weights and one batch. Prints one JSON object; with --serve
+it reads commands as src/benchmark/stepper.ts does. Parameters keep the names of model.safetensors, weights are [out, in].
 
 Like ours, it computes the vocabulary's products only where they count: the cross entropy at predicted positions, the decoding of noisy
 codes where there is one. --all-rows does both everywhere, as code written without that thought does; the loss is the same.
 
 Idiomatic PyTorch, and the fastest of the formulations that were tried: scaled_dot_product_attention over blocks of the window (three
-products and a softmax take 1.6 times as long), cross entropy in chunks of 256 rows (1,024: 1.5 times), experts over one sorted gather,
+products and a softmax take 1.6 times as long), over whole rows without a mask where there is one document, cross entropy in chunks of 256 rows (1,024: 1.5 times), experts over one sorted gather,
 fused AdamW. Shapes in comments: B rows of N positions, T = B N, H heads of d, D embedding, C hidden,
-E experts, K choices, M global slots, V words, w window.
+E experts, K choices, M global slots, V words, w window. --compile: torch.compile of the loss. --bfloat16: autocast.
 """
 
 import argparse
@@ -56,6 +57,13 @@ def quick_gelu_network(x, w1, b1, w2, b2):
     return F.linear(F.silu(F.linear(x, w1 * 1.702, b1 * 1.702)), w2 * (1 / 1.702), b2)
 
 
+def gelu_network(x, w1, b1, w2, b2):
+    return F.linear(F.gelu(F.linear(x, w1, b1)), w2, b2)
+
+
+NETWORKS = {"quick_gelu": quick_gelu_network, "gelu": gelu_network}
+
+
 class Denoiser:
     """The network and its loss."""
 
@@ -65,18 +73,24 @@ class Denoiser:
         self.p = parameters
         m = self.model
         unsupported = {
-            "normPlacement": m["normPlacement"] != "pre",
-            "activation": m["activation"] != "quick_gelu",
+            "activation": m["activation"] not in NETWORKS,
             "dropout": m["dropout"] > 0,
             "selfConditioning": m["selfConditioning"],
-            "attention": m["attention"]["full"] or m["attention"]["dilation"] != 1 or m["attention"]["layers"],
-            "experts": m["experts"]["router"] != "top-k" or m["experts"]["sharedExpertSize"] > 0
-            or m["experts"]["capacityFactor"] is not None or m["experts"]["balance"] == "loss",
+            "attention": m["attention"]["layers"] or not m["attention"]["full"]
+            and (m["attention"]["dilation"] != 1 or m["attention"]["causal"] or m["attention"]["globalTokens"] == 0),
+            "experts": m["experts"]["numExperts"] > 1 and (
+                m["experts"]["router"] != "top-k" or m["experts"]["sharedExpertSize"] > 0
+                or m["experts"]["capacityFactor"] is not None or m["experts"]["balance"] == "loss"),
         }
         wrong = [name for name, bad in unsupported.items() if bad]
         if wrong:
-            sys.exit(f"moe_diffuseq.py: this peer does not know these settings of the model: {', '.join(wrong)}")
+            sys.exit(f"denoiser.py: this peer does not know these settings of the model: {', '.join(wrong)}")
         self.eps = m["normEpsilon"]
+        self.block = NETWORKS[m["activation"]]
+        self.pre_norm = m["normPlacement"] == "pre"
+        self.sparse = m["experts"]["numExperts"] > 1
+        self.full = m["attention"]["full"]
+        self.causal = m["attention"]["causal"]
         self.heads = m["numHeads"]
         self.head_size = m["hiddenSize"] // m["numHeads"]
 
@@ -84,9 +98,36 @@ class Denoiser:
 
     def prepare(self, f):
         B, N = f["ids"].shape
+        segment = f["segment"]
+        self.B, self.N = B, N
+        if self.full:
+            self.full_mask(segment)
+        else:
+            self.window_masks(f)
+        self.valid = segment.reshape(-1) >= 0
+        absorbed, given = f["absorbed"].reshape(-1) > 0.5, f["given"].reshape(-1) > 0.5
+        self.predicted = ~given if self.diffusion["gaussian"] else absorbed
+        every = torch.arange(B * N)
+        self.counted_rows = every if self.all_rows else self.predicted.nonzero().squeeze(1)
+        self.noisy_rows = every if self.all_rows else (~given & ~absorbed).nonzero().squeeze(1)
+        half = self.head_size // 2
+        angle = f["position"].reshape(-1, 1) * self.model["ropeTheta"] ** (-torch.arange(half, dtype=torch.float64) / half)
+        cos, sin = (x.float().view(B * N, 1, half) for x in (angle.cos(), angle.sin()))
+        self.cos, self.sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+    def full_mask(self, segment):
+        """None where every row is one document (and the causal kernel does the rest), else bool [B, 1, N, N]."""
+        self.mask = None
+        if not bool((segment == segment[:, :1]).all()):
+            self.mask = segment[:, None, :, None] == segment[:, None, None, :]
+            if self.causal:
+                self.mask = self.mask & torch.ones(self.N, self.N, dtype=torch.bool).tril()
+
+    def window_masks(self, f):
+        B, N = self.B, self.N
         w = self.model["attention"]["window"]
         assert N % w == 0, "the peer expects whole blocks"
-        nb, M = N // w, f["globalIndex"].shape[0] // B if "globalIndex" in f else 0
+        nb, M = N // w, f["globalIndex"].shape[0] // B
         segment = f["segment"]
         slot = f["globalSlot"].view(B, N)
         hidden = torch.where(slot == 0, segment, -4)  # globals are seen through their slots
@@ -103,17 +144,7 @@ class Denoiser:
         used = f["globalValid"].reshape(-1) > 0.5
         self.global_slots = used.nonzero().squeeze(1)
         self.global_positions = f["globalIndex"][used]
-        self.valid = segment.reshape(-1) >= 0
-        absorbed, given = f["absorbed"].reshape(-1) > 0.5, f["given"].reshape(-1) > 0.5
-        self.predicted = ~given if self.diffusion["gaussian"] else absorbed
-        every = torch.arange(B * N)
-        self.counted_rows = every if self.all_rows else self.predicted.nonzero().squeeze(1)
-        self.noisy_rows = every if self.all_rows else (~given & ~absorbed).nonzero().squeeze(1)
-        half = self.head_size // 2
-        angle = f["position"].reshape(-1, 1) * self.model["ropeTheta"] ** (-torch.arange(half, dtype=torch.float64) / half)
-        cos, sin = (x.float().view(B * N, 1, half) for x in (angle.cos(), angle.sin()))
-        self.cos, self.sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
-        self.B, self.N, self.nb, self.w, self.M = B, N, nb, w, M
+        self.nb, self.w, self.M = nb, w, M
 
     # -- attention -------------------------------------------------------------------------------------------------------------------
 
@@ -132,11 +163,18 @@ class Denoiser:
         return seen.view(B * nb, M + 3 * w, self.heads, self.head_size).transpose(1, 2)
 
     def attention(self, x, prefix, f):
-        B, N, nb, w, M, H, d = self.B, self.N, self.nb, self.w, self.M, self.heads, self.head_size
+        B, N, H, d = self.B, self.N, self.heads, self.head_size
         T, C = x.shape
         p = lambda name: self.p[f"{prefix}.{name}"]
         project = lambda name: F.linear(x, p(f"{name}.weight"), p(f"{name}.bias"))
         q, k, v = self.rotate(project("query")), self.rotate(project("key")), project("value")
+        q, k = q.to(v.dtype), k.to(v.dtype)
+        if self.full:
+            q, k, v = (t.view(B, N, H, d).transpose(1, 2) for t in (q, k, v))
+            causal = self.causal and self.mask is None
+            out = F.scaled_dot_product_attention(q, k, v, self.mask, is_causal=causal)
+            return F.linear(out.transpose(1, 2).reshape(T, C), p("output.weight"), p("output.bias"))
+        nb, w, M = self.nb, self.w, self.M
         # The windows of every block, and the global slots, which see everything.
         out = F.scaled_dot_product_attention(
             q.view(B * nb, w, H, d).transpose(1, 2), self.windows(k, f), self.windows(v, f), self.local_mask
@@ -169,9 +207,9 @@ class Denoiser:
         rows = []
         for i, part in enumerate(parts):
             w1, b1, w2, b2 = (self.p[f"{prefix}.experts.{i}.{n}"] for n in ("w1.weight", "w1.bias", "w2.weight", "w2.bias"))
-            rows.append(quick_gelu_network(part, w1, b1, w2, b2))
+            rows.append(self.block(part, w1, b1, w2, b2))
         y = torch.cat(rows) * gates.view(-1).index_select(0, order).unsqueeze(1)
-        out = torch.zeros_like(x).index_add(0, tokens, y)
+        out = torch.zeros(x.shape, dtype=y.dtype).index_add(0, tokens, y)
         mask = valid.view(self.B, self.N)
         z = (torch.logsumexp(logits, -1).square().view(self.B, self.N) * mask).sum(1) / mask.sum(1).clamp_min(1)
         return out, z
@@ -182,19 +220,19 @@ class Denoiser:
         half = math.ceil(self.model["hiddenSize"] / 2)
         angle = time_[:, None] * (1000 * 10000 ** (-torch.arange(half) / half))
         names = ("time.0.weight", "time.0.bias", "time.1.weight", "time.1.bias")
-        return quick_gelu_network(torch.cat([angle.sin(), angle.cos()], 1), *(self.p[name] for name in names))
+        return self.block(torch.cat([angle.sin(), angle.cos()], 1), *(self.p[name] for name in names))
 
     def neighbours(self, x, segment):
         """x [T, D] beside its neighbours inside the document: [T, taps D]."""
         taps = self.model["inputConvolution"]
         B, N = segment.shape
-        side = (taps - 1) // 2
-        wide = F.pad(x.view(B, N, -1), (0, 0, side, side))
-        documents = F.pad(segment, (side, side), value=-2)
+        left = taps - 1 if self.causal else (taps - 1) // 2
+        wide = F.pad(x.view(B, N, -1), (0, 0, left, taps - 1 - left))
+        documents = F.pad(segment, (left, taps - 1 - left), value=-2)
         parts = []
         for tap in range(taps):
             same = (documents[:, tap : tap + N] == segment).unsqueeze(2)
-            parts.append(wide[:, tap : tap + N] * same if tap != side else x.view(B, N, -1))
+            parts.append(wide[:, tap : tap + N] * same if tap != left else x.view(B, N, -1))
         return torch.cat(parts, 2).view(B * N, -1)
 
     def tables(self):
@@ -210,7 +248,7 @@ class Denoiser:
         B, N, T = self.B, self.N, self.B * self.N
         column = lambda name: f[name].view(T, 1)
         table, codebook, absorbing = self.tables()
-        known = F.embedding(f["ids"].view(T), torch.cat([table, p["global_tokens.weight"]]))
+        known = F.embedding(f["ids"].view(T), torch.cat([table, *([p["global_tokens.weight"]] if "global_tokens.weight" in p else [])]))
         absorbed, given = column("absorbed") > 0.5, column("given") > 0.5
         if channel is not None:
             assert m["inputDecoding"] == "posterior-mean", "the peer knows no other input for Gaussian noise"
@@ -218,24 +256,44 @@ class Denoiser:
                 torch.softmax(F.linear(channel[rows], codebook, p["log_unigram"]), -1) @ table
                 for rows in self.noisy_rows.split(CHUNK)
             ])
-            noisy = torch.zeros_like(channel).index_copy(0, self.noisy_rows, noisy)
+            noisy = torch.zeros_like(channel).index_copy(0, self.noisy_rows, noisy.to(channel.dtype))
             x = torch.where(given, known, torch.where(absorbed, absorbing, noisy))
+        elif self.diffusion["objective"] == "next-token":
+            before = known.view(B, N, -1).roll(1, 1)
+            inside = F.pad(f["segment"][:, 1:] == f["segment"][:, :-1], (1, 0))
+            x = torch.where(inside.unsqueeze(2), before, absorbing).view(T, -1)
         else:
             x = torch.where(absorbed, absorbing, known)
         h = F.linear(self.neighbours(x, f["segment"]), p["input.weight"], p["input.bias"])
         h = h + column("given") * p["given_embedding"]
+        if m["positionEmbedding"] == "sinusoidal":
+            half = math.ceil(m["hiddenSize"] / 2)
+            angle = f["position"].view(T, 1) * 10000 ** (-torch.arange(half) / half)
+            h = h + torch.cat([angle.sin(), angle.cos()], 1)[:, : m["hiddenSize"]] * p["position_scale"]
         if m["timeConditioning"]:
             h = (h.view(B, N, -1) + self.time_embedding(f["time"]).unsqueeze(1)).view(T, -1)
 
         z_loss = 0
         norm = lambda name, h: F.layer_norm(h, (m["hiddenSize"],), p[f"{name}.weight"], p[f"{name}.bias"], self.eps)
+        residual = lambda name, h, f: h + f(norm(name, h)) if self.pre_norm else norm(name, h + f(h))
+        if not self.pre_norm:
+            h = norm("input_norm", h)
         for layer in range(m["numLayers"]):
             prefix = f"layers.{layer}"
-            h = h + self.attention(norm(f"{prefix}.attention_norm", h), f"{prefix}.attention", f)
-            last = layer == m["numLayers"] - 1
-            out, z = self.experts(norm(f"{prefix}.feed_forward_norm", h), prefix, self.predicted if last else self.valid)
-            h, z_loss = h + out, z_loss + z
-        return F.linear(norm("output_norm", h), p["output.weight"], p["output.bias"]), z_loss
+            h = residual(f"{prefix}.attention_norm", h, lambda x: self.attention(x, f"{prefix}.attention", f))
+
+            def feed_forward(x):
+                nonlocal z_loss
+                if not self.sparse:
+                    return self.block(x, *(p[f"{prefix}.mlp.{n}"] for n in ("w1.weight", "w1.bias", "w2.weight", "w2.bias")))
+                out, z = self.experts(x, prefix, self.predicted if layer == m["numLayers"] - 1 else self.valid)
+                z_loss = z_loss + z
+                return out
+
+            h = residual(f"{prefix}.feed_forward_norm", h, feed_forward)
+        if self.pre_norm:
+            h = norm("output_norm", h)
+        return F.linear(h, p["output.weight"], p["output.bias"]), z_loss
 
     def logits(self, embedding, channel, rows):
         """[rows, V]"""
@@ -263,16 +321,16 @@ class Denoiser:
         ce = 0
         for rows in self.counted_rows.split(CHUNK):
             nll = F.cross_entropy(self.logits(embedding, channel, rows), targets[rows], reduction="none")
-            ce = ce + nll @ f["ceWeight"].view(T)[rows]
+            ce = ce + (nll * f["ceWeight"].view(T)[rows]).sum()
         total = ce
-        squared = lambda a, b, name: (a - b).square().mean(1) @ f[name].view(T)
+        squared = lambda a, b, name: ((a - b).square().mean(1) * f[name].view(T)).sum()
         if self.diffusion["mseWeight"] > 0:
             total = total + squared(clean, embedding, "mseWeight")
         if self.diffusion["priorWeight"] > 0:
             total = total + squared(clean, absorbing, "priorWeight")
         if self.diffusion["absorbingNormWeight"] > 0 and m["absorbingState"] == "learned":
             total = total + self.diffusion["absorbingNormWeight"] * (absorbing.square().mean() + 1e-12).sqrt()
-        return total + m["experts"]["zLossWeight"] * z_loss.mean()
+        return total + m["experts"]["zLossWeight"] * z_loss.mean() if self.sparse else total
 
     @torch.no_grad()
     def sample(self, f, levels):
@@ -296,7 +354,7 @@ class Denoiser:
             parts = [self.logits(embedding, channel, rows) for rows in torch.arange(T).split(CHUNK)]
             if k == steps - 1:
                 return torch.cat([part.argmax(-1) for part in parts])
-            x0 = torch.cat([torch.softmax(part, -1) @ codebook for part in parts])
+            x0 = embedding if self.model["prediction"] == "embedding" else torch.cat([torch.softmax(part, -1) @ codebook for part in parts])
             h = lam(k + 1) - lam(k)
             aim = x0
             if before is not None and lam(k) > lam(k - 1):
@@ -307,9 +365,11 @@ class Denoiser:
 
 
 class Trainer:
-    def __init__(self, folder, all_rows):
+    def __init__(self, folder, all_rows, compiled, bfloat16):
         description, self.parameters, self.feeds = load(folder)
         self.denoiser = Denoiser(description, self.parameters, all_rows)
+        self.loss = torch.compile(self.denoiser.loss) if compiled else self.denoiser.loss
+        self.bfloat16 = bfloat16
         self.levels = description.get("levels")
         self.trainable = [p for p in self.parameters.values() if p.requires_grad]
         o = self.settings = description["optimiser"]
@@ -321,7 +381,8 @@ class Trainer:
     def backward(self):
         self.optimiser.zero_grad(set_to_none=True)
         self.denoiser.prepare(self.feeds)
-        loss = self.denoiser.loss(self.feeds)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            loss = self.loss(self.feeds)
         loss.backward()
         return float(loss.detach())
 
@@ -342,7 +403,8 @@ class Trainer:
         milliseconds = []
         for _ in range(count):
             start = time.perf_counter()
-            self.denoiser.sample(self.feeds, self.levels)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                self.denoiser.sample(self.feeds, self.levels)
             milliseconds.append((time.perf_counter() - start) * 1e3)
         return {"milliseconds": milliseconds}
 
@@ -368,10 +430,12 @@ def main():
     arguments.add_argument("--steps", type=int, default=10)
     arguments.add_argument("--warm-up", type=int, default=2)
     arguments.add_argument("--all-rows", action="store_true")
+    arguments.add_argument("--compile", action="store_true")
+    arguments.add_argument("--bfloat16", action="store_true")
     arguments.add_argument("--serve", action="store_true")
     a = arguments.parse_args()
     torch.set_num_threads(a.threads)
-    trainer = Trainer(a.folder, a.all_rows)
+    trainer = Trainer(a.folder, a.all_rows, a.compile, a.bfloat16)
     show = lambda answer: print(json.dumps(answer), flush=True)
     if not a.serve:
         trainer.steps(a.warm_up)

@@ -1,0 +1,69 @@
+/** @file A benchmark as text: a table a task, the ratios, and under what conditions. */
+import Table from "cli-table3";
+import type { BenchReport, BenchRow, BenchTask } from "./bench.js";
+import { formatRecord } from "./record.js";
+
+const titles: Record<BenchTask, string> = {
+  training: "Training: one step (loss, gradients, clipping, AdamW)",
+  sampling: "Sampling: one document",
+};
+
+export function formatBench(report: BenchReport): string {
+  const { rows, ratios, ceiling, record, leftOut, parities, samplingSteps } = report;
+  const tasks = [...new Set(rows.map(({ task }) => task))];
+  return [
+    formatRecord(record),
+    `Ceiling of the machine: ${ceiling.median.toFixed(0)} GFLOP/s (quartiles ${ceiling.lowerQuartile.toFixed(0)} to ${ceiling.upperQuartile.toFixed(0)}), float32 products of 1,024 x 1,024 between the rounds`,
+    ...parities.map(
+      ({ twin, variant, holds, lossError, gradientErrors }) =>
+        `Parity of ${twin} with PyTorch, ${variant}: ${holds ? "holds" : "FAILS"} (loss ${lossError.toExponential(1)}, gradients ${gradientErrors[0].error.toExponential(1)} of the largest value)`,
+    ),
+    ...tasks.flatMap((task) => [
+      `${titles[task]}${task === "sampling" ? `, ${samplingSteps} runs of the network (autoregressive: one a token)` : ""}`,
+      timesTable(rows.filter((row) => row.task === task)),
+    ]),
+    ...(ratios.length > 0 ? ["Times as long, with the 95 % interval over rounds", ratioTable(report)] : []),
+    ...leftOut.map((note) => `Left out: ${note}`),
+  ].join("\n\n");
+}
+
+const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
+
+function timesTable(rows: readonly BenchRow[]): string {
+  const shown = table([
+    "length",
+    "twin",
+    "side",
+    "ms (quartiles)",
+    "tokens/s",
+    "GFLOP",
+    "of ceiling",
+    "peak",
+  ]);
+  for (const { length, twin, side, spread, tokensPerSecond, flops, shareOfCeiling, peakBytes } of rows)
+    shown.push([
+      length,
+      twin,
+      side,
+      `${spread.median.toFixed(0)} (${spread.lowerQuartile.toFixed(0)}-${spread.upperQuartile.toFixed(0)})`,
+      tokensPerSecond.toFixed(0),
+      (flops / 1e9).toFixed(0),
+      `${(100 * shareOfCeiling).toFixed(0)} %`,
+      `${(peakBytes / 1e9).toFixed(2)} GB`,
+    ]);
+  return shown.toString();
+}
+
+function ratioTable({ ratios }: BenchReport): string {
+  const shown = table(["", "length", "slower", "over", "ratio", "memory"]);
+  for (const { task, length, slower, faster, ratio, memory } of ratios)
+    shown.push([
+      task,
+      length,
+      slower,
+      faster,
+      `${ratio.mean.toFixed(2)}x (${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)})`,
+      `${memory.toFixed(2)}x`,
+    ]);
+  return shown.toString();
+}

@@ -1,0 +1,73 @@
+/** @file The same models in PyTorch, where a Python has it: bench/peers/denoiser.py, compiled or not, in float32 or bfloat16. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { RunConfig } from "../config/index.js";
+import { SamplingProcess, samplingTimes } from "../sampling/sampling-times.js";
+import { StepProcess } from "./step-process.js";
+
+/** Variants of the peer, by the names users give them. */
+export const peerVariants = ["eager", "compiled", "bfloat16", "compiled-bfloat16"] as const;
+export type PeerVariant = (typeof peerVariants)[number];
+
+/** A Python with PyTorch, or why there is none. */
+export type PeerPython =
+  | { readonly python: string; readonly torch: string }
+  | { readonly python: null; readonly missing: string };
+
+const script = fileURLToPath(new URL("../../bench/peers/denoiser.py", import.meta.url));
+
+/** @param path a Python. Default: `python3` on the path */
+export async function findPeer(path = "python3"): Promise<PeerPython> {
+  const missing = (why: string): PeerPython => ({ python: null, missing: why });
+  if (!existsSync(script)) return missing("the peers (bench/peers) are not part of this installation");
+  const child = spawn(path, ["-c", "import torch; print(torch.__version__)"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+  });
+  const code = await new Promise<number | null>((resolve) => {
+    child.once("error", () => resolve(null));
+    child.once("close", resolve);
+  });
+  if (code === null) return missing(`there is no ${path}`);
+  return code === 0 ? { python: path, torch: output.trim() } : missing(`${path} has no PyTorch`);
+}
+
+/** Whether the peer computes in float32, so that its gradients must be ours. */
+export const isExact = (variant: PeerVariant): boolean => !variant.includes("bfloat16");
+
+/** Starts a peer on a dump (see dump.ts). */
+export async function startPeer(
+  python: string,
+  folder: string,
+  { variant, threads, allRows = false }: { variant: PeerVariant; threads: number; allRows?: boolean },
+): Promise<StepProcess> {
+  const flags = [
+    ...(variant.includes("compiled") ? ["--compile"] : []),
+    ...(isExact(variant) ? [] : ["--bfloat16"]),
+    ...(allRows ? ["--all-rows"] : []),
+  ];
+  const args = [script, folder, "--serve", "--threads", String(threads), ...flags];
+  return (await StepProcess.start(`PyTorch ${variant}`, python, args)).child;
+}
+
+/** Levels of DiffuSeq-v2's solver, DPM-Solver++ 2M over even times, as the peer reads them; null in the masked limit, which has none. */
+export function solverLevels(
+  { diffusion }: RunConfig,
+  steps: number,
+): Record<"time" | "signal" | "sigma" | "channel", number[]> | null {
+  if (!diffusion.gaussian) return null;
+  const process = new SamplingProcess(diffusion);
+  const times = samplingTimes(process, steps, "uniform", diffusion.minTime);
+  const levels = Array.from(times, (time) => process.level(Math.min(time, 1 - 1e-4)));
+  const column = (name: "time" | "signal" | "sigma" | "channel") => levels.map((level) => level[name]);
+  return {
+    time: column("time"),
+    signal: column("signal"),
+    sigma: column("sigma"),
+    channel: column("channel"),
+  };
+}

@@ -1,0 +1,91 @@
+/** @file Under what conditions something was measured: machine, load, versions, commit. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { version } from "../version.js";
+
+/** Plain JSON. */
+export interface RunRecord {
+  /** ISO 8601. */
+  readonly date: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly cpu: string;
+  /** Processors this process may use. */
+  readonly processors: number;
+  readonly threads: number;
+  readonly memoryBytes: number;
+  /** Of the checkout this program runs from, "+" where files differ from it; null: not a checkout. */
+  readonly commit: string | null;
+  /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end. */
+  readonly load: readonly number[];
+}
+
+export function startRecord(threads: number, versions: Readonly<Record<string, string>> = {}): RunRecord {
+  return {
+    date: new Date().toISOString(),
+    versions: {
+      "moe-diffuseq": version,
+      node: process.versions.node,
+      "onnxruntime-node": runtimeVersion(),
+      ...versions,
+    },
+    cpu: cpus()[0]?.model ?? "unknown",
+    processors: availableParallelism(),
+    threads,
+    memoryBytes: totalmem(),
+    commit: commit(),
+    load: [loadavg()[0]],
+  };
+}
+
+/** The record with the load as it is now. */
+export const endRecord = (record: RunRecord): RunRecord => ({
+  ...record,
+  load: [...record.load, loadavg()[0]],
+});
+
+export function formatRecord({ cpu, threads, processors, versions, commit, load, date }: RunRecord): string {
+  const list = Object.entries(versions)
+    .map(([name, one]) => `${name} ${one}`)
+    .join(", ");
+  return (
+    `${date.slice(0, 10)}, ${cpu}, ${threads} of ${processors} threads, load ${load.map((x) => x.toFixed(1)).join(" -> ")}; ` +
+    `${list}${commit ? `; commit ${commit}` : ""}`
+  );
+}
+
+function runtimeVersion(): string {
+  const main = createRequire(import.meta.url).resolve("onnxruntime-node");
+  // The package does not export its package.json: look for it above its main file.
+  for (let folder = dirname(main); folder !== dirname(folder); folder = dirname(folder)) {
+    try {
+      const found = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+        name?: string;
+        version?: string;
+      };
+      if (found.name === "onnxruntime-node" && found.version) return found.version;
+    } catch {
+      // No package.json in this folder.
+    }
+  }
+  return "unknown";
+}
+
+function commit(): string | null {
+  const folder = dirname(fileURLToPath(import.meta.url));
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-C", folder, ...args], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  try {
+    // Installed below a foreign repository, its commit would say nothing.
+    if (git("ls-files", "--error-unmatch", ".") === "") return null;
+    return `${git("rev-parse", "--short", "HEAD")}${git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+"}`;
+  } catch {
+    return null;
+  }
+}

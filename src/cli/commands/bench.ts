@@ -1,0 +1,101 @@
+/** @file `moe-diffuseq bench`: how fast, on how much memory, beside what the machine can do and beside PyTorch. */
+import { availableParallelism } from "node:os";
+import { type Command, InvalidArgumentError } from "commander";
+import type { BenchTask } from "../../benchmark/index.js";
+import { resolveConfig } from "../../config/resolve.js";
+import { UserError } from "../../errors.js";
+import type { TwinName } from "../../evaluation/suite/twins.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import type { Flags } from "../options.js";
+import { ProgressLine } from "../progress-line.js";
+
+const examples = `
+Examples:
+  moe-diffuseq bench
+  moe-diffuseq bench --lengths 512,2048,8192 --twins moe-diffuseq,dense-active,sparse-attention
+  moe-diffuseq bench --python venv/bin/python --variants eager,compiled,compiled-bfloat16 --json`;
+
+interface BenchFlags extends Flags {
+  twins: string[];
+  lengths: number[];
+  tasks: string[];
+  python?: string;
+  variants: string[];
+  rounds: number;
+  samplingSteps: number;
+}
+
+const names = (text: string): string[] => text.split(",").filter((name) => name !== "");
+const wholeNumber = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError("Expected whole numbers of at least 1.");
+  return value;
+};
+
+/** The names among `known`. @throws UserError for one that is not */
+function checked<T extends string>(what: string, given: readonly string[], known: readonly T[]): T[] {
+  const wrong = given.find((name) => !(known as readonly string[]).includes(name));
+  if (wrong !== undefined)
+    throw new UserError(`--${what}: expected some of ${known.join(", ")}, got "${wrong}".`);
+  return [...given] as T[];
+}
+
+export function registerBench(program: Command, host: CommandHost): void {
+  const command = program
+    .command("bench")
+    .description(
+      "time and memory of training steps and written documents over lengths, for twins of a model and for PyTorch",
+    )
+    .option(
+      "--lengths <n,...>",
+      "positions of a document",
+      (text) => names(text).map(wholeNumber),
+      [512, 2048],
+    )
+    .option("--twins <name,...>", "what is compared, the first with all others", names, [
+      "moe-diffuseq",
+      "dense-active",
+    ])
+    .option("--tasks <name,...>", "training, sampling", names, ["training", "sampling"])
+    .option("--python <path>", "a Python that has PyTorch (default: python3, if it has)")
+    .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", names, [
+      "eager",
+    ])
+    .option("--rounds <n>", "turns each side takes", wholeNumber, 5)
+    .option("--sampling-steps <n>", "runs of the network for a document", wholeNumber, 20)
+    .addHelpText("after", examples);
+  defineCommand<BenchFlags>(
+    command,
+    host,
+    ["config", "set", "threads"],
+    async (flags, { terminal, signal }) => {
+      const { benchTasks, findPeer, formatBench, peerVariants, runBench } = await import(
+        "../../benchmark/index.js"
+      );
+      const { twinNames } = await import("../../evaluation/suite/twins.js");
+      const peer = await findPeer(flags.python);
+      if (flags.python !== undefined && peer.python === null)
+        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+      const line = new ProgressLine(terminal.stderr);
+      const report = await runBench({
+        base: resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set }),
+        twins: checked<TwinName>("twins", flags.twins, twinNames),
+        lengths: flags.lengths,
+        tasks: checked<BenchTask>("tasks", flags.tasks, benchTasks),
+        peer,
+        variants: checked("variants", flags.variants, peerVariants),
+        rounds: flags.rounds,
+        samplingSteps: flags.samplingSteps,
+        threads: flags.threads ?? availableParallelism(),
+        signal,
+        onProgress: (what) => line.update(`${what} ...`),
+      }).finally(() => line.end());
+      return {
+        json: { ...report },
+        text: formatBench(report),
+        exitCode: report.parities.every(({ holds }) => holds) ? 0 : 1,
+      };
+    },
+  );
+}
