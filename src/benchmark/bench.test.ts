@@ -1,11 +1,12 @@
 /** @file The plumbing of the benchmark: that sides run, that the report says what ran, and that figures are what they are called. */
 import { describe, expect, it } from "vitest";
 import { configFromLayers, presets } from "../config/index.js";
+import { seededRandom } from "../evaluation/statistics.js";
 import { costOf } from "../model/cost.js";
 import { runBench } from "./bench.js";
 import { formatBench } from "./format.js";
 import { findPeer, solverLevels } from "./peers.js";
-import { ratioOfRounds, seededRandom, spreadOf } from "./statistics.js";
+import { ratioOfRounds, spreadOf } from "./statistics.js";
 import { workload } from "./workload.js";
 
 const base = configFromLayers([

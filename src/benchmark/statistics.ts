@@ -1,6 +1,6 @@
 /** @file Times and their spread: medians, quartiles, and ratios of sides that took turns. */
+import { seededRandom } from "../evaluation/statistics.js";
 import { bootstrapInterval, type Interval } from "../metrics/index.js";
-import { CounterRandom, Stream } from "../random/index.js";
 
 /** In the unit of the values. Plain JSON. */
 export interface Spread {
@@ -23,13 +23,6 @@ export const spreadOf = (values: readonly number[]): Spread => ({
   lowerQuartile: quantile(values, 0.25),
   upperQuartile: quantile(values, 0.75),
 });
-
-/** Uniform numbers of a seed, one after the other: what bootstrap draws from. */
-export function seededRandom(seed: number): () => number {
-  const random = new CounterRandom(seed);
-  let place = 0;
-  return () => random.uniform(Stream.Bootstrap, 0, 0, place++);
-}
 
 /**
  * How many times as long the second side takes as the first: the geometric mean over rounds of the ratio of their medians, in which what

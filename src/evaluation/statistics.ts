@@ -3,6 +3,7 @@
  *
  *     r = sum_i y_i / sum_i x_i,    error^2 = n / (n - 1) * sum_i (y_i - r x_i)^2 / (sum_i x_i)^2        (ratio estimate)
  */
+import { CounterRandom, Stream } from "../random/index.js";
 
 /** A mean and how far off it may be by the choice of sequences and noise; null: one sequence cannot tell. Plain JSON. */
 export interface Estimate {
@@ -37,4 +38,11 @@ export class RatioEstimate {
     const squares = this.y.reduce((sum, y, i) => sum + (y - mean * this.x[i]) ** 2, 0);
     return { mean, standardError: Math.sqrt((count / (count - 1)) * squares) / size };
   }
+}
+
+/** Uniform numbers in [0, 1) of a seed, one after the other: what a bootstrap draws from. */
+export function seededRandom(seed: number): () => number {
+  const random = new CounterRandom(seed);
+  let place = 0;
+  return () => random.uniform(Stream.Bootstrap, 0, 0, place++);
 }

@@ -4,17 +4,18 @@ import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import type { Flags } from "../options.js";
+import { evaluateSuite, nameList, type SuiteFlags } from "../evaluate-suite.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
 Examples:
   moe-diffuseq evaluate --model runs/masked
   moe-diffuseq evaluate --model runs/masked --valid other.jsonl --sequences 200
-  moe-diffuseq evaluate --model runs/copy --accuracy 50`;
+  moe-diffuseq evaluate --model runs/copy --accuracy 50
+  moe-diffuseq evaluate --suite addresses --quick
+  moe-diffuseq evaluate --suite science --data corpora --twins moe-diffuseq,dense-active --seeds 1,2,3 --max-minutes 20`;
 
-interface EvaluateFlags extends Flags {
-  model: string;
+interface EvaluateFlags extends SuiteFlags {
   sequences?: number;
   baselines: boolean;
   accuracy?: number;
@@ -42,15 +43,51 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       wholeNumber,
     )
     .option("--report <file.json>", "write every figure into this file")
+    .option("--suite <name>", "instead of --model: train twins for one budget each and judge their texts")
+    .option("--twins <name,...>", "suite: which twins, the first over all others", nameList, [
+      "moe-diffuseq",
+      "dense-active",
+      "masked",
+      "autoregressive",
+    ])
+    .option(
+      "--seeds <n,...>",
+      "suite: a training run for each",
+      (text) => nameList(text).map(wholeNumber),
+      [1],
+    )
+    .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
+    .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
+    .option("--quick", "suite: tiny models and budgets, to see that everything works")
     .addHelpText("after", examples);
   defineCommand<EvaluateFlags>(
     command,
     host,
-    ["model!", "valid", "steps", "temperature", "seed", "dtype", "threads"],
-    async (flags, { terminal, signal }) => {
+    [
+      "model",
+      "valid",
+      "steps",
+      "temperature",
+      "seed",
+      "dtype",
+      "data",
+      "maxMinutes",
+      "maxTokens",
+      "set",
+      "out",
+      "threads",
+    ],
+    async (flags, context) => {
+      const { terminal, signal } = context;
+      if (flags.suite !== undefined) return evaluateSuite(flags, context);
+      const { model } = flags;
+      if (model === undefined)
+        throw new UserError(
+          "evaluate: pass --model with a trained run, or --suite with the name of a suite.",
+        );
       const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
       const line = new ProgressLine(terminal.stderr);
-      const report = await evaluateRun(flags.model, {
+      const report = await evaluateRun(model, {
         data: flags.valid,
         sequences: flags.sequences,
         baselines: flags.baselines,
@@ -61,7 +98,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
           line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
       }).finally(() => line.end());
       const accuracy =
-        flags.accuracy === undefined ? null : await pairAccuracy(flags, flags.accuracy, signal);
+        flags.accuracy === undefined ? null : await pairAccuracy(model, flags, flags.accuracy, signal);
       const json = { ...report, accuracy };
       if (flags.report !== undefined)
         await writeFile(flags.report, `${JSON.stringify(json, null, 2)}\n`).catch((error: Error) => {
@@ -79,11 +116,11 @@ const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): strin
   `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
 
 /** Writes the target of each held-out source and compares. */
-async function pairAccuracy(flags: EvaluateFlags, count: number, signal: AbortSignal) {
+async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number, signal: AbortSignal) {
   const { readDocuments } = await import("../../data/index.js");
   const { exactAccuracy } = await import("../../evaluation/index.js");
   const { DiffusionModel, generate } = await import("../../sampling/index.js");
-  const model = await DiffusionModel.fromPretrained(flags.model, {
+  const model = await DiffusionModel.fromPretrained(folder, {
     threads: flags.threads,
     dtype: flags.dtype,
   });

@@ -1,0 +1,88 @@
+/** @file `moe-diffuseq evaluate --suite`: what the flags come to, and how the run is shown. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { resolveConfig } from "../config/resolve.js";
+import { UserError } from "../errors.js";
+import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
+import type { CommandContext } from "./command.js";
+import type { Flags } from "./options.js";
+import { ProgressLine } from "./progress-line.js";
+import type { CommandResult } from "./terminal.js";
+
+export interface SuiteFlags extends Flags {
+  suite?: string;
+  twins: string[];
+  seeds: number[];
+  items?: number;
+  pairs?: number;
+  quick?: boolean;
+}
+
+/** "a,b" as ["a", "b"]. */
+export const nameList = (text: string): string[] => text.split(",").filter((name) => name !== "");
+
+const DEFAULT_MINUTES = 5;
+
+/** The options of some tasks as the flags have them. @throws UserError for flags that make no sense */
+export async function suiteOptions(
+  flags: SuiteFlags,
+  tasks: readonly SuiteTask[],
+  out: string,
+): Promise<SuiteOptions> {
+  const { quickOptions, quickSettings, suiteSettings, twinNames } = await import(
+    "../evaluation/suite/index.js"
+  );
+  const { quick = false, maxMinutes, maxTokens, twins } = flags;
+  const wrong = twins.find((name) => !(twinNames as readonly string[]).includes(name));
+  if (wrong !== undefined || twins.length === 0)
+    throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong ?? ""}".`);
+  if (maxMinutes !== undefined && maxTokens !== undefined)
+    throw new UserError("--max-minutes and --max-tokens: expected one budget, got both.");
+  if (flags.data !== undefined && flags.data.length !== 1)
+    throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
+  return {
+    // A short target is enough to see that everything works.
+    tasks: quick
+      ? tasks.map((task) => ({
+          ...task,
+          length: quickOptions.length,
+          candidates: Math.min(2, task.candidates),
+        }))
+      : tasks,
+    data: flags.data?.[0],
+    base: resolveConfig({
+      preset: "moe-diffuseq",
+      sets: [...suiteSettings, ...(quick ? quickSettings : []), ...(flags.set ?? [])],
+    }),
+    twins: twins as TwinName[],
+    seeds: flags.seeds,
+    budget:
+      maxTokens === undefined
+        ? { minutes: maxMinutes ?? (quick ? quickOptions.minutes : DEFAULT_MINUTES) }
+        : { tokens: maxTokens },
+    out,
+    pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
+    items: flags.items ?? (quick ? quickOptions.items : undefined),
+    steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
+    threads: flags.threads,
+  };
+}
+
+export async function evaluateSuite(
+  flags: SuiteFlags & { report?: string },
+  { terminal, signal }: CommandContext,
+): Promise<CommandResult> {
+  const { formatSuite, runSuite, tasksOf } = await import("../evaluation/suite/index.js");
+  const suite = flags.suite!;
+  const out = flags.out ?? join("runs", `suite-${suite}${flags.quick ? "-quick" : ""}`);
+  const options = await suiteOptions(flags, tasksOf(suite), out);
+  const line = new ProgressLine(terminal.stderr);
+  const report = await runSuite({ ...options, signal, onProgress: (what) => line.update(what) }).finally(() =>
+    line.end(),
+  );
+  if (flags.report !== undefined)
+    await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
+      throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
+    });
+  return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };
+}

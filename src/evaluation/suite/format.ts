@@ -1,0 +1,97 @@
+/** @file A suite as text: for every task its twins, and the first of them over the others. */
+import Table from "cli-table3";
+import type { Interval } from "../../metrics/index.js";
+import type { SuiteReport, TaskReport } from "./run-suite.js";
+import type { RatioInterval, TwinSummary } from "./summary.js";
+
+const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
+const interval = ({ mean, low, high }: Interval): string =>
+  `${mean.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`;
+const nats = (value: number | null): string => (value === null ? "-" : value.toFixed(3));
+
+/** "1.19 (1.02-1.40)", or why there is none. */
+export function formatRatio({ ratio, low, high, first, second }: RatioInterval): string {
+  if (ratio === null) return `none (${first.toFixed(3)} over ${second})`;
+  const top = high === null ? "no bound" : high.toFixed(2);
+  return `${ratio.toFixed(2)} (${low?.toFixed(2)}-${top})`;
+}
+
+export function formatSuite({ tasks, budget, seeds, items, steps }: SuiteReport): string {
+  const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
+  return [
+    `Each twin: ${spent} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${items} held-out sources, ${steps} steps a text. Intervals: 95 %, bootstrap over sources.`,
+    ...tasks.flatMap(formatTask),
+  ].join("\n\n");
+}
+
+function formatTask(report: TaskReport): string[] {
+  const { task, description, summary, classifier, runs, metrics } = report;
+  return [
+    `${task}: ${description} (${report.pairs.train} pairs to learn from)`,
+    likelihoods(summary.twins, report),
+    scores(summary.twins, metrics),
+    ...(summary.ratios.length > 0 ? [ratios(report)] : []),
+    ...(classifier
+      ? [
+          `Coherence is a proxy: a classifier that tells ${(100 * classifier.accuracy).toFixed(0)} % of the true next turns from shuffled ones (50 %: nothing); ` +
+            `true turns score ${classifier.true.toFixed(3)}, shuffled ones ${classifier.shuffled.toFixed(3)}.`,
+        ]
+      : []),
+    ...runs
+      .filter(({ seed }) => seed === runs[0].seed)
+      .map(
+        ({ twin, judged }) =>
+          `${twin} writes: ${JSON.stringify(judged.samples[0]?.text.slice(0, 160) ?? "")}`,
+      ),
+  ];
+}
+
+function likelihoods(twins: readonly TwinSummary[], { runs }: TaskReport): string {
+  const shown = table([
+    "twin",
+    "active / total",
+    "steps",
+    "s",
+    "bits/byte",
+    "network",
+    "channel alone",
+    "gain",
+  ]);
+  for (const { twin, bitsPerByte, exact, network, channel } of twins) {
+    const run = runs.find((one) => one.twin === twin)!;
+    const million = (value: number) => `${(value / 1e6).toFixed(2)}M`;
+    const gain = network === null || channel === null ? null : channel - network;
+    shown.push([
+      twin,
+      `${million(run.parameters.active)} / ${million(run.parameters.total)}`,
+      run.steps,
+      run.seconds.toFixed(0),
+      bitsPerByte === null ? "no bound" : `${exact ? "" : "<= "}${bitsPerByte.toFixed(3)}`,
+      nats(network),
+      nats(channel),
+      nats(gain),
+    ]);
+  }
+  return `${shown.toString()}\nNats a token over the noise levels; masked and autoregressive: the channel says nothing, alone it is the unigram model.`;
+}
+
+function scores(twins: readonly TwinSummary[], metrics: readonly string[]): string {
+  const shown = table(["twin", ...metrics]);
+  for (const { twin, scores: own } of twins)
+    shown.push([twin, ...metrics.map((metric) => interval(own[metric]))]);
+  return shown.toString();
+}
+
+function ratios({ summary: { ratios: all, twins } }: TaskReport): string {
+  const metrics = [...new Set(all.map(({ metric }) => metric))];
+  const others = [...new Set(all.map(({ over }) => over))];
+  const shown = table([`${twins[0].twin} over`, ...metrics]);
+  for (const over of others)
+    shown.push([
+      over,
+      ...metrics.map((metric) =>
+        formatRatio(all.find((one) => one.over === over && one.metric === metric)!.value),
+      ),
+    ]);
+  return shown.toString();
+}

@@ -1,0 +1,201 @@
+/** @file Suites: pairs from documents, the next-turn classifier, ratios with intervals, and a miniature from pairs to report. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { configFromLayers, presets } from "../../config/index.js";
+import { UserError } from "../../errors.js";
+import { formatRatio, formatSuite } from "./format.js";
+import { NextTurnClassifier, shuffled } from "./next-turn.js";
+import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
+import { runSuite, type SuiteOptions } from "./run-suite.js";
+import { readPairs, suiteNames, suiteTasks, tasksOf } from "./suites.js";
+import { ratioInterval } from "./summary.js";
+
+const document = (text: string) => ({ source: "test", text });
+
+describe("pairs", () => {
+  it("of titles and abstracts", () => {
+    expect([...titlePairs(document("A title\nWe show\nthat."))]).toEqual([
+      { src: "A title", trg: "We show\nthat." },
+    ]);
+    expect([...titlePairs(document("no title"))]).toEqual([]);
+  });
+
+  it("of code put together are the code, with the line in its place", () => {
+    const code = Array.from({ length: 60 }, (_, i) => `  const value${i} = ${i} * ${i};`).join("\n");
+    const pairs = [...gapPairs(document(code))];
+    expect(pairs.length).toBe(5);
+    for (const { src, trg } of pairs) {
+      expect(trg).toMatch(/^const value\d+ = /);
+      expect(src.split(GAP_MARK)).toHaveLength(2);
+      expect(code).toContain(src.replace(GAP_MARK, trg));
+    }
+  });
+
+  it("of turns have whole turns before the one that came next", () => {
+    const talk = Array.from(
+      { length: 30 },
+      (_, i) => `Speaker ${i % 3}: this is turn number ${i} of the talk`,
+    );
+    const pairs = [...turnPairs(document(talk.join("\n")))];
+    expect(pairs.map(({ trg }) => trg)).toEqual([4, 8, 12, 16, 20, 24, 28].map((i) => talk[i]));
+    for (const { src, trg } of pairs) {
+      const before = src.split("\n");
+      const next = talk.indexOf(trg);
+      expect(before).toEqual(talk.slice(next - before.length, next));
+      expect(src.length).toBeLessThanOrEqual(360);
+    }
+  });
+
+  it("of sentences continue what stands before them", () => {
+    const text = Array.from({ length: 10 }, (_, i) => `This is sentence number ${i} here.`).join(" ");
+    const pairs = [...sentencePairs(document(text))];
+    expect(pairs.map(({ trg }) => trg)).toEqual([4, 8].map((i) => `This is sentence number ${i} here.`));
+    for (const { src, trg } of pairs) expect(text).toContain(`${src} ${trg}`);
+  });
+
+  it("come from the files of a task, which are named when they are missing", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-suite-"));
+    const [task] = tasksOf("science");
+    const limits = { train: 2, valid: 1 };
+    await expect(readPairs(task, folder, limits)).rejects.toThrow(/science\.abstracts\.train\.jsonl/);
+    await expect(readPairs(task, undefined, limits)).rejects.toThrow(/--data/);
+    const line = (i: number) => `${JSON.stringify({ title: `Title ${i}`, text: `Text ${i}` })}\n`;
+    await writeFile(join(folder, "science.abstracts.train.jsonl"), line(0) + line(1) + line(2));
+    await writeFile(join(folder, "science.abstracts.valid.jsonl"), line(3) + line(4));
+    expect(await readPairs(task, folder, limits)).toEqual({
+      train: [0, 1].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}` })),
+      valid: [{ src: "Title 3", trg: "Text 3" }],
+    });
+    await rm(folder, { recursive: true });
+    expect(new Set(suiteTasks.map(({ suite }) => suite))).toEqual(new Set(suiteNames));
+    expect(() => tasksOf("poems")).toThrow(UserError);
+  });
+});
+
+describe("the next-turn classifier", () => {
+  // Talk about one thing goes on about it.
+  const topics = ["budget money cost", "remote button design", "lunch food table", "speech noise microphone"];
+  const pairsOf = (from: number, count: number) =>
+    Array.from({ length: count }, (_, k) => {
+      const words = topics[(from + k * 3) % topics.length].split(" ");
+      const pick = (i: number) => words[(k + i) % words.length];
+      return {
+        src: `A: we talk of ${pick(0)} and ${pick(1)} now ${from + k}`,
+        trg: `B: yes the ${pick(2)} and ${pick(0)} again`,
+      };
+    });
+
+  it("tells what came next where there is something to tell", () => {
+    const classifier = NextTurnClassifier.train(pairsOf(0, 202));
+    const held = pairsOf(1000, 42);
+    expect(classifier.accuracy(held)).toBeGreaterThan(0.85);
+    const mean = (pairs: typeof held) =>
+      pairs.reduce((sum, pair) => sum + classifier.score(pair), 0) / pairs.length;
+    expect(mean(held)).toBeGreaterThan(mean(shuffled(held)) + 0.2);
+    expect(NextTurnClassifier.train(pairsOf(0, 202)).score(held[0])).toBe(classifier.score(held[0]));
+  });
+
+  it("is at chance where there is nothing", () => {
+    const same = Array.from({ length: 40 }, () => ({ src: "A: hello", trg: "B: hello there" }));
+    expect(NextTurnClassifier.train(same).accuracy(same)).toBe(0.5);
+  });
+});
+
+describe("ratioInterval", () => {
+  it("is the ratio of means, with an interval around it that repeats", () => {
+    const second = Array.from({ length: 60 }, (_, i) => 1 + (i % 7));
+    const first = second.map((value, i) => 1.2 * value + 0.3 * Math.sin(i));
+    const found = ratioInterval(first, second);
+    expect(found.ratio).toBeCloseTo(found.first / found.second, 12);
+    expect(found.low!).toBeLessThan(found.ratio!);
+    expect(found.high!).toBeGreaterThan(found.ratio!);
+    expect(found.high! - found.low!).toBeLessThan(0.1);
+    expect(ratioInterval(first, second)).toEqual(found);
+    expect(ratioInterval(second, second)).toMatchObject({ ratio: 1, low: 1, high: 1 });
+  });
+
+  it("says so where there is none", () => {
+    expect(ratioInterval([0, 1], [0, 0])).toEqual({
+      ratio: null,
+      low: null,
+      high: null,
+      first: 0.5,
+      second: 0,
+    });
+    expect(ratioInterval([1, 1], [0, 1]).high).toBeNull();
+    expect(formatRatio(ratioInterval([0, 1], [0, 0]))).toBe("none (0.500 over 0)");
+  });
+});
+
+describe("runSuite", () => {
+  let out: string;
+  beforeAll(async () => {
+    out = await mkdtemp(join(tmpdir(), "moe-diffuseq-suite-"));
+  });
+  afterAll(() => rm(out, { recursive: true }));
+
+  it("trains twins on the same pairs, judges them, and takes over what is there", async () => {
+    const base = configFromLayers([
+      { name: "preset", config: presets["moe-diffuseq"] },
+      {
+        name: "tiny",
+        config: {
+          model: {
+            vocabSize: 300,
+            embeddingSize: 8,
+            hiddenSize: 16,
+            numLayers: 1,
+            numHeads: 2,
+            attention: { window: 8, globalTokens: 2 },
+            experts: { numExperts: 3, topK: 1, intermediateSize: 12 },
+          },
+          training: { batchSize: 4, evalEvery: 1 },
+        },
+      },
+    ]);
+    const options: SuiteOptions = {
+      tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40, coherence: true, candidates: 2 })),
+      base,
+      twins: ["moe-diffuseq", "autoregressive"],
+      seeds: [1],
+      budget: { tokens: 320 },
+      out,
+      pairs: 12,
+      items: 3,
+      steps: 2,
+      qualitySteps: [1],
+      threads: 1,
+    };
+    const report = await runSuite(options);
+    const [task] = report.tasks;
+    expect(task.runs.map(({ twin, steps, tokens }) => [twin, steps, tokens])).toEqual([
+      ["moe-diffuseq", 2, 320],
+      ["autoregressive", 2, 320],
+    ]);
+    for (const { judged, curve, loss } of task.runs) {
+      expect(Object.keys(judged.scores)).toEqual(["bleu", "rougeL", "chrf", "coherence"]);
+      for (const scores of Object.values(judged.scores)) {
+        expect(scores).toHaveLength(3);
+        for (const score of scores) expect(score >= 0 && score <= 1).toBe(true);
+      }
+      expect(curve.at(-1)!.value).toBeGreaterThan(0);
+      expect(loss.sequences).toBe(64);
+      expect(judged.free!.repetition).toBeGreaterThanOrEqual(0);
+    }
+    const [ours, autoregressive] = task.summary.twins;
+    expect([ours.bitsPerByte, ours.exact, autoregressive.exact]).toEqual([null, false, true]);
+    expect(ours.channel).toBeGreaterThan(0);
+    expect(autoregressive.bitsPerByte).toBeGreaterThan(0);
+    expect(task.runs[0].experts!.numExperts).toBe(3);
+    expect(task.runs.map(({ quality }) => quality.length)).toEqual([1, 0]);
+    expect(task.classifier!.accuracy).toBeGreaterThan(0);
+    expect(formatSuite(report)).toMatch(/Coherence is a proxy/);
+
+    const began: string[] = [];
+    const again = await runSuite({ ...options, onProgress: (what) => began.push(what) });
+    expect(began.some((what) => /step \d/.test(what))).toBe(false);
+    expect(again).toEqual(report);
+  });
+});

@@ -1,0 +1,151 @@
+/** @file The suites: which pairs of which files, how long they are, and by what their texts are judged. docs/protocol.md describes them. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Document, embeddedCorpus, readDocuments } from "../../data/index.js";
+import { UserError } from "../../errors.js";
+import { chrf, distinctN, editSimilarity, exactMatch, nltkSentenceBleu, rouge } from "../../metrics/index.js";
+import type { Pair } from "../accuracy.js";
+import { gapPairs, givenPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
+
+export const suiteNames = ["addresses", "science", "code", "dialogue", "seq2seq"] as const;
+export type SuiteName = (typeof suiteNames)[number];
+
+/** Scores of one text, 0 to 1, higher is better. */
+export const suiteMetrics = {
+  bleu: nltkSentenceBleu,
+  rougeL: (text: string, target: string) => rouge(text, target).rougeL.fmeasure,
+  chrf: (text: string, target: string) => chrf(text, target) / 100,
+  exactMatch: (text: string, target: string) => exactMatch(text.trim(), target.trim()),
+  editSimilarity: (text: string, target: string) => editSimilarity(text, target),
+  distinctWords: (text: string) => (text.trim() === "" ? 0 : distinctN([text], 1)),
+} as const satisfies Record<string, (text: string, target: string) => number>;
+export type SuiteMetric = keyof typeof suiteMetrics;
+
+export interface SuiteTask {
+  readonly name: string;
+  readonly suite: SuiteName;
+  readonly description: string;
+  /** `<files>.train.jsonl` and `<files>.valid.jsonl` in the data folder, each perhaps with .gz; null: the embedded corpus. */
+  readonly files: string | null;
+  readonly pairs: (document: Document) => Iterable<Pair>;
+  /** Tokens of a pair, [PAD] up to there included. */
+  readonly length: number;
+  readonly metrics: readonly SuiteMetric[];
+  /** Also: coherence with what was said, by the next-turn classifier. */
+  readonly coherence?: boolean;
+  /** Also: free texts, judged by repetition and distinct words. */
+  readonly free?: boolean;
+  /** Texts for every source, of which the one is taken that agrees most with the others (minimum Bayes risk). */
+  readonly candidates: number;
+}
+
+const seq2seq = (name: string, length: number): SuiteTask => ({
+  name: `seq2seq.${name}`,
+  suite: "seq2seq",
+  description: name.replace("-", " "),
+  files: `seq2seq.${name}`,
+  pairs: givenPairs,
+  length,
+  metrics: ["bleu", "rougeL", "chrf", "exactMatch", "distinctWords"],
+  candidates: 3,
+});
+
+export const suiteTasks: readonly SuiteTask[] = [
+  {
+    name: "addresses",
+    suite: "addresses",
+    description: "the next sentence of a State of the Union address (embedded: needs no data)",
+    files: null,
+    pairs: sentencePairs,
+    length: 128,
+    metrics: ["bleu", "rougeL", "chrf"],
+    free: true,
+    candidates: 1,
+  },
+  {
+    name: "science",
+    suite: "science",
+    description: "title to abstract, and abstracts from nothing",
+    files: "science.abstracts",
+    pairs: titlePairs,
+    length: 384,
+    metrics: ["bleu", "rougeL", "chrf", "distinctWords"],
+    free: true,
+    candidates: 1,
+  },
+  {
+    name: "code",
+    suite: "code",
+    description: "the line missing in TypeScript code",
+    files: "code.typescript",
+    pairs: gapPairs,
+    length: 160,
+    metrics: ["exactMatch", "editSimilarity", "bleu"],
+    candidates: 1,
+  },
+  {
+    name: "dialogue",
+    suite: "dialogue",
+    description: "the next turn of a meeting",
+    files: "dialogue.meetings",
+    pairs: turnPairs,
+    length: 160,
+    metrics: ["bleu", "rougeL", "chrf"],
+    coherence: true,
+    candidates: 1,
+  },
+  seq2seq("question-generation", 128),
+  seq2seq("sentence-splitting", 128),
+  seq2seq("summaries", 384),
+];
+
+/** The tasks of a suite. @throws UserError for a name that is none */
+export function tasksOf(suite: string): SuiteTask[] {
+  const found = suiteTasks.filter((task) => task.suite === suite);
+  if (found.length === 0)
+    throw new UserError(`There is no suite "${suite}"; there are ${suiteNames.join(", ")}.`);
+  return found;
+}
+
+export interface TaskPairs {
+  readonly train: readonly Pair[];
+  readonly valid: readonly Pair[];
+}
+
+/**
+ * The pairs of a task, the first of each part.
+ * @param folder where the files lie; not needed for the embedded corpus
+ * @throws UserError when a file is missing, or gives no pair
+ */
+export async function readPairs(
+  task: SuiteTask,
+  folder: string | undefined,
+  limits: { readonly train: number; readonly valid: number },
+): Promise<TaskPairs> {
+  const part = async (name: "train" | "valid"): Promise<Pair[]> => {
+    const found: Pair[] = [];
+    for await (const document of documentsOf(task, folder, name))
+      for (const pair of task.pairs(document)) {
+        if (found.length === limits[name]) return found;
+        found.push(pair);
+      }
+    if (found.length === 0)
+      throw new UserError(`${task.name}: the ${name} documents give no pair (${task.description}).`);
+    return found;
+  };
+  return { train: await part("train"), valid: await part("valid") };
+}
+
+function documentsOf(
+  { name, files }: SuiteTask,
+  folder: string | undefined,
+  part: "train" | "valid",
+): Iterable<Document> | AsyncIterable<Document> {
+  if (files === null) return embeddedCorpus(part === "valid" ? "validation" : "train");
+  const wanted = `${files}.${part}.jsonl`;
+  if (folder === undefined)
+    throw new UserError(`${name}: pass --data with a folder that holds ${wanted} (or ${wanted}.gz).`);
+  const path = [wanted, `${wanted}.gz`].map((file) => join(folder, file)).find((file) => existsSync(file));
+  if (path === undefined) throw new UserError(`${name}: expected ${wanted} or ${wanted}.gz in ${folder}.`);
+  return readDocuments([path]);
+}
