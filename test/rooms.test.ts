@@ -46,6 +46,7 @@ const rooms: Record<string, readonly string[]> = {
     "sampling",
     "training",
     "evaluation",
+    "report",
   ],
 };
 /** Over all rooms: they use what the rooms export and nothing in them may import these. */

@@ -1,73 +1,12 @@
-/** @file The plumbing of the benchmark: that sides run, that the report says what ran, and that figures are what they are called. */
+/** @file What the benchmark measures with: equal workloads, levels of the solver, ratios of rounds. */
 import { describe, expect, it } from "vitest";
-import { configFromLayers, presets } from "../config/index.js";
 import { seededRandom } from "../evaluation/statistics.js";
-import { costOf } from "../model/cost.js";
-import { runBench } from "./bench.js";
-import { formatBench } from "./format.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfRounds, spreadOf } from "./statistics.js";
+import { tinyBase } from "./testing/tiny-base.js";
 import { workload } from "./workload.js";
 
-const base = configFromLayers([
-  { name: "preset", config: presets["moe-diffuseq"] },
-  {
-    name: "tiny",
-    config: {
-      model: {
-        vocabSize: 300,
-        embeddingSize: 8,
-        hiddenSize: 16,
-        numLayers: 1,
-        numHeads: 2,
-        attention: { window: 8, globalTokens: 2 },
-        experts: { numExperts: 3, topK: 1, intermediateSize: 12 },
-      },
-    },
-  },
-]);
-
-describe("runBench", () => {
-  it("runs every task, and relates all to the first twin", async () => {
-    const report = await runBench({
-      base,
-      twins: ["moe-diffuseq", "dense-active"],
-      lengths: [32],
-      tokens: 64,
-      rounds: 2,
-      samplingSteps: 2,
-      threads: 1,
-      peer: { python: null, missing: "none here" },
-      variants: ["eager"],
-    });
-    const { rows, ratios, leftOut, record, ceiling } = report;
-    expect(rows.map(({ task, length, twin, side }) => `${task} ${length} ${twin} ${side}`)).toEqual(
-      ["training", "sampling"].flatMap((task) =>
-        [32].flatMap((length) =>
-          ["moe-diffuseq", "dense-active"].map((twin) => `${task} ${length} ${twin} ours`),
-        ),
-      ),
-    );
-    for (const { milliseconds, tokens, spread, tokensPerSecond, peakBytes, shareOfCeiling, flops } of rows) {
-      expect(milliseconds.map((round) => round.length)).toEqual([1, 1]);
-      expect(tokensPerSecond).toBeCloseTo((1000 * tokens) / spread.median, 6);
-      expect(peakBytes).toBeGreaterThan(1e7);
-      expect(shareOfCeiling).toBeCloseTo(flops / spread.median / 1e6 / ceiling.median, 9);
-    }
-    expect(rows[0].tokens).toBe(64);
-    expect(rows[0].flops).toBe(costOf(base.model, { batchSize: 2, length: 32, ema: false }).flops.training);
-    expect(ratios).toHaveLength(2);
-    expect(ratios[0]).toMatchObject({
-      faster: "moe-diffuseq, ours",
-      slower: "dense-active, ours",
-      length: 32,
-    });
-    expect(leftOut).toEqual(["PyTorch: none here"]);
-    expect(record.versions).toMatchObject({ node: process.versions.node, "onnxruntime-node": "1.30.0" });
-    expect(record.load).toHaveLength(2);
-    expect(formatBench(report)).toContain("Left out: PyTorch: none here");
-  }, 180_000);
-});
+const base = tinyBase();
 
 describe("what is measured", () => {
   it("is the same whoever asks", () => {

@@ -8,6 +8,8 @@ export {
   benchTasks,
   runBench,
 } from "./bench.js";
+export { type Claim, type ClaimsOptions, type ClaimsReport, claimsOf, runClaims } from "./claims.js";
+export { claimsMarkdown, claimsPage } from "./claims-format.js";
 export { formatBench } from "./format.js";
 export { findPeer, type PeerPython, type PeerVariant, peerVariants } from "./peers.js";
 export { endRecord, formatRecord, type RunRecord, startRecord } from "./record.js";

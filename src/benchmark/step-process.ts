@@ -1,7 +1,8 @@
 /** @file A child process that answers every line it is sent with one line of JSON (stepper.ts, bench/peers/denoiser.py). */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { StepperOptions } from "./stepper.js";
 
 /** A value a step. */
@@ -49,7 +50,8 @@ export class StepProcess {
   static startOurs(name: string, options: StepperOptions) {
     const own = fileURLToPath(import.meta.url);
     const stepper = own.replace(/step-process(\.[jt]s)$/, "stepper$1");
-    const reader = stepper.endsWith(".ts") ? ["--import", "tsx"] : [];
+    const tsx = () => pathToFileURL(createRequire(own).resolve("tsx")).href;
+    const reader = stepper.endsWith(".ts") ? ["--import", tsx()] : [];
     return StepProcess.start(name, process.execPath, [...reader, stepper, JSON.stringify(options)]);
   }
 

@@ -18,9 +18,6 @@ export interface SuiteFlags extends Flags {
   quick?: boolean;
 }
 
-/** "a,b" as ["a", "b"]. */
-export const nameList = (text: string): string[] => text.split(",").filter((name) => name !== "");
-
 const DEFAULT_MINUTES = 5;
 
 /** The options of some tasks as the flags have them. @throws UserError for flags that make no sense */

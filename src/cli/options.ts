@@ -16,6 +16,10 @@ const atLeast = (least: number) => (text: string) =>
     (value) => Number.isSafeInteger(value) && value >= least,
     `a whole number of at least ${least}`,
   );
+/** The parser of an option that counts something. */
+export const wholeNumber = atLeast(1);
+/** The parser of "a,b": ["a", "b"]. */
+export const nameList = (text: string): string[] => text.split(",").filter((name) => name !== "");
 const positive = (text: string) =>
   number(text, (value) => value > 0 && Number.isFinite(value), "a number above 0");
 const notNegative = (text: string) =>

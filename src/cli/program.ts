@@ -9,6 +9,7 @@ import { UserError } from "../errors.js";
 import { version } from "../version.js";
 import type { CommandHost } from "./command.js";
 import { registerBench } from "./commands/bench.js";
+import { registerClaims } from "./commands/claims.js";
 import { registerConfig } from "./commands/config.js";
 import { registerDemo } from "./commands/demo.js";
 import { registerEvaluate } from "./commands/evaluate.js";
@@ -27,6 +28,7 @@ const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerGenerate,
   registerEvaluate,
   registerBench,
+  registerClaims,
   registerInspect,
   registerTokenizer,
   registerTask,

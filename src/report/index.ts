@@ -24,6 +24,12 @@ export type {
   RunFacts,
 } from "./data.js";
 export { settlingMapSvg } from "./denoising-film.js";
+export {
+  type FiguresData,
+  type FiguresSection,
+  type FiguresTable,
+  figuresReport,
+} from "./figures-report.js";
 export { type DenoisingFrame, denoisingFrame, redrawFrame } from "./terminal/denoising-frame.js";
 export { type SparklineOptions, sparkline } from "./terminal/sparkline.js";
 export { printable } from "./terminal/terminal-text.js";

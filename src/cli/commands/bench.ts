@@ -1,12 +1,12 @@
 /** @file `moe-diffuseq bench`: how fast, on how much memory, beside what the machine can do and beside PyTorch. */
 import { availableParallelism } from "node:os";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { BenchTask } from "../../benchmark/index.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import type { TwinName } from "../../evaluation/suite/twins.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import type { Flags } from "../options.js";
+import { type Flags, nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -25,14 +25,6 @@ interface BenchFlags extends Flags {
   samplingSteps: number;
 }
 
-const names = (text: string): string[] => text.split(",").filter((name) => name !== "");
-const wholeNumber = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError("Expected whole numbers of at least 1.");
-  return value;
-};
-
 /** The names among `known`. @throws UserError for one that is not */
 function checked<T extends string>(what: string, given: readonly string[], known: readonly T[]): T[] {
   const wrong = given.find((name) => !(known as readonly string[]).includes(name));
@@ -50,16 +42,16 @@ export function registerBench(program: Command, host: CommandHost): void {
     .option(
       "--lengths <n,...>",
       "positions of a document",
-      (text) => names(text).map(wholeNumber),
+      (text) => nameList(text).map(wholeNumber),
       [512, 2048],
     )
-    .option("--twins <name,...>", "what is compared, the first with all others", names, [
+    .option("--twins <name,...>", "what is compared, the first with all others", nameList, [
       "moe-diffuseq",
       "dense-active",
     ])
-    .option("--tasks <name,...>", "training, sampling", names, ["training", "sampling"])
+    .option("--tasks <name,...>", "training, sampling", nameList, ["training", "sampling"])
     .option("--python <path>", "a Python that has PyTorch (default: python3, if it has)")
-    .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", names, [
+    .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", nameList, [
       "eager",
     ])
     .option("--rounds <n>", "turns each side takes", wholeNumber, 5)

@@ -1,10 +1,11 @@
 /** @file `moe-diffuseq evaluate`: a trained run on held-out text, beside the baselines that make its figures mean something. */
 import { writeFile } from "node:fs/promises";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import { evaluateSuite, nameList, type SuiteFlags } from "../evaluate-suite.js";
+import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
+import { nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -21,13 +22,6 @@ interface EvaluateFlags extends SuiteFlags {
   accuracy?: number;
   report?: string;
 }
-
-const wholeNumber = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError("Expected a whole number of at least 1.");
-  return value;
-};
 
 export function registerEvaluate(program: Command, host: CommandHost): void {
   const command = program
@@ -80,11 +74,9 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     async (flags, context) => {
       const { terminal, signal } = context;
       if (flags.suite !== undefined) return evaluateSuite(flags, context);
-      const { model } = flags;
-      if (model === undefined)
-        throw new UserError(
-          "evaluate: pass --model with a trained run, or --suite with the name of a suite.",
-        );
+      const model =
+        flags.model ??
+        command.error("error: pass --model with a trained run, or --suite with the name of a suite");
       const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
       const line = new ProgressLine(terminal.stderr);
       const report = await evaluateRun(model, {

@@ -1,0 +1,240 @@
+/** @file The claims as Markdown and as a page with charts. */
+import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
+import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
+import { seriesColor } from "../report/theme.js";
+import type { BenchTask } from "./bench.js";
+import { type ClaimsReport, claimsOf, millisecondsPerToken } from "./claims.js";
+import { formatRecord } from "./record.js";
+
+const QUICK =
+  "A quick run: tiny models trained for seconds, few rounds, few texts. It shows that every figure can be made, not what the figures are.";
+const CAUTION =
+  "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference. " +
+  "What may be concluded, and what not: docs/protocol.md.";
+
+const head = ["claim", "the paper's ratio", "ours", "95 % interval", "command"] as const;
+
+function conditions({ bench, suite }: ClaimsReport): Record<string, string> {
+  const { budget, seeds, items, steps, base } = suite;
+  return {
+    Machine: formatRecord(bench.record),
+    Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
+    "Training of a twin": "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`,
+    Seeds: seeds.join(", "),
+    "Held-out sources": `${items}, ${steps} steps a text`,
+    Model: `${base.model.numLayers} layers of ${base.model.hiddenSize}, ${base.model.experts.numExperts} experts, vocabulary ${base.model.vocabSize}`,
+    "Model of the benchmark": `${bench.config.model.numLayers} layers of ${bench.config.model.hiddenSize}, ${bench.config.model.experts.numExperts} experts, vocabulary ${bench.config.model.vocabSize}`,
+  };
+}
+
+export function claimsMarkdown(report: ClaimsReport, command: string): string {
+  const row = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  const rows = claimsOf(report).map(({ claim, paper, ours, interval, command: own }) =>
+    row([claim, paper, ours, interval, `\`${own}\``]),
+  );
+  return [
+    "# Benchmarks",
+    `Made by \`${command}\`; do not edit. ${report.quick ? `**${QUICK}** ` : ""}${CAUTION}`,
+    [row(head), row(head.map(() => "---")), ...rows].join("\n"),
+    "## Likelihoods",
+    "Nats a token, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
+    likelihoodTable(report, row),
+    "## Conditions",
+    Object.entries(conditions(report))
+      .map(([name, value]) => `- ${name}: ${value}`)
+      .join("\n"),
+    ...(report.bench.leftOut.length > 0
+      ? ["## Left out", report.bench.leftOut.map((note) => `- ${note}`).join("\n")]
+      : []),
+  ]
+    .join("\n\n")
+    .concat("\n");
+}
+
+function likelihoodRows({ suite }: ClaimsReport): string[][] {
+  const nats = (value: number | null) => (value === null ? "" : value.toFixed(3));
+  return suite.tasks.flatMap(({ task, summary }) =>
+    summary.twins.map(({ twin, network, channel, bitsPerByte, exact }) => [
+      task,
+      twin,
+      nats(network),
+      nats(channel),
+      network === null || channel === null ? "" : (channel - network).toFixed(3),
+      bitsPerByte === null ? "no bound" : `${exact ? "" : "at most "}${bitsPerByte.toFixed(3)}`,
+    ]),
+  );
+}
+
+const likelihoodHead = ["task", "twin", "network", "channel alone", "gain", "bits per byte"];
+
+const likelihoodTable = (report: ClaimsReport, row: (cells: readonly string[]) => string): string =>
+  [row(likelihoodHead), row(likelihoodHead.map(() => "---")), ...likelihoodRows(report).map(row)].join("\n");
+
+export function claimsPage(report: ClaimsReport, command: string): string {
+  const { suite } = report;
+  return figuresReport({
+    title: "Claims and figures",
+    summary: `${report.quick ? `${QUICK} ` : ""}${CAUTION} Made by: ${command}`,
+    sections: [
+      {
+        heading: "The claims",
+        table: {
+          head,
+          rows: claimsOf(report).map(({ claim, paper, ours, interval, command: own }) => [
+            claim,
+            paper,
+            ours,
+            interval,
+            own,
+          ]),
+        },
+      },
+      benchSection(report),
+      {
+        heading: "Likelihoods",
+        lead: "Nats a token, mean over the noise levels, and beside them what the noisy codes say without any network. Only bits per byte compare processes.",
+        table: { head: likelihoodHead, rows: likelihoodRows(report) },
+      },
+      ...suite.tasks.map(taskSection),
+    ],
+    facts: conditions(report),
+  });
+}
+
+const log2 = (x: number) => String(Math.round(2 ** x));
+
+function benchSection({ bench }: ClaimsReport): FiguresSection {
+  const sides = [...new Set(bench.rows.map(({ twin, side }) => `${twin}, ${side}`))];
+  const chart = (
+    task: BenchTask,
+    yLabel: string,
+    value: (row: ClaimsReport["bench"]["rows"][number]) => number,
+  ): LineChart => ({
+    description: `${yLabel} of ${task} over length`,
+    xLabel: "positions",
+    yLabel,
+    formatX: log2,
+    fromZero: true,
+    series: sides.map(
+      (name, i): Series => ({
+        name,
+        color: seriesColor(i),
+        style: "marked",
+        points: bench.rows
+          .filter((row) => row.task === task && `${row.twin}, ${row.side}` === name)
+          .map((row) => ({ x: Math.log2(row.length), y: value(row) })),
+      }),
+    ),
+  });
+  const tasks = [...new Set(bench.rows.map(({ task }) => task))];
+  return {
+    heading: "Time and memory against length",
+    lead: "Sides took turns. A line that stays level costs the same for every token, however long the document.",
+    charts: tasks.flatMap((task) => [
+      { heading: `${task}: time`, chart: chart(task, "ms a token", millisecondsPerToken) },
+      { heading: `${task}: peak memory`, chart: chart(task, "GB", ({ peakBytes }) => peakBytes / 1e9) },
+    ]),
+  };
+}
+
+function taskSection(report: TaskReport): FiguresSection {
+  const { task, description, runs } = report;
+  const [first] = runs;
+  const own = runs.filter(({ seed }) => seed === first.seed);
+  return {
+    heading: `${task}: ${description}`,
+    lead: "Validation losses of twins with other noise are other quantities: compare lines of one process only (docs/protocol.md).",
+    charts: [
+      { heading: "Loss against tokens", chart: curves(own, "tokens") },
+      { heading: "Loss against time", chart: curves(own, "seconds") },
+      {
+        heading: "What the network adds to the channel",
+        note: "At each noise level: nats a token of the channel alone, less those of the network on the same noise.",
+        chart: gains(own),
+      },
+      ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
+      ...(first.quality.length > 0 ? [quality(first, report.metrics[0])] : []),
+    ],
+    texts: own.map(({ twin, judged }) => ({ label: `${twin} writes`, text: judged.samples[0]?.text ?? "" })),
+  };
+}
+
+const curves = (runs: readonly TwinRun[], axis: "tokens" | "seconds"): LineChart => ({
+  description: `validation cross entropy over ${axis}`,
+  xLabel: axis === "tokens" ? "training positions" : "training seconds",
+  yLabel: "nats a token",
+  series: runs.map(({ twin, curve }, i) => ({
+    name: twin,
+    color: seriesColor(i),
+    style: "marked",
+    points: curve.map((point) => ({ x: point[axis], y: point.value })),
+  })),
+});
+
+const gains = (runs: readonly TwinRun[]): LineChart => ({
+  description: "gain of the network over the channel at each noise level",
+  xLabel: "noise level t",
+  yLabel: "nats a token",
+  formatX: (x) => x.toFixed(1),
+  series: runs.map(({ twin, levels }, i) => ({
+    name: twin,
+    color: seriesColor(i),
+    style: "marked",
+    points: levels.flatMap(({ time, targets }) => (targets ? [{ x: time, y: targets.gain }] : [])),
+  })),
+});
+
+function loads({ twin, experts }: TwinRun) {
+  const { layers, times } = experts!;
+  const series = layers.flatMap((levels, layer): Series[] =>
+    (["most", "least"] as const).map((end) => ({
+      name: `layer ${layer}, ${end} loaded`,
+      color: seriesColor(layer),
+      style: "marked",
+      points: levels.map(({ load }, i) => ({
+        x: times[i],
+        y: end === "most" ? Math.max(...load) : Math.min(...load),
+      })),
+    })),
+  );
+  return {
+    heading: "Expert load against noise level",
+    note: `${twin}: an even share is 1.`,
+    chart: {
+      description: "most and least loaded expert of each layer at each noise level",
+      xLabel: "noise level t",
+      yLabel: "times an even share",
+      formatX: (x: number) => x.toFixed(1),
+      fromZero: true,
+      series,
+      references: [{ name: "even", value: 1 }],
+    },
+  };
+}
+
+function quality({ twin, quality: points, judged }: TwinRun, metric: string) {
+  const mean = (scores: readonly number[]) => scores.reduce((a, b) => a + b, 0) / scores.length;
+  return {
+    heading: "Quality against steps",
+    note: `${twin}: mean ${metric} of the same sources.`,
+    chart: {
+      description: `${metric} over the number of steps`,
+      xLabel: "steps",
+      yLabel: metric,
+      formatX: log2,
+      series: [
+        {
+          name: twin,
+          color: seriesColor(0),
+          style: "marked" as const,
+          points: points.map(({ steps, judged: own }) => ({
+            x: Math.log2(steps),
+            y: mean(own.scores[metric]),
+          })),
+        },
+      ],
+      references: [{ name: "at the suite's steps", value: mean(judged.scores[metric]) }],
+    },
+  };
+}

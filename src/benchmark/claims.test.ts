@@ -1,0 +1,135 @@
+/** @file A miniature of the whole: sides run, twins train, and the table and the page say what was measured. Its figures mean nothing. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { tasksOf } from "../evaluation/suite/index.js";
+import { costOf } from "../model/cost.js";
+import { type ClaimsReport, claimsOf, runClaims } from "./claims.js";
+import { claimsMarkdown, claimsPage } from "./claims-format.js";
+import { formatBench } from "./format.js";
+import { tinyBase } from "./testing/tiny-base.js";
+
+describe("runClaims", () => {
+  const base = tinyBase();
+  let out: string;
+  let report: ClaimsReport;
+  beforeAll(async () => {
+    out = await mkdtemp(join(tmpdir(), "moe-diffuseq-claims-"));
+    report = await runClaims({
+      quick: true,
+      dataFlag: "--data corpora",
+      bench: {
+        base,
+        twins: ["moe-diffuseq", "dense-active"],
+        lengths: [32],
+        tokens: 64,
+        rounds: 2,
+        samplingSteps: 2,
+        threads: 1,
+        peer: { python: null, missing: "none here" },
+        variants: ["eager"],
+      },
+      suite: {
+        tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40 })),
+        base,
+        twins: ["moe-diffuseq", "dense-active"],
+        seeds: [1],
+        budget: { tokens: 160 },
+        out,
+        pairs: 8,
+        items: 2,
+        steps: 1,
+        qualitySteps: [1, 2],
+        threads: 1,
+      },
+    });
+  }, 240_000);
+  afterAll(() => rm(out, { recursive: true }));
+
+  it("measures every side of every task, and relates all to the first twin", () => {
+    const { rows, ratios, leftOut, record, ceiling } = report.bench;
+    expect(rows.map(({ task, length, twin, side }) => `${task} ${length} ${twin} ${side}`)).toEqual([
+      "training 32 moe-diffuseq ours",
+      "training 32 dense-active ours",
+      "sampling 32 moe-diffuseq ours",
+      "sampling 32 dense-active ours",
+    ]);
+    for (const { milliseconds, tokens, spread, tokensPerSecond, peakBytes, shareOfCeiling, flops } of rows) {
+      expect(milliseconds.map((round) => round.length)).toEqual([1, 1]);
+      expect(tokensPerSecond).toBeCloseTo((1000 * tokens) / spread.median, 6);
+      expect(peakBytes).toBeGreaterThan(1e7);
+      expect(shareOfCeiling).toBeCloseTo(flops / spread.median / 1e6 / ceiling.median, 9);
+    }
+    expect(rows[0].tokens).toBe(64);
+    const { flops } = costOf(base.model, { batchSize: 2, length: 32, ema: false });
+    expect(rows[0].flops).toBe(flops.training);
+    expect(ratios.map(({ task, slower }) => `${task} ${slower}`)).toEqual([
+      "training dense-active, ours",
+      "sampling dense-active, ours",
+    ]);
+    expect(leftOut).toEqual(["PyTorch: none here"]);
+    expect(record.versions).toMatchObject({ node: process.versions.node, "onnxruntime-node": "1.30.0" });
+    expect(record.load).toHaveLength(2);
+    expect(formatBench(report.bench)).toContain("Left out: PyTorch: none here");
+    expect(report.grown.config.model.experts.numExperts).toBe(4 * base.model.experts.numExperts);
+    expect(report.grown.rows.map(({ twin }) => twin)).toEqual(["moe-diffuseq", "moe-diffuseq"]);
+  });
+
+  it("puts each claim beside the paper's ratio, with an interval and a command", () => {
+    const claims = claimsOf(report);
+    expect(claims.map(({ claim, paper }) => [claim, paper])).toEqual([
+      ["training throughput against dense DiffuSeq, length 32", "x2.5"],
+      ["sampling latency of dense DiffuSeq over ours, length 32", "x2.4 (2k tokens)"],
+      ["peak memory of training, dense DiffuSeq over ours, length 32", ""],
+      [expect.stringMatching(/^peak memory of training with 4 times the experts/), "grows modestly"],
+      [expect.stringMatching(/^peak memory of sampling with 4 times the experts/), "grows modestly"],
+      ["addresses: bleu, moe-diffuseq over dense-active", ""],
+    ]);
+    for (const { ours, command } of claims) {
+      expect(ours).toMatch(/^(x\d+\.\d\d|none)/);
+      expect(command).toMatch(/^moe-diffuseq (bench|evaluate) /);
+    }
+  });
+
+  it("knows the paper's ratios for quality, and the cost of length, where they were measured", () => {
+    const { bench, suite } = report;
+    const longer = bench.rows.map((row) => ({
+      ...row,
+      length: 64,
+      tokens: 2 * row.tokens,
+      milliseconds: row.milliseconds.map((round) => round.map((ms) => 4 * ms)),
+    }));
+    const tasks = suite.tasks.map((task) => ({ ...task, task: "science", suite: "science" }));
+    const claims = claimsOf({
+      ...report,
+      bench: { ...bench, rows: [...bench.rows, ...longer] },
+      suite: { ...suite, tasks },
+    });
+    const length = claims.filter(({ claim }) => claim.includes("time a token"));
+    expect(length).toHaveLength(4);
+    for (const { ours, interval } of length) expect([ours, interval]).toEqual(["x2.00", "2.00 to 2.00"]);
+    expect(claims.at(-1)).toMatchObject({
+      paper: "x1.19",
+      command: expect.stringContaining("--data corpora"),
+    });
+  });
+
+  it("says in table and page that a quick run is one", () => {
+    const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
+    expect(markdown).toMatch(/\*\*A quick run/);
+    expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(3);
+    const page = claimsPage(report, "moe-diffuseq claims --quick");
+    for (const heading of [
+      "The claims",
+      "Time and memory against length",
+      "Loss against tokens",
+      "Loss against time",
+      "Expert load against noise level",
+      "Quality against steps",
+      "What the network adds to the channel",
+    ])
+      expect(page).toContain(heading);
+    expect(page).not.toMatch(/NaN|undefined/);
+  });
+});

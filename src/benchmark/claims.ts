@@ -1,0 +1,231 @@
+/**
+ * @file The claims of the method, each beside what is measured here: speed, memory, cost of length, quality of texts. Ratios only, on one
+ * machine, with intervals; what comes out against us stands in the same table.
+ */
+import { configFromLayers } from "../config/index.js";
+import { runSuite, type SuiteOptions, type SuiteReport } from "../evaluation/suite/index.js";
+import { ratioInterval } from "../evaluation/suite/summary.js";
+import type { TwinName } from "../evaluation/suite/twins.js";
+import { costOf } from "../model/cost.js";
+import { type BenchOptions, type BenchReport, type BenchRow, type BenchTask, runBench } from "./bench.js";
+import { quantile, ratioOfRounds } from "./statistics.js";
+
+export interface ClaimsOptions {
+  readonly bench: BenchOptions;
+  /** Twins: the first is ours; without "dense-active" quality has nothing to be compared with. */
+  readonly suite: SuiteOptions;
+  /** How the data were given, for the commands of the table: "--data DIR", or "". */
+  readonly dataFlag: string;
+  readonly quick: boolean;
+}
+
+/** Plain JSON. */
+export interface ClaimsReport {
+  readonly quick: boolean;
+  readonly dataFlag: string;
+  readonly bench: BenchReport;
+  /** The same model with four times as many experts, as many at work. */
+  readonly grown: BenchReport;
+  readonly suite: SuiteReport;
+}
+
+/** One line of the table. Plain JSON. */
+export interface Claim {
+  readonly claim: string;
+  /** The paper's ratio; "": it gives none. */
+  readonly paper: string;
+  readonly ours: string;
+  /** 95 %; "": a single figure. */
+  readonly interval: string;
+  readonly command: string;
+}
+
+/** Experts of the grown model over those of the base. */
+const GROWTH = 4;
+
+export async function runClaims({ bench, suite, quick, dataFlag }: ClaimsOptions): Promise<ClaimsReport> {
+  const measured = await runBench(bench);
+  const { experts } = bench.base.model;
+  const grown = configFromLayers([
+    { name: "base", config: bench.base },
+    { name: "grown", config: { model: { experts: { numExperts: GROWTH * experts.numExperts } } } },
+  ]);
+  const second = await runBench({
+    ...bench,
+    base: grown,
+    twins: ["moe-diffuseq"],
+    lengths: bench.lengths.slice(0, 1),
+    variants: [],
+  });
+  return { quick, dataFlag, bench: measured, grown: second, suite: await runSuite(suite) };
+}
+
+const found = (
+  { rows }: BenchReport,
+  task: BenchTask,
+  twin: TwinName,
+  length: number,
+  side: BenchRow["side"] = "ours",
+): BenchRow | undefined =>
+  rows.find((row) => row.task === task && row.twin === twin && row.length === length && row.side === side);
+
+const times = (value: number): string => `x${value.toFixed(2)}`;
+const between = (low: number | null, high: number | null): string =>
+  low === null ? "" : `${low.toFixed(2)} to ${high === null ? "no bound" : high.toFixed(2)}`;
+
+/** The paper's ratios: for training throughput, latency at 2k tokens, and quality against dense models. */
+const paper = { training: "x2.5", sampling: "x2.4 (2k tokens)" } as const;
+const qualities = [
+  { task: "science", metric: "bleu", name: "abstracts: BLEU", paper: "x1.19" },
+  { task: "code", metric: "exactMatch", name: "code: exact match", paper: "x1.19" },
+  {
+    task: "dialogue",
+    metric: "coherence",
+    name: "dialogue: coherence (a classifier's, a proxy)",
+    paper: "x1.17",
+  },
+] as const;
+
+/** The table, from what was measured. */
+export function claimsOf(report: ClaimsReport): Claim[] {
+  const { bench } = report;
+  const lengths = [...new Set(bench.rows.map(({ length }) => length))].sort((a, b) => a - b);
+  return [
+    ...speedClaims(report, lengths),
+    ...memoryClaims(report, lengths),
+    ...lengthClaims(report, lengths),
+    ...qualityClaims(report),
+  ];
+}
+
+function speedClaims({ bench }: ClaimsReport, lengths: readonly number[]): Claim[] {
+  const words = {
+    training: "training throughput against dense DiffuSeq",
+    sampling: "sampling latency of dense DiffuSeq over ours",
+  };
+  const command = (length: number, more = "") =>
+    `moe-diffuseq bench --lengths ${length} --twins moe-diffuseq,dense-active${more}`;
+  return (["training", "sampling"] as const).flatMap((task) =>
+    lengths.flatMap((length) => {
+      const ours = found(bench, task, "moe-diffuseq", length);
+      if (!ours) return [];
+      const against = bench.rows.filter(
+        (row) =>
+          row.task === task &&
+          row.length === length &&
+          row !== ours &&
+          (row.twin === "dense-active" || row.twin === "moe-diffuseq"),
+      );
+      return against.map((row): Claim => {
+        const { mean, low, high } = ratioOfRounds(ours.milliseconds, row.milliseconds);
+        const dense = row.twin === "dense-active";
+        const peer = row.side === "ours" ? "" : `, PyTorch ${row.side}`;
+        const what = dense
+          ? `${words[task]}${peer}`
+          : `${task} against the same model in PyTorch ${row.side}`;
+        return {
+          claim: `${what}, length ${length}`,
+          paper: dense && peer === "" ? paper[task] : "",
+          ours: times(mean),
+          interval: between(low, high),
+          command: command(length, peer === "" ? "" : ` --variants ${row.side}`),
+        };
+      });
+    }),
+  );
+}
+
+function memoryClaims({ bench, grown }: ClaimsReport, lengths: readonly number[]): Claim[] {
+  const claims = lengths.flatMap((length): Claim[] => {
+    const ours = found(bench, "training", "moe-diffuseq", length);
+    const dense = found(bench, "training", "dense-active", length);
+    if (!ours || !dense) return [];
+    return [
+      {
+        claim: `peak memory of training, dense DiffuSeq over ours, length ${length}`,
+        paper: "",
+        ours: times(dense.peakBytes / ours.peakBytes),
+        interval: "",
+        command: `moe-diffuseq bench --tasks training --lengths ${length}`,
+      },
+    ];
+  });
+  const [length] = lengths;
+  return [
+    ...claims,
+    ...(["training", "sampling"] as const).flatMap((task): Claim[] => {
+      const [before, after] = [bench, grown].map((one) => found(one, task, "moe-diffuseq", length));
+      if (!before || !after) return [];
+      const parameters = [grown, bench].map(
+        ({ config }) => costOf(config.model, { batchSize: 1, length: 1 }).parameters.total,
+      );
+      const experts = grown.config.model.experts.numExperts;
+      return [
+        {
+          claim: `peak memory of ${task} with ${GROWTH} times the experts (${(parameters[0] / parameters[1]).toFixed(2)} times the parameters, as many at work)`,
+          paper: "grows modestly",
+          ours: times(after.peakBytes / before.peakBytes),
+          interval: "",
+          command: `moe-diffuseq bench --tasks ${task} --lengths ${length} --twins moe-diffuseq --set model.experts.numExperts=${experts}`,
+        },
+      ];
+    }),
+  ];
+}
+
+function lengthClaims({ bench }: ClaimsReport, lengths: readonly number[]): Claim[] {
+  const [shortest, longest] = [lengths[0], lengths[lengths.length - 1]];
+  if (shortest === longest) return [];
+  return (["training", "sampling"] as const).flatMap((task) =>
+    (["moe-diffuseq", "dense-active"] as const).flatMap((twin): Claim[] => {
+      const ends = [shortest, longest].map((length) => found(bench, task, twin, length));
+      const [short, long] = ends;
+      if (!short || !long) return [];
+      const perToken = (row: BenchRow) => row.milliseconds.map((round) => round.map((ms) => ms / row.tokens));
+      const { mean, low, high } = ratioOfRounds(perToken(short), perToken(long));
+      return [
+        {
+          claim: `${task}, ${twin}: time a token at length ${longest} over ${shortest}`,
+          paper: twin === "moe-diffuseq" ? "about 1 (linear)" : "",
+          ours: times(mean),
+          interval: between(low, high),
+          command: `moe-diffuseq bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}`,
+        },
+      ];
+    }),
+  );
+}
+
+function qualityClaims({ suite, quick, dataFlag }: ClaimsReport): Claim[] {
+  const budget =
+    "minutes" in suite.budget
+      ? `--max-minutes ${suite.budget.minutes}`
+      : `--max-tokens ${suite.budget.tokens}`;
+  return suite.tasks.flatMap((task) => {
+    const [first, ...others] = task.summary.twins.map(({ twin }) => twin);
+    const known = qualities.find((one) => one.task === task.task);
+    const metric = known?.metric ?? task.metrics[0];
+    const scores = (twin: TwinName) => {
+      const runs = task.runs.filter((run) => run.twin === twin).map(({ judged }) => judged.scores[metric]);
+      return runs[0].map((_, i) => runs.reduce((sum, own) => sum + own[i], 0) / runs.length);
+    };
+    const data = task.task === "addresses" || dataFlag === "" ? "" : ` ${dataFlag}`;
+    return others.map((over): Claim => {
+      const { ratio, low, high, first: ours, second } = ratioInterval(scores(first), scores(over));
+      const dense = over === "dense-active";
+      return {
+        claim: `${known?.name ?? `${task.task}: ${metric}`}, ${first} over ${over}`,
+        paper: dense ? (known?.paper ?? "") : "",
+        ours: `${ratio === null ? "none" : times(ratio)} (${ours.toFixed(3)} and ${second.toFixed(3)})`,
+        interval: between(low, high),
+        command:
+          `moe-diffuseq evaluate --suite ${task.suite}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
+          `${budget} --items ${suite.items}${quick ? " --quick" : ""}`,
+      };
+    });
+  });
+}
+
+/** Median milliseconds a token, for charts. */
+export const millisecondsPerToken = (row: BenchRow): number =>
+  quantile(row.milliseconds.flat(), 0.5) / row.tokens;

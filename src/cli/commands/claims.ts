@@ -1,0 +1,135 @@
+/** @file `moe-diffuseq claims`: every claim measured again, into one table and one page. */
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { resolveConfig } from "../../config/resolve.js";
+import { UserError } from "../../errors.js";
+import { type CommandHost, defineCommand } from "../command.js";
+import { type SuiteFlags, suiteOptions } from "../evaluate-suite.js";
+import { nameList, wholeNumber } from "../options.js";
+import { ProgressLine } from "../progress-line.js";
+
+const examples = `
+Examples:
+  moe-diffuseq claims --quick
+  moe-diffuseq claims --data corpora --max-minutes 20 --seeds 1,2,3 --lengths 512,2048,8192 --markdown BENCHMARKS.md`;
+
+interface ClaimsFlags extends SuiteFlags {
+  lengths?: number[];
+  suites?: string[];
+  rounds?: number;
+  python?: string;
+  markdown?: string;
+}
+
+/** Everything that --data can be asked for; without it, what is embedded. */
+const WITH_DATA = ["science", "code", "dialogue", "seq2seq"];
+const WITHOUT_DATA = ["addresses"];
+
+const quickBench = { lengths: [256, 1024], rounds: 3, samplingSteps: 4 };
+const wholeBench = { lengths: [512, 2048, 8192], rounds: 7, samplingSteps: 20 };
+/** A benchmark of the size of the reference, or of one that takes seconds. */
+const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
+
+export function registerClaims(program: Command, host: CommandHost): void {
+  const command = program
+    .command("claims")
+    .description(
+      "measure every claim: speed, memory, cost of length, quality of texts; write a table and a page",
+    )
+    .option("--quick", "tiny models and budgets, under ten minutes: to see that everything works")
+    .option("--suites <name,...>", "which suites (default: all of --data, or the embedded one)", nameList)
+    .option("--twins <name,...>", "which twins, the first over all others", nameList, [
+      "moe-diffuseq",
+      "dense-active",
+      "masked",
+      "autoregressive",
+    ])
+    .option("--seeds <n,...>", "a training run for each", (text) => nameList(text).map(wholeNumber), [1])
+    .option("--items <n>", "held-out sources to write for", wholeNumber)
+    .option("--pairs <n>", "pairs to train on, at most", wholeNumber)
+    .option("--lengths <n,...>", "positions of a document in the benchmark", (text) =>
+      nameList(text).map(wholeNumber),
+    )
+    .option("--rounds <n>", "turns each side takes in the benchmark", wholeNumber)
+    .option("--python <path>", "a Python that has PyTorch, to be measured too")
+    .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)")
+    .addHelpText("after", examples);
+  defineCommand<ClaimsFlags>(
+    command,
+    host,
+    ["data", "maxMinutes", "maxTokens", "steps", "set", "out", "threads"],
+    async (flags, { terminal, signal }) => {
+      const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
+        "../../benchmark/index.js"
+      );
+      const { tasksOf } = await import("../../evaluation/suite/index.js");
+      const { writeFileAtomic } = await import("../../hub/index.js");
+      const { quick = false } = flags;
+      const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
+      const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
+      const tasks = names.flatMap(tasksOf);
+      // One of several will do to see that pairs are learned.
+      const chosen = quick
+        ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
+        : tasks;
+      const line = new ProgressLine(terminal.stderr);
+      const onProgress = (what: string) => line.update(what);
+      const suite = await suiteOptions(flags, chosen, join(out, "suites"));
+      const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
+      if (peer?.python === null)
+        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+      const defaults = quick ? quickBench : wholeBench;
+      await mkdir(out, { recursive: true });
+      const report = await runClaims({
+        quick,
+        dataFlag: flags.data ? `--data ${flags.data[0]}` : "",
+        bench: {
+          ...defaults,
+          base: resolveConfig({
+            preset: "moe-diffuseq",
+            sets: [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])],
+          }),
+          twins: ["moe-diffuseq", "dense-active"],
+          lengths: flags.lengths ?? defaults.lengths,
+          rounds: flags.rounds ?? defaults.rounds,
+          peer,
+          variants: peer ? ["eager"] : [],
+          threads: flags.threads ?? availableParallelism(),
+          signal,
+          onProgress,
+        },
+        suite: {
+          ...suite,
+          qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
+          signal,
+          onProgress,
+        },
+      }).finally(() => line.end());
+      const own = `moe-diffuseq claims${quick ? " --quick" : ""}${flags.data ? ` --data ${flags.data[0]}` : ""}`;
+      const files = {
+        json: join(out, "claims.json"),
+        markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
+        page: join(out, "report.html"),
+      };
+      await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
+      await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
+      await writeFileAtomic(files.page, claimsPage(report, own));
+      const rows = claimsOf(report).map(
+        ({ claim, paper, ours, interval }) =>
+          `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}`,
+      );
+      return {
+        json: { claims: claimsOf(report), files },
+        text: [
+          ...rows,
+          "",
+          `Table: ${files.markdown}`,
+          `Page with charts: ${files.page}`,
+          `All figures: ${files.json}`,
+        ].join("\n"),
+      };
+    },
+  );
+}
