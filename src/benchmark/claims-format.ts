@@ -80,14 +80,8 @@ export function claimsPage(report: ClaimsReport, command: string): string {
       {
         heading: "The claims",
         table: {
-          head,
-          rows: claimsOf(report).map(({ claim, paper, ours, interval, command: own }) => [
-            claim,
-            paper,
-            ours,
-            interval,
-            own,
-          ]),
+          head: head.slice(0, -1),
+          rows: claimsOf(report).map(({ claim, paper, ours, interval }) => [claim, paper, ours, interval]),
         },
       },
       benchSection(report),
@@ -97,6 +91,10 @@ export function claimsPage(report: ClaimsReport, command: string): string {
         table: { head: likelihoodHead, rows: likelihoodRows(report) },
       },
       ...suite.tasks.map(taskSection),
+      {
+        heading: "Each figure by itself",
+        commands: claimsOf(report).map(({ claim, command: own }) => ({ note: claim, command: own })),
+      },
     ],
     facts: conditions(report),
   });

@@ -18,7 +18,7 @@ describe("runClaims", () => {
     out = await mkdtemp(join(tmpdir(), "moe-diffuseq-claims-"));
     report = await runClaims({
       quick: true,
-      dataFlag: "--data corpora",
+      commands: { bench: " --rounds 2", suite: " --pairs 8", data: " --data corpora" },
       bench: {
         base,
         twins: ["moe-diffuseq", "dense-active"],
@@ -88,7 +88,7 @@ describe("runClaims", () => {
     ]);
     for (const { ours, command } of claims) {
       expect(ours).toMatch(/^(x\d+\.\d\d|none)/);
-      expect(command).toMatch(/^moe-diffuseq (bench|evaluate) /);
+      expect(command).toMatch(/^moe-diffuseq (bench .*--rounds 2|evaluate .*--pairs 8)/);
     }
   });
 

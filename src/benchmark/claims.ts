@@ -14,15 +14,22 @@ export interface ClaimsOptions {
   readonly bench: BenchOptions;
   /** Twins: the first is ours; without "dense-active" quality has nothing to be compared with. */
   readonly suite: SuiteOptions;
-  /** How the data were given, for the commands of the table: "--data DIR", or "". */
-  readonly dataFlag: string;
+  readonly commands: ClaimCommands;
   readonly quick: boolean;
+}
+
+/** What the commands of the table need beside what they are about, as flags: "" or " --a b --c d". Plain JSON. */
+export interface ClaimCommands {
+  readonly bench: string;
+  readonly suite: string;
+  /** The folder of the data. */
+  readonly data: string;
 }
 
 /** Plain JSON. */
 export interface ClaimsReport {
   readonly quick: boolean;
-  readonly dataFlag: string;
+  readonly commands: ClaimCommands;
   readonly bench: BenchReport;
   /** The same model with four times as many experts, as many at work. */
   readonly grown: BenchReport;
@@ -43,7 +50,7 @@ export interface Claim {
 /** Experts of the grown model over those of the base. */
 const GROWTH = 4;
 
-export async function runClaims({ bench, suite, quick, dataFlag }: ClaimsOptions): Promise<ClaimsReport> {
+export async function runClaims({ bench, suite, quick, commands }: ClaimsOptions): Promise<ClaimsReport> {
   const measured = await runBench(bench);
   const { experts } = bench.base.model;
   const grown = configFromLayers([
@@ -57,7 +64,7 @@ export async function runClaims({ bench, suite, quick, dataFlag }: ClaimsOptions
     lengths: bench.lengths.slice(0, 1),
     variants: [],
   });
-  return { quick, dataFlag, bench: measured, grown: second, suite: await runSuite(suite) };
+  return { quick, commands, bench: measured, grown: second, suite: await runSuite(suite) };
 }
 
 const found = (
@@ -98,13 +105,13 @@ export function claimsOf(report: ClaimsReport): Claim[] {
   ];
 }
 
-function speedClaims({ bench }: ClaimsReport, lengths: readonly number[]): Claim[] {
+function speedClaims({ bench, commands }: ClaimsReport, lengths: readonly number[]): Claim[] {
   const words = {
     training: "training throughput against dense DiffuSeq",
     sampling: "sampling latency of dense DiffuSeq over ours",
   };
   const command = (length: number, more = "") =>
-    `moe-diffuseq bench --lengths ${length} --twins moe-diffuseq,dense-active${more}`;
+    `moe-diffuseq bench --lengths ${length} --twins moe-diffuseq,dense-active${more}${commands.bench}`;
   return (["training", "sampling"] as const).flatMap((task) =>
     lengths.flatMap((length) => {
       const ours = found(bench, task, "moe-diffuseq", length);
@@ -135,7 +142,7 @@ function speedClaims({ bench }: ClaimsReport, lengths: readonly number[]): Claim
   );
 }
 
-function memoryClaims({ bench, grown }: ClaimsReport, lengths: readonly number[]): Claim[] {
+function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonly number[]): Claim[] {
   const claims = lengths.flatMap((length): Claim[] => {
     const ours = found(bench, "training", "moe-diffuseq", length);
     const dense = found(bench, "training", "dense-active", length);
@@ -146,7 +153,7 @@ function memoryClaims({ bench, grown }: ClaimsReport, lengths: readonly number[]
         paper: "",
         ours: times(dense.peakBytes / ours.peakBytes),
         interval: "",
-        command: `moe-diffuseq bench --tasks training --lengths ${length}`,
+        command: `moe-diffuseq bench --tasks training --lengths ${length}${commands.bench}`,
       },
     ];
   });
@@ -166,14 +173,14 @@ function memoryClaims({ bench, grown }: ClaimsReport, lengths: readonly number[]
           paper: "grows modestly",
           ours: times(after.peakBytes / before.peakBytes),
           interval: "",
-          command: `moe-diffuseq bench --tasks ${task} --lengths ${length} --twins moe-diffuseq --set model.experts.numExperts=${experts}`,
+          command: `moe-diffuseq bench --tasks ${task} --lengths ${length} --twins moe-diffuseq${commands.bench} --set model.experts.numExperts=${experts}`,
         },
       ];
     }),
   ];
 }
 
-function lengthClaims({ bench }: ClaimsReport, lengths: readonly number[]): Claim[] {
+function lengthClaims({ bench, commands }: ClaimsReport, lengths: readonly number[]): Claim[] {
   const [shortest, longest] = [lengths[0], lengths[lengths.length - 1]];
   if (shortest === longest) return [];
   return (["training", "sampling"] as const).flatMap((task) =>
@@ -189,14 +196,14 @@ function lengthClaims({ bench }: ClaimsReport, lengths: readonly number[]): Clai
           paper: twin === "moe-diffuseq" ? "about 1 (linear)" : "",
           ours: times(mean),
           interval: between(low, high),
-          command: `moe-diffuseq bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}`,
+          command: `moe-diffuseq bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}${commands.bench}`,
         },
       ];
     }),
   );
 }
 
-function qualityClaims({ suite, quick, dataFlag }: ClaimsReport): Claim[] {
+function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
   const budget =
     "minutes" in suite.budget
       ? `--max-minutes ${suite.budget.minutes}`
@@ -209,7 +216,7 @@ function qualityClaims({ suite, quick, dataFlag }: ClaimsReport): Claim[] {
       const runs = task.runs.filter((run) => run.twin === twin).map(({ judged }) => judged.scores[metric]);
       return runs[0].map((_, i) => runs.reduce((sum, own) => sum + own[i], 0) / runs.length);
     };
-    const data = task.task === "addresses" || dataFlag === "" ? "" : ` ${dataFlag}`;
+    const data = task.task === "addresses" ? "" : commands.data;
     return others.map((over): Claim => {
       const { ratio, low, high, first: ours, second } = ratioInterval(scores(first), scores(over));
       const dense = over === "dense-active";
@@ -220,7 +227,7 @@ function qualityClaims({ suite, quick, dataFlag }: ClaimsReport): Claim[] {
         interval: between(low, high),
         command:
           `moe-diffuseq evaluate --suite ${task.suite}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
-          `${budget} --items ${suite.items}${quick ? " --quick" : ""}`,
+          `${budget} --items ${suite.items} --steps ${suite.steps}${quick ? " --quick" : ""}${commands.suite}`,
       };
     });
   });

@@ -8,7 +8,14 @@ export {
   benchTasks,
   runBench,
 } from "./bench.js";
-export { type Claim, type ClaimsOptions, type ClaimsReport, claimsOf, runClaims } from "./claims.js";
+export {
+  type Claim,
+  type ClaimCommands,
+  type ClaimsOptions,
+  type ClaimsReport,
+  claimsOf,
+  runClaims,
+} from "./claims.js";
 export { claimsMarkdown, claimsPage } from "./claims-format.js";
 export { formatBench } from "./format.js";
 export { findPeer, type PeerPython, type PeerVariant, peerVariants } from "./peers.js";

@@ -18,6 +18,8 @@ export interface FiguresSection {
     readonly note?: string;
     readonly chart: LineChart;
   }[];
+  /** Command lines, each under what it is for. */
+  readonly commands?: readonly { readonly note: string; readonly command: string }[];
   /** Quoted texts, each under what it is. */
   readonly texts?: readonly { readonly label: string; readonly text: string }[];
 }
@@ -33,14 +35,16 @@ export interface FiguresData {
 /** One self-contained HTML file. */
 export function figuresReport({ title, summary, sections, facts }: FiguresData): string {
   const tableOf = ({ head, rows }: FiguresTable) =>
-    html`<div class="scroll"><table><thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${rows.map(([name, ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+    html`<div class="scroll"><table class="figures"><thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${rows.map(([name, ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
   const body = html`<p class="summary">${summary}</p>
-${sections.map(({ heading, lead = null, table, charts = [], texts = [] }) =>
+${sections.map(({ heading, lead = null, table, charts = [], commands = [], texts = [] }) =>
   section(
     heading,
     lead,
     table && tableOf(table),
     charts.map((one) => chart(lineChartSvg(one.chart), one.note ?? "", one.heading)),
+    commands.length > 0 &&
+      html`<ul class="commands">${commands.map(({ note, command }) => html`<li><p>${note}</p><code>${command}</code></li>`)}</ul>`,
     texts.map(
       ({ label, text }) => html`<p class="note">${label}</p><div class="text prose"><div>${text}</div></div>`,
     ),

@@ -32,6 +32,8 @@ const wholeBench = { lengths: [512, 2048, 8192], rounds: 7, samplingSteps: 20 };
 /** A benchmark of the size of the reference, or of one that takes seconds. */
 const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 
+const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${set}`).join("");
+
 export function registerClaims(program: Command, host: CommandHost): void {
   const command = program
     .command("claims")
@@ -81,19 +83,26 @@ export function registerClaims(program: Command, host: CommandHost): void {
       if (peer?.python === null)
         throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
       const defaults = quick ? quickBench : wholeBench;
+      const rounds = flags.rounds ?? defaults.rounds;
+      const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
+      const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
       await mkdir(out, { recursive: true });
       const report = await runClaims({
         quick,
-        dataFlag: flags.data ? `--data ${flags.data[0]}` : "",
+        commands: {
+          bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+          suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}`,
+          data: flags.data ? ` --data ${flags.data[0]}` : "",
+        },
         bench: {
           ...defaults,
           base: resolveConfig({
             preset: "moe-diffuseq",
-            sets: [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])],
+            sets: benchSets,
           }),
           twins: ["moe-diffuseq", "dense-active"],
           lengths: flags.lengths ?? defaults.lengths,
-          rounds: flags.rounds ?? defaults.rounds,
+          rounds,
           peer,
           variants: peer ? ["eager"] : [],
           threads: flags.threads ?? availableParallelism(),

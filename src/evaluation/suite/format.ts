@@ -33,8 +33,13 @@ function formatTask(report: TaskReport): string[] {
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier
       ? [
-          `Coherence is a proxy: a classifier that tells ${(100 * classifier.accuracy).toFixed(0)} % of the true next turns from shuffled ones (50 %: nothing); ` +
-            `true turns score ${classifier.true.toFixed(3)}, shuffled ones ${classifier.shuffled.toFixed(3)}.`,
+          `Coherence is a proxy, a classifier's score. True next turns: ${classifier.trueTurns.toFixed(3)}; ` +
+            classifier.wrong
+              .map(
+                ({ kind, score, accuracy }) =>
+                  `turns of the ${kind}: ${score.toFixed(3)} (told apart ${(100 * accuracy).toFixed(0)} times of 100; 50: not at all)`,
+              )
+              .join("; "),
         ]
       : []),
     ...runs

@@ -1,11 +1,12 @@
 /**
- * @file A proxy for coherence: a small classifier that tells the turn that came next from turns that came elsewhere. Not a judgement of
+ * @file A proxy for coherence: a small classifier that tells the turn that came next from turns of another moment of the talk
+ * (which asks what is being said) and of another talk (which asks who speaks about what). Not a judgement of
  * people, and no better than its own accuracy on held-out talk, which is reported beside it.
  *
  *     P(next | talk) = sigmoid(sum of w over hashed features):   pairs (word of the last turns, word of the turn), (last speaker, speaker),
  *                                                               share of the turn's words that were said before, in ten steps
  *
- * Trained by AdaGrad on true pairs and as many shuffled ones. No random numbers.
+ * Trained by AdaGrad on true pairs and as many wrong ones, of both kinds in turn. No random numbers.
  */
 import type { Pair } from "../accuracy.js";
 
@@ -47,11 +48,11 @@ export class NextTurnClassifier {
   static train(pairs: readonly Pair[]): NextTurnClassifier {
     const classifier = new NextTurnClassifier();
     const examples = pairs.map(featuresOf);
-    const wrong = shuffled(pairs).map(featuresOf);
+    const [near, far] = wrongKinds.map((kind) => wrongTurns(pairs, kind).map(featuresOf));
     for (let epoch = 0; epoch < EPOCHS; epoch++)
       for (const [i, features] of examples.entries()) {
         classifier.learn(features, 1);
-        classifier.learn(wrong[i], 0);
+        classifier.learn((i + epoch) % 2 === 0 ? near[i] : far[i], 0);
       }
     return classifier;
   }
@@ -76,9 +77,9 @@ export class NextTurnClassifier {
     return this.probability(featuresOf(pair));
   }
 
-  /** Share of held-out pairs whose true turn scores above a shuffled one; 0.5: it knows nothing. */
-  accuracy(pairs: readonly Pair[]): number {
-    const wrong = shuffled(pairs);
+  /** Share of held-out pairs whose true turn scores above a wrong one; 0.5: it knows nothing. */
+  accuracy(pairs: readonly Pair[], kind: WrongKind): number {
+    const wrong = wrongTurns(pairs, kind);
     const wins = pairs.map((pair, i) => {
       const [right, other] = [this.score(pair), this.score(wrong[i])];
       return right === other ? 0.5 : Number(right > other);
@@ -87,6 +88,15 @@ export class NextTurnClassifier {
   }
 }
 
-/** Every talk with the turn of the pair half the list further on. */
-export const shuffled = (pairs: readonly Pair[]): Pair[] =>
-  pairs.map(({ src }, i) => ({ src, trg: pairs[(i + (pairs.length >> 1)) % pairs.length].trg }));
+/** Where a wrong turn is from. */
+export const wrongKinds = ["same talk", "other talk"] as const;
+export type WrongKind = (typeof wrongKinds)[number];
+
+/** Pairs between a talk and a wrong turn of (mostly) the same one. */
+const NEAR = 5;
+
+/** Every talk with a turn from further on in the list; pairs are in the order of their talks. */
+export function wrongTurns(pairs: readonly Pair[], kind: WrongKind): Pair[] {
+  const shift = kind === "same talk" ? NEAR : pairs.length >> 1;
+  return pairs.map(({ src }, i) => ({ src, trg: pairs[(i + shift) % pairs.length].trg }));
+}

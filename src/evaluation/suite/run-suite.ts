@@ -20,7 +20,7 @@ import { evaluateRun } from "../evaluate.js";
 import type { ExpertUse } from "../expert-use.js";
 import type { HeldOutLoss } from "../held-out-loss.js";
 import type { LevelResult } from "../levels.js";
-import { NextTurnClassifier } from "./next-turn.js";
+import { NextTurnClassifier, type WrongKind, wrongKinds, wrongTurns } from "./next-turn.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { summarise, type TaskSummary } from "./summary.js";
 import { learningParameters, type TwinName, twins } from "./twins.js";
@@ -75,6 +75,12 @@ export interface TwinRun {
   readonly quality: readonly { readonly steps: number; readonly judged: Judged }[];
 }
 
+/** Mean scores of held-out turns, and how often the true one scores above the wrong one. Plain JSON. */
+export interface ClassifierScale {
+  readonly trueTurns: number;
+  readonly wrong: readonly { readonly kind: WrongKind; readonly score: number; readonly accuracy: number }[];
+}
+
 /** Plain JSON. */
 export interface TaskReport {
   readonly task: string;
@@ -82,8 +88,8 @@ export interface TaskReport {
   readonly description: string;
   readonly metrics: readonly string[];
   readonly pairs: { readonly train: number; readonly valid: number };
-  /** Dialogue: share of held-out turns that the classifier tells from shuffled ones, and the mean coherence of true and shuffled turns. */
-  readonly classifier: { readonly accuracy: number; readonly true: number; readonly shuffled: number } | null;
+  /** Dialogue: what the classifier is worth; else null. */
+  readonly classifier: ClassifierScale | null;
   readonly runs: readonly TwinRun[];
   readonly summary: TaskSummary;
 }
@@ -133,12 +139,18 @@ async function runTask(task: SuiteTask, options: SuiteOptions): Promise<TaskRepo
 /** Held-out pairs that the loss is measured on, at least. */
 const VALID_PAIRS = 64;
 
-function anchors(classifier: NextTurnClassifier, pairs: readonly Pair[]) {
+/** What the classifier makes of held-out talk: the scale that written turns are to be read on. */
+function anchors(classifier: NextTurnClassifier, pairs: readonly Pair[]): ClassifierScale {
   const mean = (list: readonly Pair[]) =>
     list.reduce((sum, pair) => sum + classifier.score(pair), 0) / list.length;
-  const half = pairs.length >> 1;
-  const wrong = pairs.map(({ src }, i) => ({ src, trg: pairs[(i + half) % pairs.length].trg }));
-  return { accuracy: classifier.accuracy(pairs), true: mean(pairs), shuffled: mean(wrong) };
+  return {
+    trueTurns: mean(pairs),
+    wrong: wrongKinds.map((kind) => ({
+      kind,
+      score: mean(wrongTurns(pairs, kind)),
+      accuracy: classifier.accuracy(pairs, kind),
+    })),
+  };
 }
 
 /** Writes pairs and vocabulary, which all twins share, and lays the task's settings over the base. */
