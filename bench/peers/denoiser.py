@@ -243,7 +243,8 @@ class Denoiser:
         return table, codebook, p.get("absorbing_state", torch.zeros(m["embeddingSize"]))
 
     def network(self, f, channel):
-        """channel [T, D]: noisy codes times their precision, None in the masked limit -> the head's output [T, D], z loss a row."""
+        """channel [T, D]: noisy codes times their precision, None in the masked limit -> what the logits are made of and x0 as the head has
+        it, [T, D] both, and the z loss a row."""
         m, p = self.model, self.p
         B, N, T = self.B, self.N, self.B * self.N
         column = lambda name: f[name].view(T, 1)
@@ -293,12 +294,18 @@ class Denoiser:
             h = residual(f"{prefix}.feed_forward_norm", h, feed_forward)
         if self.pre_norm:
             h = norm("output_norm", h)
-        return F.linear(h, p["output.weight"], p["output.bias"]), z_loss
+        own = embedding = F.linear(h, p["output.weight"], p["output.bias"])
+        # The head's own x0 is preconditioned by what the noisy code says alone: mean x, deviation sqrt(E|x0 - x|^2 / D).
+        if channel is not None and m["prediction"] == "embedding" and m["embeddingNorm"] == "rms":
+            deviation = (1 + 1e-4 - x.square().mean(1, keepdim=True)).clamp_min(1e-4).sqrt()
+            own = own * torch.where(absorbed, 1, deviation)
+            embedding = own + torch.where(absorbed, 0, x)
+        return own, embedding, z_loss
 
-    def logits(self, embedding, channel, rows):
+    def logits(self, own, channel, rows):
         """[rows, V]"""
         table, codebook, _ = self.tables()
-        own = embedding[rows] * self.model["logitScale"]
+        own = own[rows] * self.model["logitScale"]
         if channel is not None and codebook is table:
             own = own + channel[rows]
         logits = F.linear(own, table, self.p["output_bias"])
@@ -317,10 +324,10 @@ class Denoiser:
             clean = F.embedding(targets, codebook)
             u = clean * column("signal") + f["noise"].view(T, -1) * column("sigma")
             channel = u * column("channel")
-        embedding, z_loss = self.network(f, channel)
+        own, embedding, z_loss = self.network(f, channel)
         ce = 0
         for rows in self.counted_rows.split(CHUNK):
-            nll = F.cross_entropy(self.logits(embedding, channel, rows), targets[rows], reduction="none")
+            nll = F.cross_entropy(self.logits(own, channel, rows), targets[rows], reduction="none")
             ce = ce + (nll * f["ceWeight"].view(T)[rows]).sum()
         total = ce
         squared = lambda a, b, name: ((a - b).square().mean(1) * f[name].view(T)).sum()
@@ -350,8 +357,8 @@ class Denoiser:
         for k in range(steps):
             f["time"] = torch.full_like(f["time"], levels["time"][k])
             channel = torch.where(given, 0, (z - (1 - levels["signal"][k]) * m) * levels["channel"][k])
-            embedding, _ = self.network(f, channel)
-            parts = [self.logits(embedding, channel, rows) for rows in torch.arange(T).split(CHUNK)]
+            own, embedding, _ = self.network(f, channel)
+            parts = [self.logits(own, channel, rows) for rows in torch.arange(T).split(CHUNK)]
             if k == steps - 1:
                 return torch.cat([part.argmax(-1) for part in parts])
             x0 = embedding if self.model["prediction"] == "embedding" else torch.cat([torch.softmax(part, -1) @ codebook for part in parts])
