@@ -97,8 +97,12 @@ interface Side {
   readonly twin: TwinName;
   readonly side: BenchRow["side"];
   readonly config: RunConfig;
-  /** Estimate. */
-  readonly bytes: number;
+}
+
+interface StartedSide {
+  readonly child: StepProcess;
+  /** What a peer reads from; null: nothing. */
+  readonly folder: string | null;
 }
 
 /** Share of the free memory that all sides of a length may take together. */
@@ -187,31 +191,46 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
         continue;
       }
       room -= bytes;
-      sides.push({ twin, side, config, bytes });
+      sides.push({ twin, side, config });
     }
   }
   return sides;
 }
 
-/** A process for a side, with the folder it reads from; null and a note where PyTorch cannot do it. */
+/** Milliseconds of some units of work. */
+async function timesOf(
+  child: StepProcess,
+  task: BenchTask,
+  count: number,
+  steps: number,
+): Promise<readonly number[]> {
+  const done =
+    task === "training" ? await child.ask("steps", { count }) : await child.ask("sample", { count, steps });
+  return done.milliseconds;
+}
+
+/** A process that has done one unit of work: everything is compiled, the caches are full. */
 async function startSide(
   { side, config, twin }: Side,
   task: BenchTask,
   threads: number,
   python: string,
   samplingSteps: number,
-): Promise<{ child: StepProcess; folder: string | null }> {
-  const name = `${twin}, ${side}`;
-  if (side === "ours") {
-    const { child } = await StepProcess.startOurs(name, { config, threads, task });
-    return { child, folder: null };
-  }
-  const folder = mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
+): Promise<StartedSide> {
+  const folder = side === "ours" ? null : mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
+  let child: StepProcess | null = null;
   try {
-    writeDump(folder, workload(config), solverLevels(config, samplingSteps) ?? undefined);
-    return { child: await startPeer(python, folder, { variant: side, threads }), folder };
+    if (side === "ours")
+      child = (await StepProcess.startOurs(`${twin}, ${side}`, { config, threads, task })).child;
+    else {
+      writeDump(folder!, workload(config), solverLevels(config, samplingSteps) ?? undefined);
+      child = await startPeer(python, folder!, { variant: side, threads });
+    }
+    await timesOf(child, task, 1, samplingSteps);
+    return { child, folder };
   } catch (error) {
-    rmSync(folder, { recursive: true });
+    child?.kill();
+    if (folder) rmSync(folder, { recursive: true });
     throw error;
   }
 }
@@ -225,11 +244,7 @@ async function measureSides(
   onProgress: (what: string) => void,
 ): Promise<Omit<BenchRow, "shareOfCeiling">[]> {
   const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, signal } = options;
-  const running: { side: Side; child: StepProcess; folder: string | null; times: number[][] }[] = [];
-  const work = async (child: StepProcess, units: number) =>
-    task === "training"
-      ? (await child.ask("steps", { count: units })).milliseconds
-      : (await child.ask("sample", { count: units, steps: samplingSteps })).milliseconds;
+  const running: (StartedSide & { side: Side; times: (readonly number[])[] })[] = [];
   try {
     for (const side of sides) {
       signal?.throwIfAborted();
@@ -237,12 +252,9 @@ async function measureSides(
       try {
         const started = await startSide(side, task, threads, peer?.python ?? "", samplingSteps);
         running.push({ side, ...started, times: [] });
-        await work(started.child, 1); // compiles, and fills the caches
       } catch (error) {
         // Ours must run; PyTorch may lack a compiler.
         if (side.side === "ours") throw error;
-        const failed = running.findIndex((one) => one.side === side);
-        if (failed >= 0) running.splice(failed, 1)[0].child.kill();
         leftOut.push(`${task} of ${side.twin} (${side.side}): ${lastLine(error)}`);
       }
     }
@@ -251,7 +263,7 @@ async function measureSides(
       await ceiling.measure();
       for (const { child, times } of running) {
         signal?.throwIfAborted();
-        times.push(await work(child, count));
+        times.push(await timesOf(child, task, count, samplingSteps));
       }
     }
     const rows: Omit<BenchRow, "shareOfCeiling">[] = [];

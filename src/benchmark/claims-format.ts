@@ -21,6 +21,9 @@ function conditions({ bench, suite }: ClaimsReport): Record<string, string> {
     Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
     "Training of a twin": "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`,
     Seeds: seeds.join(", "),
+    "Trained on": [...new Set(suite.tasks.flatMap(({ runs }) => runs.map(({ date }) => date.slice(0, 10))))]
+      .sort()
+      .join(", "),
     "Held-out sources": `${items}, ${steps} steps a text`,
     Model: `${base.model.numLayers} layers of ${base.model.hiddenSize}, ${base.model.experts.numExperts} experts, vocabulary ${base.model.vocabSize}`,
     "Model of the benchmark": `${bench.config.model.numLayers} layers of ${bench.config.model.hiddenSize}, ${bench.config.model.experts.numExperts} experts, vocabulary ${bench.config.model.vocabSize}`,

@@ -23,6 +23,15 @@ describe("describeModel", () => {
     expect(text).toContain("################");
   });
 
+  it("says what a causal model sees", () => {
+    const attention = { causal: true, window: 16, layers: { 1: { full: true } } };
+    const text = describeModel(runConfigSchema.parse({ model: { numLayers: 2, attention } }), {
+      pictureSize: 4,
+    });
+    expect(text).toMatch(/layer 0: 16 positions before itself; computes/);
+    expect(text).toMatch(/layer 1: the document up to itself; computes 100 %/);
+  });
+
   it("describes dense models", () => {
     const config = runConfigSchema.parse({ model: { experts: { numExperts: 0 } } });
     expect(describeModel(config, { pictureSize: 0 })).toMatch(/feed-forward +\S+ +dense, 1024/);

@@ -102,9 +102,10 @@ function describeAttention(config: RunConfig, pictureSize: number): string[] {
             ? `, head ${start}`
             : `, heads ${start}-${start + heads - 1}`;
       const share = computedPairs(pattern, length, slots) / length ** 2;
-      const window = `${pattern.window} positions to each side`;
+      const window = `${pattern.window} positions ${pattern.causal ? "before itself" : "to each side"}`;
       const step = pattern.dilation > 1 ? `, every ${pattern.dilation}th` : "";
-      const what = pattern.full ? "the whole document" : `${window}${step}`;
+      const whole = pattern.causal ? "the document up to itself" : "the whole document";
+      const what = pattern.full ? whole : `${window}${step}`;
       lines.push(`  ${name}${which}: ${what}; computes ${percent(share)} of all pairs`);
       if (pictureSize > 0)
         pictures.push(

@@ -4,7 +4,7 @@
  *     const report = await runSuite({ suite: "science", data: "corpora", base, budget: { minutes: 20 }, out: "runs/science", ... });
  *
  * Everything lies in `out`: pairs, vocabulary, a run's directory for each twin and seed, and in each its result, which a later call with
- * the same settings takes over instead of training again.
+ * the same settings and version takes over instead of training again: measure changed code into another folder.
  */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -15,6 +15,7 @@ import { UserError } from "../../errors.js";
 import { costOf } from "../../model/cost.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { train } from "../../training/trainer.js";
+import { version } from "../../version.js";
 import type { Pair } from "../accuracy.js";
 import { evaluateRun } from "../evaluate.js";
 import type { ExpertUse } from "../expert-use.js";
@@ -57,6 +58,8 @@ export interface TwinRun {
   readonly twin: TwinName;
   readonly seed: number;
   readonly path: string;
+  /** When it was trained and judged, ISO 8601: perhaps by an earlier call. */
+  readonly date: string;
   readonly parameters: { readonly total: number; readonly active: number };
   readonly flopsPerToken: number;
   readonly steps: number;
@@ -227,7 +230,14 @@ async function runTwin(job: TwinJob): Promise<TwinRun> {
   const config = configOfRun(job);
   const path = join(folder, `${twin}-seed${seed}`);
   const first = options.twins[0] === twin;
-  const settings = JSON.stringify({ config, items, steps, quality: first ? qualitySteps : [] });
+  const settings = JSON.stringify({
+    version,
+    config,
+    task,
+    items,
+    steps,
+    quality: first ? qualitySteps : [],
+  });
   const stored = await storedResult(path, settings);
   if (stored) return stored;
   signal?.throwIfAborted();
@@ -258,6 +268,7 @@ async function runTwin(job: TwinJob): Promise<TwinRun> {
     twin,
     seed,
     path,
+    date: new Date().toISOString(),
     parameters: learningParameters(config),
     flopsPerToken: costOf(config.model, { batchSize, length: sequenceLength }).flopsPerToken.training,
     steps: summary.steps,

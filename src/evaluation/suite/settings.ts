@@ -24,4 +24,4 @@ export const quickSettings: readonly string[] = [
 ];
 
 /** What --quick spends on a task. */
-export const quickOptions = { minutes: 0.4, pairs: 1500, items: 12, steps: 8, length: 96 } as const;
+export const quickOptions = { minutes: 0.3, pairs: 1500, items: 12, steps: 8, length: 96 } as const;
