@@ -57,6 +57,7 @@ const phases: Record<TrainEvent["kind"], string> = {
   preparing: "preparing",
   ready: "first step",
   step: "steps",
+  profile: "the profile",
   validating: "validating",
   validation: "saving",
   checkpoint: "steps",

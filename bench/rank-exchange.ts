@@ -25,21 +25,25 @@ const options = {
 };
 for (const shardOptimizer of [false, true]) {
   const layout = new ParameterLayout(specs, { training: true, ema: true, shardOptimizer }, communicator);
-  const pages = Math.ceil(layout.byteLength / 65536);
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const kernels = wasmKernels(memory, new Float32Array(memory.buffer, 0, SCRATCH_FLOATS));
-  const parameters = new ParameterMemory(layout, memory.buffer, kernels, communicator);
-  const exchange = new RankExchange(communicator, layout, memory.buffer);
+  const blocks = layout.blockBytes.map((bytes) => {
+    const pages = Math.ceil(bytes / 65536);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const kernels = wasmKernels(memory, new Float32Array(memory.buffer, 0, SCRATCH_FLOATS));
+    return { buffer: memory.buffer, kernels };
+  });
+  const parameters = new ParameterMemory(layout, blocks, communicator);
+  const { buffers } = parameters;
+  const exchange = new RankExchange(communicator, layout, buffers);
   const times: Record<"overlapped" | "sums first", number[]> = { overlapped: [], "sums first": [] };
   for (let k = 1; k <= REPETITIONS; k++)
     for (const way of ["overlapped", "sums first"] as const) {
-      for (const bucket of layout.buckets) layout.bucketView(memory.buffer, "gradient", bucket).fill(1e-3);
+      for (const bucket of layout.buckets) layout.bucketView(buffers, "gradient", bucket).fill(1e-3);
       await communicator.barrier();
       const start = performance.now();
       if (way === "overlapped") await adamwStep(parameters, { ...options, step: k }, exchange);
       else {
         for (const bucket of layout.buckets) await exchange.sumGradients(bucket);
-        await adamwStep(parameters, { ...options, step: k }, new RankExchange(alone, layout, memory.buffer));
+        await adamwStep(parameters, { ...options, step: k }, new RankExchange(alone, layout, buffers));
         for (const bucket of layout.buckets) await exchange.shareValues(bucket);
       }
       times[way].push(performance.now() - start);

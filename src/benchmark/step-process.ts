@@ -41,6 +41,7 @@ export class StepProcess {
   ask(command: "sample", options: { count: number; steps: number }): Promise<{ milliseconds: number[] }>;
   ask(command: "gradients", options: { path: string }): Promise<{ loss: number }>;
   ask(command: "memory"): Promise<{ peakBytes: number }>;
+  ask(command: "reset"): Promise<{ bytes: number }>;
   ask(command: string, options: object = {}): Promise<unknown> {
     this.#child.stdin.write(`${JSON.stringify({ command, ...options })}\n`);
     return this.#next();

@@ -6,8 +6,9 @@
  *   {"command": "sample", "count": 1, "steps": 20}    -> {"milliseconds": [...]}
  *   {"command": "gradients", "path": "gradients.bin"} -> {"loss": 9.01}       writes them, unclipped, without an update
  *   {"command": "memory"}                             -> {"peakBytes": 1073741824}
+ *   {"command": "reset"}                              -> {"bytes": 314572800}   memory now; the peak is counted from here (Linux)
  */
-import { existsSync, openSync, readFileSync, writeSync } from "node:fs";
+import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { RunConfig } from "../config/index.js";
 import { createDevice, type Executable } from "../runtime/index.js";
@@ -25,7 +26,7 @@ export interface StepperOptions {
 }
 
 interface Command {
-  readonly command: "steps" | "sample" | "gradients" | "memory";
+  readonly command: "steps" | "sample" | "gradients" | "memory" | "reset";
   readonly count: number;
   readonly steps: number;
   readonly path: string;
@@ -74,6 +75,13 @@ async function sample(steps: number): Promise<void> {
   );
 }
 
+/** A line of the process's status, as the peers read it, where the system has one. */
+function statusBytes(name: "VmHWM" | "VmRSS"): number | undefined {
+  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
+  const found = new RegExp(`${name}:\\s+(\\d+) kB`).exec(status);
+  return found ? 1024 * Number(found[1]) : undefined;
+}
+
 async function answer({ command, count, steps, path }: Command): Promise<object> {
   switch (command) {
     case "steps": {
@@ -107,11 +115,14 @@ async function answer({ command, count, steps, path }: Command): Promise<object>
       for (const { name, trainable } of definitions) if (trainable) writeSync(file, found[name]);
       return { loss };
     }
-    case "memory": {
-      // As the peers measure it, where the system says so.
-      const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
-      const peak = /VmHWM:\s+(\d+) kB/.exec(status);
-      return { peakBytes: 1024 * (peak ? Number(peak[1]) : process.resourceUsage().maxRSS) };
+    case "memory":
+      return { peakBytes: statusBytes("VmHWM") ?? 1024 * process.resourceUsage().maxRSS };
+    case "reset": {
+      // Pages of the optimiser's state that no step has touched yet would be counted as the first step's.
+      for (const slot of ["gradient", "moment1", "moment2"] as const)
+        await parameters.write(slot, await parameters.read(slot));
+      writeFileSync("/proc/self/clear_refs", "5");
+      return { bytes: statusBytes("VmRSS") };
     }
   }
 }

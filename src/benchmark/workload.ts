@@ -63,7 +63,11 @@ export function workload(config: RunConfig, documents = 1): Workload {
     config,
     definitions,
     values,
-    module: trainingModule(config, { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals }),
+    module: trainingModule(
+      config,
+      { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals },
+      config.training.activationCheckpointing,
+    ),
     feeds: batch(medianOf(CANDIDATES, (k) => absorbedShare(batch(k)))),
     // A small rate: no warm-up here, and two programs whose losses are compared must not drift apart.
     optimiser: { learningRate: 1e-4, beta1, beta2, epsilon, weightDecay, maxGradNorm, emaDecay: null },

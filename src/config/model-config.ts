@@ -75,7 +75,7 @@ export const expertsSchema = z.strictObject({
     .number()
     .min(0)
     .default(0.02)
-    .describe("loss-free: how far the selection bias moves in one step"),
+    .describe("loss-free: how far the selection bias moves in one step, at most"),
   balanceLossWeight: z.number().min(0).default(0.01).describe("loss: weight of E * sum_e f_e P_e"),
   zLossWeight: z
     .number()

@@ -11,6 +11,12 @@ export const trainingConfigSchema = z.strictObject({
   batchSize: every.default(4).describe("sequences of one batch, shared by all ranks"),
   gradientAccumulation: every.default(1).describe("batches whose gradients are summed into one step"),
   sequenceLength: z.int().min(8).default(1024).describe("tokens in one packed training sequence"),
+  activationCheckpointing: z
+    .enum(["none", "layers"])
+    .default("none")
+    .describe(
+      "keep every activation for the backward pass, or only what enters a layer: less memory, one more forward pass",
+    ),
   packing: z.boolean().default(true).describe("put several short documents into one sequence"),
   learningRate: z.number().positive().default(2e-3).describe("peak learning rate"),
   minLearningRateRatio: z.number().min(0).max(1).default(0.1).describe("learning rate at the end / peak"),
@@ -55,3 +61,5 @@ export const trainingConfigSchema = z.strictObject({
 
 /** The training run (see the field descriptions). */
 export type TrainingConfig = z.infer<typeof trainingConfigSchema>;
+/** What the backward pass computes again instead of keeping. */
+export type ActivationCheckpointing = TrainingConfig["activationCheckpointing"];

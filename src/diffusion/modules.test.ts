@@ -1,8 +1,19 @@
 /** @file The whole training loss of every preset: gradients against central differences, ONNX against float64, and invariance. */
 import { describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames } from "../config/index.js";
+import { mergeConfig } from "../config/layers.js";
 import type { Row } from "../data/rows.js";
-import { evaluate, NDArray, type TensorData } from "../graph/index.js";
+import {
+  evaluate,
+  type GraphModule,
+  leavesOf,
+  lower,
+  NDArray,
+  rootsOf,
+  sizeOf,
+  type Tensor,
+  type TensorData,
+} from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { channelModule, evaluationModule, trainingModule } from "./modules.js";
@@ -56,6 +67,20 @@ function withSelfCondition(feeds: Record<string, TensorData>): Record<string, Te
   const size = [...shape, 6];
   const data = Float32Array.from({ length: size.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i));
   return { ...feeds, selfCondition: { dtype: "float32", shape: size, data } };
+}
+
+/** Masks for the sites of dropout: every fifth element is dropped. */
+function withDropout(module: GraphModule, feeds: Record<string, TensorData>): Record<string, TensorData> {
+  const masks = [...leavesOf(lower(rootsOf(module)), "input")].filter(([name]) =>
+    name.startsWith("dropout:"),
+  );
+  expect(masks).toHaveLength(7); // the input, and two in each of three layers
+  const mask = ({ staticShape: shape }: Tensor): TensorData => ({
+    dtype: "float32",
+    shape,
+    data: Float32Array.from({ length: sizeOf(shape) }, (_, i) => (i % 5 === 0 ? 0 : 1.25)),
+  });
+  return { ...feeds, ...Object.fromEntries(masks.map(([name, input]) => [name, mask(input)])) };
 }
 
 describe("training loss", () => {
@@ -188,6 +213,22 @@ describe("training loss", () => {
     expect(texts.reduce((sum, nats) => sum + Math.exp(-nats), 0)).toBeCloseTo(1, 9);
     expect(ce.data[0]).toBeCloseTo(nll.data.reduce((a, x) => a + x, 0) / nll.data.length, 6); // float32 weights
     expect(loss.data[0]).toBe(ce.data[0]);
+  });
+
+  it.each(variants)("$name: recomputed activations give the same gradients, to the bit", async (variant) => {
+    const config = tinyConfig(
+      variant.preset,
+      mergeConfig({ model: { numLayers: 3, dropout: 0.2 } }, variant.extra ?? {}) as PartialRunConfig,
+    );
+    const rows = [makeRow(config, 0, [9], 13), makeRow(config, 1, [4, 3], 13)];
+    const batch = tinyBatch(config, rows);
+    const modules = (["none", "layers"] as const).map((kind) => trainingModule(config, batch.shape, kind));
+    const feeds = withDropout(modules[0], withSelfCondition(batch.feeds));
+    const [kept, again] = await Promise.all(
+      modules.map((module) => runOnnx(module, feeds, tinyParameters(config))),
+    );
+    expect(Object.keys(again)).toEqual(Object.keys(kept));
+    for (const [name, { data }] of Object.entries(kept)) expect(again[name].data, name).toEqual(data);
   });
 
   it.each(presetNames)(

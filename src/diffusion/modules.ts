@@ -10,6 +10,7 @@
  */
 import type { DiffusionConfig } from "../config/diffusion-config.js";
 import type { ModelConfig } from "../config/model-config.js";
+import type { ActivationCheckpointing } from "../config/training-config.js";
 import {
   add,
   and,
@@ -27,6 +28,7 @@ import {
   sub,
   sumOf,
   type Tensor,
+  withScope,
   zeros,
 } from "../graph/index.js";
 import { channelTerm, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
@@ -97,8 +99,14 @@ interface LossGraph {
   readonly parameter: ParameterLookup;
 }
 
-function lossGraph(config: ModuleConfig, shape: BatchShape, training: boolean): LossGraph {
+function lossGraph(
+  config: ModuleConfig,
+  shape: BatchShape,
+  training: boolean,
+  checkpointing: ActivationCheckpointing = "none",
+): LossGraph {
   const { model, diffusion } = config;
+  const recompute = checkpointing === "layers";
   const e = ends(config, shape);
   const { rows, tokens, parameter } = e;
   const { batchSize, length } = shape;
@@ -112,11 +120,14 @@ function lossGraph(config: ModuleConfig, shape: BatchShape, training: boolean): 
     codes,
     selfCondition: e.selfCondition,
     dropout: training && model.dropout > 0 ? fedDropout(site) : noDropout,
+    recompute,
     parameter,
   });
 
   const { logitTerms, bias, predicted } = prediction;
-  const nll = crossEntropy(logitTerms, bias, targetsOf(config, e), predicted);
+  const nll = withScope("loss", () =>
+    crossEntropy(logitTerms, bias, targetsOf(config, e), predicted, { recompute }),
+  );
   const weigh = (name: string, perPosition: Tensor) =>
     reduceSum(mul(reshape(input(name, "float32", grid), [positions]), perPosition), [0]);
   const squared = (a: Tensor, b: Tensor) => {
@@ -168,8 +179,12 @@ function routerStatistics({ routers }: DenoiserOutput): Record<string, Tensor> {
 }
 
 /** One training step's graph: loss, its terms, nll [B, N], router statistics, and the gradient of every trainable parameter. */
-export function trainingModule(config: ModuleConfig, shape: BatchShape): GraphModule {
-  const { loss, outputs, parameter } = lossGraph(config, shape, true);
+export function trainingModule(
+  config: ModuleConfig,
+  shape: BatchShape,
+  checkpointing: ActivationCheckpointing = "none",
+): GraphModule {
+  const { loss, outputs, parameter } = lossGraph(config, shape, true, checkpointing);
   const trainable = denoiserParameters(config.model).filter((d) => d.trainable);
   const gradients = gradient(
     loss,

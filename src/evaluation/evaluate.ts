@@ -7,6 +7,7 @@
  */
 import type { ModelDType, RunConfig } from "../config/index.js";
 import type { RowSource } from "../data/index.js";
+import type { ExpertUse } from "../diffusion/expert-use.js";
 import { UserError } from "../errors.js";
 import { freeze } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
@@ -16,7 +17,6 @@ import { createDevice, type DeviceKind } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
-import type { ExpertUse } from "./expert-use.js";
 import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
 import { NoisyRows } from "./noisy-rows.js";

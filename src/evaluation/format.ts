@@ -1,8 +1,8 @@
 /** @file An evaluation as text: tables of at most 100 columns, without colours. */
 import Table from "cli-table3";
+import type { ExpertUse } from "../diffusion/expert-use.js";
 import type { NgramBaselines } from "./baselines.js";
 import type { EvaluationReport, QuantizedLoss } from "./evaluate.js";
-import type { ExpertUse } from "./expert-use.js";
 import type { HeldOutLoss } from "./held-out-loss.js";
 import type { Comparison, LevelResult } from "./levels.js";
 import type { Estimate } from "./statistics.js";

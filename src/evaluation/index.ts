@@ -1,4 +1,6 @@
 /** @file Evaluation: loss and bound on held-out text, the channel and n-grams beside them, accuracy on tasks. */
+
+export { DEAD_LOAD, type ExpertUse, type LayerUse } from "../diffusion/expert-use.js";
 export {
   type AccuracyOptions,
   type AccuracyResult,
@@ -15,7 +17,6 @@ export {
   type EvaluationReport,
   evaluateRun,
 } from "./evaluate.js";
-export { DEAD_LOAD, type ExpertUse, type LayerUse } from "./expert-use.js";
 export { formatEvaluation } from "./format.js";
 export type { HeldOutLoss } from "./held-out-loss.js";
 export type { Comparison, LevelResult } from "./levels.js";

@@ -7,8 +7,8 @@
  * An absorbed position says nothing, so there the channel is the unigram model; the masked limit knows no others.
  */
 import type { RunConfig } from "../config/index.js";
+import { type ExpertUse, ExpertUseCounter } from "../diffusion/expert-use.js";
 import { forEachTarget } from "../diffusion/index.js";
-import { type ExpertUse, ExpertUseCounter } from "./expert-use.js";
 import type { NoisyRows } from "./noisy-rows.js";
 import { RatioEstimate } from "./statistics.js";
 
@@ -95,7 +95,10 @@ export async function compareLevels(
       for (const row of sums)
         for (const kind of ["targets", "absorbed", "gaussian"] as const)
           kinds[kind].add(row[kind].model, row[kind].channel, row[kind].tokens);
-      experts.add(time, rows.length, outputs);
+      experts.add(
+        rows.map(() => time),
+        outputs,
+      );
       onBatch();
     }
     const apart = gaussian && absorbRate > 0;

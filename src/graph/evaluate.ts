@@ -7,7 +7,7 @@
 import { lower } from "./lower.js";
 import { type GraphModule, rootsOf } from "./module.js";
 import { NDArray } from "./ndarray.js";
-import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
+import type { ConstantAttributes, LeafAttributes, Node, Tensor } from "./tensor.js";
 import type { TensorData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
@@ -31,23 +31,35 @@ export function evaluate(
   ];
   const hasAdjoint = () => topologicalOrder(rootsOf(module)).some((n) => n.operator.kind === "adjoint");
   const roots = (options.lowered ?? hasAdjoint()) ? lower(rootsOf(module)) : rootsOf(module);
-  const values = new Map<Tensor, NDArray>();
-  for (const node of topologicalOrder(roots)) {
+  const leaf = ({ operator, attributes }: Node): NDArray => {
+    const { name, dtype, shape } = attributes as LeafAttributes;
+    const given = (operator.kind === "input" ? feeds : parameters)[name];
+    if (!given) throw new Error(`evaluate: expected a value for ${operator.kind} "${name}", got none`);
+    if (given.dtype !== dtype || shape.some((d, i) => d !== null && d !== given.shape[i]))
+      throw new Error(
+        `evaluate: ${operator.kind} "${name}" expects ${dtype}[${shape}], got ${given.dtype}[${given.shape}]`,
+      );
+    return given instanceof NDArray ? given : NDArray.from(given);
+  };
+  const results = evaluateTensors(roots, new Map(), leaf);
+  return Object.fromEntries(results.map((value, i) => [names[i], value]));
+}
+
+/** Values of `roots`, given those of the tensors in `known`. `leaf` finds inputs and parameters that are not among them. */
+export function evaluateTensors(
+  roots: readonly Tensor[],
+  known: ReadonlyMap<Tensor, NDArray>,
+  leaf: (node: Node) => NDArray,
+): NDArray[] {
+  const values = new Map(known);
+  for (const node of topologicalOrder(roots, ({ outputs }) => outputs.some((out) => known.has(out)))) {
     const { operator, attributes } = node;
     let results: readonly NDArray[];
     switch (operator.kind) {
       case "input":
-      case "parameter": {
-        const { name, dtype, shape } = attributes as LeafAttributes;
-        const given = (operator.kind === "input" ? feeds : parameters)[name];
-        if (!given) throw new Error(`evaluate: expected a value for ${operator.kind} "${name}", got none`);
-        if (given.dtype !== dtype || shape.some((d, i) => d !== null && d !== given.shape[i]))
-          throw new Error(
-            `evaluate: ${operator.kind} "${name}" expects ${dtype}[${shape}], got ${given.dtype}[${given.shape}]`,
-          );
-        results = [given instanceof NDArray ? given : NDArray.from(given)];
+      case "parameter":
+        results = [leaf(node)];
         break;
-      }
       case "constant":
         results = [NDArray.from(attributes as ConstantAttributes)];
         break;
@@ -63,5 +75,5 @@ export function evaluate(
     }
     for (const [i, out] of node.outputs.entries()) values.set(out, results[i]);
   }
-  return Object.fromEntries(roots.map((root, i) => [names[i], values.get(root)!]));
+  return roots.map((root) => values.get(root)!);
 }

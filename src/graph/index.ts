@@ -1,6 +1,7 @@
 /**
  * @file The graph language: symbolic tensors, operators, gradients and the ONNX writer.
  */
+export { checkpoint } from "./checkpoint.js";
 export { type EvaluateOptions, evaluate, type Values } from "./evaluate.js";
 export { type FreezeOptions, freeze } from "./freeze.js";
 export { gradient, vectorJacobianProduct } from "./gradient.js";
@@ -16,6 +17,7 @@ export {
   type PrimitiveDefinition,
 } from "./operator.js";
 export { type Activation, activation, activationReference } from "./operators/activation.js";
+export { after } from "./operators/after.js";
 export * from "./operators/elementwise.js";
 export { argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { linearInt8 } from "./operators/linear-int8.js";

@@ -106,6 +106,8 @@ describe("costOf", () => {
     const cost = costOf(config.model, batch);
     expect(cost.flops.forward).toBe(countedFlops(evaluationModule(config, batch), rows));
     expect(cost.flops.training).toBe(countedFlops(trainingModule(config, batch), rows));
+    const again = costOf(config.model, { ...batch, recompute: true });
+    expect(again.flops.training).toBe(countedFlops(trainingModule(config, batch, "layers"), rows));
     expect(Object.values(cost.flops.byPart).reduce((a, b) => a + b)).toBe(cost.flops.forward);
     expect(cost.flopsPerToken.forward * shape.batchSize * shape.length).toBeCloseTo(cost.flops.forward, 6);
   });

@@ -22,6 +22,8 @@ export interface CostShape {
   readonly globalSlots?: number;
   /** Whether weights are averaged in training. Default true. */
   readonly ema?: boolean;
+  /** Whether layers are computed again in the backward pass instead of kept (activation checkpointing). Default false. */
+  readonly recompute?: boolean;
 }
 
 /** Where the arithmetic is done. */
@@ -185,7 +187,8 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
   const products: Product[] = [];
   const take = (part: FlopPart, rows: number, inner: number, columns: number, backward = 2, again = false) =>
     products.push({ part, flops: 2 * rows * inner * columns, backward, again });
-  const overVocabulary = positions * vocabSize > KEPT_PROBABILITIES;
+  const { recompute = false } = shape;
+  const overVocabulary = recompute || positions * vocabSize > KEPT_PROBABILITIES;
   const decodes = model.inputDecoding === "posterior-mean";
   const learned = model.codebook === "learned";
 
@@ -201,21 +204,23 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
     take("time", batchSize, hiddenSize, hiddenSize);
   }
   for (let layer = 0; layer < numLayers; layer++) {
+    const again = recompute && layer < numLayers - 1; // the backward pass begins with the last
+    const ends = again && model.normPlacement === "post"; // before a residual sum that only a norm asks for
     for (let projection = 0; projection < 4; projection++)
-      take("projections", positions, hiddenSize, hiddenSize);
+      take("projections", positions, hiddenSize, hiddenSize, 2, again);
     const pairs = batchSize * pairsOf(model, layer, shape);
-    for (let side = 0; side < 2; side++) take("attention", pairs, hiddenSize / numHeads, 1);
-    const block = (rows: number, inner: number) => {
-      take("feedForward", rows, hiddenSize, inner);
-      take("feedForward", rows, inner, hiddenSize);
+    for (let side = 0; side < 2; side++) take("attention", pairs, hiddenSize / numHeads, 1, 2, again);
+    const block = (rows: number, inner: number, routed = false) => {
+      take("feedForward", rows, hiddenSize, inner, 2, again);
+      take("feedForward", rows, inner, hiddenSize, 2, routed ? again : ends);
     };
     if (experts.numExperts <= 1) {
       block(positions, model.feedForwardSize);
       continue;
     }
-    take("router", positions, hiddenSize, experts.numExperts);
-    block(expertRows(model, shape), experts.intermediateSize);
-    take("feedForward", positions, resultColumns(model), hiddenSize, 1); // the gates' weighted sum
+    take("router", positions, hiddenSize, experts.numExperts, 2, again);
+    block(expertRows(model, shape), experts.intermediateSize, true);
+    take("feedForward", positions, resultColumns(model), hiddenSize, 1, ends); // the gates' weighted sum
     if (experts.sharedExpertSize > 0) block(positions, experts.sharedExpertSize);
   }
   take("output", positions, hiddenSize, embeddingSize);
@@ -236,7 +241,8 @@ function activationElements(model: ModelConfig, shape: CostShape): number {
   const sparse = experts.numExperts > 1;
   const rows = sparse ? expertRows(model, shape) : positions;
   const inner = sparse ? experts.intermediateSize : model.feedForwardSize;
-  let kept = 0;
+  const { recompute = false } = shape;
+  const layers: number[] = [];
   for (let layer = 0; layer < numLayers; layer++) {
     const { heads } = layerPattern(model.attention, layer, model.numHeads);
     const gathered = heads.reduce((sum, head) => {
@@ -248,11 +254,14 @@ function activationElements(model: ModelConfig, shape: CostShape): number {
     const attention = batchSize * (pairsOf(model, layer, shape) + gathered) + 6 * wide;
     const branches = rows * (2 * inner + (sparse ? hiddenSize : 0));
     const results = sparse ? positions * resultColumns(model) * hiddenSize : 0;
-    kept += attention + branches + results + 2 * positions * experts.sharedExpertSize + 3 * wide;
+    layers.push(attention + branches + results + 2 * positions * experts.sharedExpertSize + 3 * wide);
   }
+  const kept = recompute
+    ? Math.max(...layers) + (numLayers - 1) * wide
+    : layers.reduce((sum, layer) => sum + layer, 0);
   const softmaxes = model.inputDecoding === "posterior-mean" ? 2 : 1;
   const whole = positions * vocabSize;
-  const probabilities = whole > KEPT_PROBABILITIES ? 0 : softmaxes * whole;
+  const probabilities = recompute || whole > KEPT_PROBABILITIES ? 0 : softmaxes * whole;
   const chunk = Math.min(positions, 1024) * vocabSize;
   return kept + probabilities + 2 * chunk + positions * embeddingSize * (4 + 2 * model.inputConvolution);
 }

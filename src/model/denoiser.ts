@@ -18,6 +18,7 @@
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  checkpoint,
   greater,
   greaterOrEqual,
   type LogitTerm,
@@ -36,6 +37,7 @@ import {
 } from "../graph/index.js";
 import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters, OUTPUT_BIAS } from "./embeddings.js";
+import type { FeedForwardResult } from "./experts/feed-forward.js";
 import type { RouterLosses, RouterStatistics } from "./experts/router-losses.js";
 import { inputLayer, inputParameters, type NoisyCodes, networkInput } from "./input.js";
 import { type Dropout, type LayerContext, layerParameters, noDropout, transformerLayer } from "./layer.js";
@@ -81,6 +83,11 @@ export interface DenoiserInput {
   /** The last prediction [T, D] when self-conditioning. */
   readonly selfCondition?: Tensor | null;
   readonly dropout?: Dropout;
+  /**
+   * Keep only what enters a layer for the backward pass, and compute the layer again there; of probabilities over the vocabulary keep
+   * nothing. Default: false.
+   */
+  readonly recompute?: boolean;
   readonly parameter: ParameterLookup;
 }
 
@@ -96,9 +103,10 @@ function predictedPositions({ given, absorbed, shape }: RowInputs, gaussian: boo
 /** Builds the network. Nothing here knows about losses or samplers. */
 export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutput {
   const { rows, tokens, codes, selfCondition = null, dropout = noDropout, parameter: p } = input;
+  const { recompute = false } = input;
   const { batchSize, length } = rows.shape;
   const positions = batchSize * length;
-  const x = withScope("input", () => networkInput(config, rows, tokens, codes));
+  const x = withScope("input", () => networkInput(config, rows, tokens, codes, { recompute }));
   let h = dropout("input", inputLayer(config, rows, x, selfCondition, p));
   const context: LayerContext = {
     config,
@@ -112,11 +120,9 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   const routers: DenoiserOutput["routers"][number][] = [];
   for (let layer = 0; layer < config.numLayers; layer++) {
     const last = layer === config.numLayers - 1;
-    const { output, feedForward } = transformerLayer(
-      h,
-      layer,
-      last ? { ...context, routed: predicted } : context,
-    );
+    // The backward pass begins with the last layer: nothing would be gained by letting go of it.
+    const run = recompute && !last ? checkpointedLayer : transformerLayer;
+    const { output, feedForward } = run(h, layer, last ? { ...context, routed: predicted } : context);
     h = output;
     const { losses, statistics } = feedForward;
     if (losses && statistics) routers.push({ losses, statistics });
@@ -153,6 +159,29 @@ function posteriorOf(
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
   return { mean: where(gaussian, x, 0), deviation: where(gaussian, sqrt(maximum(variance, 1e-4)), 1) };
 }
+
+/** `transformerLayer` as one checkpoint. */
+const checkpointedLayer: typeof transformerLayer = (h, layer, context) => {
+  let names: string[] = [];
+  const results = checkpoint([h], ([x]) => {
+    const { output, feedForward } = transformerLayer(x, layer, context);
+    const { losses, statistics } = feedForward;
+    const all: Record<string, Tensor> = { output, inner: feedForward.output, ...losses, ...statistics };
+    names = Object.keys(all);
+    return Object.values(all);
+  });
+  const found = Object.fromEntries(names.map((name, i) => [name, results[i]]));
+  const { output, inner, balance, z, counts, rowCounts, entropy } = found;
+  const routed = balance !== undefined;
+  return {
+    output,
+    feedForward: {
+      output: inner,
+      losses: routed ? { balance, z } : null,
+      statistics: routed ? { counts, rowCounts, entropy } : null,
+    } satisfies FeedForwardResult,
+  };
+};
 
 function logitTerms(
   config: ModelConfig,

@@ -17,8 +17,9 @@ export interface DescribeOptions {
 
 /** Parameters, cost of a training step, and the attention of every layer, as text of at most 100 columns. */
 export function describeModel(config: RunConfig, { pictureSize = 24 }: DescribeOptions = {}): string {
-  const { batchSize, sequenceLength: length, emaDecay } = config.training;
-  const cost = costOf(config.model, { batchSize, length, ema: emaDecay !== null });
+  const { batchSize, sequenceLength: length, emaDecay, activationCheckpointing } = config.training;
+  const recompute = activationCheckpointing === "layers";
+  const cost = costOf(config.model, { batchSize, length, ema: emaDecay !== null, recompute });
   return [
     ...describeParameters(config, cost),
     "",

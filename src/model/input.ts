@@ -75,6 +75,7 @@ export function networkInput(
   rows: RowInputs,
   tokens: Embeddings,
   { centred, previous = false }: NoisyCodes,
+  options: { readonly recompute?: boolean } = {},
 ): Tensor {
   const { batchSize, length } = rows.shape;
   const column = (x: Tensor) => reshape(x, [batchSize * length, 1]);
@@ -93,6 +94,7 @@ export function networkInput(
           tokens.prior,
           tokens.table,
           reshape(gaussian, [batchSize * length]),
+          options,
         )
       : scaledState(rows, tokens, centred, column);
   return where(given, known, where(absorbed, tokens.absorbing, noisy));

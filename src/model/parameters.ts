@@ -13,6 +13,8 @@ export interface ParameterDefinition {
   readonly name: string;
   readonly shape: readonly number[];
   readonly trainable: boolean;
+  /** Of a buffer: it has an average of its own, kept by whoever updates it, as trained parameters have. Default false. */
+  readonly averaged?: boolean;
   readonly init: Initializer;
 }
 

@@ -59,7 +59,7 @@ function coefficientsOf(options: AdamWOptions, gradNorm: number, decays: boolean
 
 /** Updates the trainable parameters; options must have passed `checkAdamW`. */
 export async function adamwStep(
-  { layout, buffer, view, kernels }: ParameterMemory,
+  { layout, buffers, view, kernelsOf }: ParameterMemory,
   options: AdamWOptions,
   exchange: RankExchange,
 ): Promise<StepResult> {
@@ -73,34 +73,37 @@ export async function adamwStep(
   let leaving = Promise.resolve();
   for (const bucket of layout.buckets) {
     for (const part of bucket.parts) {
-      const value = layout.partView(buffer, "value", part);
+      const kernels = kernelsOf(part.name);
+      const value = layout.partView(buffers, "value", part);
       kernels.adamw(
         value,
-        layout.partView(buffer, "gradient", part),
-        layout.partView(buffer, "moment1", part),
-        layout.partView(buffer, "moment2", part),
+        layout.partView(buffers, "gradient", part),
+        layout.partView(buffers, "moment1", part),
+        layout.partView(buffers, "moment2", part),
         noDecay.has(part.name) ? constant : decaying,
       );
       // At once, while the values are in the cache; the averages of shards wait for the other ranks' values.
       if (emaDecay !== null && !layout.sharded)
-        kernels.ema(layout.partView(buffer, "ema", part), value, emaDecay);
+        kernels.ema(layout.partView(buffers, "ema", part), value, emaDecay);
     }
     await leaving;
     leaving = exchange.shareValues(bucket);
   }
   await leaving;
   if (emaDecay !== null && layout.sharded)
-    for (const { name } of layout.trainable) kernels.ema(view("ema", name), view("value", name), emaDecay);
+    for (const { name } of layout.trainable)
+      kernelsOf(name).ema(view("ema", name), view("value", name), emaDecay);
   return { gradNorm, applied: true };
 
   async function gradientNorm(): Promise<number> {
     let squares = 0;
     const { buckets } = layout;
-    let arriving = exchange.sumGradients(buckets[0]);
+    let arriving = buckets.length > 0 ? exchange.sumGradients(buckets[0]) : Promise.resolve();
     for (const [k, { parts }] of buckets.entries()) {
       await arriving;
       if (k + 1 < buckets.length) arriving = exchange.sumGradients(buckets[k + 1]);
-      for (const part of parts) squares += kernels.sumOfSquares(layout.partView(buffer, "gradient", part));
+      for (const part of parts)
+        squares += kernelsOf(part.name).sumOfSquares(layout.partView(buffers, "gradient", part));
     }
     return (options.gradientScale ?? 1) * Math.sqrt(await exchange.sumOverShards(squares));
   }

@@ -3,7 +3,9 @@
  *
  * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). cpu-host.ts is the other end.
  */
-import { availableParallelism } from "node:os";
+import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { availableParallelism, freemem, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
 import { transfer } from "comlink";
 import { alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
 import { UserError } from "../errors.js";
@@ -19,6 +21,7 @@ import type {
   ParameterOptions,
   ParameterSpec,
   ParameterStore,
+  ProfileOptions,
   ProgramInfo,
   RunOptions,
   Slot,
@@ -26,9 +29,25 @@ import type {
 } from "./device.js";
 import { Lifetime } from "./lifetime.js";
 import { buffersOf, sendable } from "./messages.js";
-import { ParameterLayout } from "./parameter-layout.js";
+import { MEMORY_LIMIT, ParameterLayout } from "./parameter-layout.js";
+import { type NodeTime, readProfile } from "./profile.js";
 import type { CpuWorkerData } from "./worker.js";
 import { WorkerThread } from "./worker-thread.js";
+
+/** What memory there is, for tests of what happens when it is short. */
+export interface MemoryOptions {
+  /** Bytes that one WebAssembly memory holds at most; parameters that need more take several. Default: 4 GB. */
+  readonly blockLimit?: number;
+  /** Bytes that may be taken. Default: what the system says is free. */
+  readonly available?: () => number;
+}
+
+/**
+ * Bytes; within a container's limit where Node.js knows it (from 20.13 on). macOS does not count as free what it would give back, so
+ * there it is all memory.
+ */
+const freeMemory = (): number =>
+  process.platform === "darwin" ? totalmem() : (process.availableMemory?.() ?? freemem());
 
 export class CpuDevice implements Device {
   readonly kind = "cpu";
@@ -38,6 +57,7 @@ export class CpuDevice implements Device {
   private constructor(
     threads: number,
     readonly communicator: Communicator,
+    readonly memory: Required<MemoryOptions>,
     ranks: CommunicatorHandle | null,
   ) {
     this.thread = new WorkerThread<CpuHost>(
@@ -46,17 +66,17 @@ export class CpuDevice implements Device {
   }
 
   /** Starts the worker thread. With several ranks: collective. */
-  static async create({
-    threads = availableParallelism(),
-    communicator = alone,
-  }: DeviceOptions = {}): Promise<CpuDevice> {
+  static async create(
+    { threads = availableParallelism(), communicator = alone }: DeviceOptions = {},
+    { blockLimit = MEMORY_LIMIT, available = freeMemory }: MemoryOptions = {},
+  ): Promise<CpuDevice> {
     if (!Number.isInteger(threads) || threads < 1)
       throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
     // The caller's thread goes on using its own.
     const { handle } = communicator.size > 1 ? await communicator.duplicate() : alone;
     if (communicator.size > 1 && !handle)
       throw new UserError("communicator: expected one that a worker thread can use, as joinRanks makes them");
-    const device = new CpuDevice(threads, communicator, handle);
+    const device = new CpuDevice(threads, communicator, { blockLimit, available }, handle);
     await device.thread.call((host) => host.ready());
     return device;
   }
@@ -66,10 +86,16 @@ export class CpuDevice implements Device {
     options: ParameterOptions = {},
   ): Promise<ParameterStore> {
     this.lifetime.check();
-    const layout = new ParameterLayout(specs, options, this.communicator);
-    layout.checkLimit();
-    const plain = specs.map(({ name, shape, trainable }) => ({ name, shape: [...shape], trainable }));
-    const id = await this.thread.call((host) => host.createParameters(plain, options));
+    const { blockLimit, available } = this.memory;
+    const layout = new ParameterLayout(specs, options, this.communicator, { blockLimit });
+    layout.checkFits(available());
+    const plain = specs.map(({ name, shape, trainable, averaged }) => ({
+      name,
+      shape: [...shape],
+      trainable,
+      averaged,
+    }));
+    const id = await this.thread.call((host) => host.createParameters(plain, options, blockLimit));
     return new CpuParameterStore(this, id, layout);
   }
 
@@ -79,14 +105,38 @@ export class CpuDevice implements Device {
   }
 
   /** Makes a program from an ONNX model that is written already. */
-  async load(onnx: OnnxProgram): Promise<Executable> {
+  load(onnx: OnnxProgram): Promise<Executable> {
+    return this.#load(onnx, null);
+  }
+
+  async #load(onnx: OnnxProgram, profile: string | null): Promise<CpuExecutable> {
     this.lifetime.check();
     const { bytes, ...program } = onnx;
     const sent = sendable(bytes, false);
     const id = await this.thread.call((host) =>
-      host.load(transfer({ ...program, bytes: sent }, [sent.buffer as ArrayBuffer])),
+      host.load(transfer({ ...program, bytes: sent }, [sent.buffer as ArrayBuffer]), profile),
     );
     return new CpuExecutable(this, id, program);
+  }
+
+  async profile(
+    module: GraphModule,
+    feeds: Feeds,
+    { runs, keep, ...options }: ProfileOptions,
+  ): Promise<NodeTime[][]> {
+    const folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-profile-"));
+    try {
+      const program = await this.#load(writeOnnx(module), join(folder, "profile"));
+      for (let run = 0; run <= runs; run++) await program.run(feeds, options);
+      await this.thread.call((host) => host.endProfile(program.id));
+      await program.dispose();
+      const [name] = await readdir(folder);
+      const file = join(folder, name);
+      if (keep !== undefined) await copyFile(file, keep);
+      return readProfile(await readFile(file, "utf8")).slice(1);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   }
 
   async dispose(): Promise<void> {

@@ -1,8 +1,9 @@
 /**
- * @file What runs in the worker thread: ONNX Runtime sessions and the memory of the parameters, side by side.
+ * @file What runs in the worker thread: ONNX Runtime sessions and the memories of the parameters, side by side.
  *
- * ONNX Runtime reads parameters as views of the WebAssembly memory, without copies, and writes the first gradients of a step
- * there; later ones (of further micro-batches) are added. It returns a copy of every output whether asked to or not: freed at once. The caller's side has checked every argument.
+ * ONNX Runtime reads parameters as views of WebAssembly memories, without copies, and writes the first gradients of a step there; later
+ * ones (of further micro-batches) are added. It returns a copy of every output whether asked to or not: freed at once. The caller's
+ * side has checked every argument.
  */
 import { transfer } from "comlink";
 import { InferenceSession, Tensor } from "onnxruntime-node";
@@ -15,7 +16,7 @@ import { wasmKernels } from "./kernels/wasm.js";
 import { buffersOf, discard } from "./messages.js";
 import type { NativeGate } from "./native-gate.js";
 import { ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
-import { ParameterMemory } from "./parameter-memory.js";
+import { type MemoryBlock, ParameterMemory } from "./parameter-memory.js";
 
 const PAGE = 65536;
 
@@ -28,6 +29,22 @@ interface Program {
 export interface HostRunOptions {
   readonly parameters: number | null;
   readonly slot: "value" | "ema";
+}
+
+/** A memory of its final size: growing it would detach every view of it. `total`: bytes of all of them, for the message. */
+function allocate(bytes: number, total: number): MemoryBlock {
+  const pages = Math.ceil(bytes / PAGE);
+  let memory: WebAssembly.Memory;
+  try {
+    memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  } catch {
+    throw new UserError(
+      `parameters: expected ${Math.ceil(total / 2 ** 20)} MB of memory, but the system refused; ` +
+        "free memory or make the model smaller",
+    );
+  }
+  const scratch = new Float32Array(memory.buffer, 0, SCRATCH_FLOATS);
+  return { buffer: memory.buffer, kernels: wasmKernels(memory, scratch) };
 }
 
 export class CpuHost {
@@ -45,8 +62,8 @@ export class CpuHost {
   /** Answers when the thread is up. */
   ready(): void {}
 
-  /** Loads a model; returns its number. */
-  load(onnx: OnnxProgram): Promise<number> {
+  /** Loads a model; returns its number. `profile`: start of the path of a profile to be written, or null. */
+  load(onnx: OnnxProgram, profile: string | null): Promise<number> {
     return this.#inOrder(async () => {
       const { bytes, ...rest } = onnx;
       const session = await this.#native(onnx.name, "load", () =>
@@ -59,6 +76,7 @@ export class CpuHost {
           extra: { session: { set_denormal_as_zero: "1" } },
           enableCpuMemArena: true,
           logSeverityLevel: 3,
+          ...(profile === null ? {} : { enableProfiling: true, profileFilePrefix: profile }),
         }),
       );
       return this.#register(this.#programs, { session, onnx: rest });
@@ -99,6 +117,11 @@ export class CpuHost {
     });
   }
 
+  /** Writes the profile of a model that was loaded with one. */
+  endProfile(id: number): Promise<void> {
+    return this.#inOrder(() => this.#programs.get(id)!.session.endProfiling());
+  }
+
   unload(id: number): Promise<void> {
     return this.#inOrder(async () => {
       const program = this.#programs.get(id);
@@ -107,25 +130,15 @@ export class CpuHost {
     });
   }
 
-  createParameters(specs: readonly ParameterSpec[], options: ParameterOptions): Promise<number> {
+  createParameters(
+    specs: readonly ParameterSpec[],
+    options: ParameterOptions,
+    blockLimit: number,
+  ): Promise<number> {
     return this.#inOrder(() => {
-      const layout = new ParameterLayout(specs, options, this.communicator);
-      layout.checkLimit();
-      // Allocated once at its final size: growing a memory would detach every view of it.
-      const pages = Math.ceil(layout.byteLength / PAGE);
-      let memory: WebAssembly.Memory;
-      try {
-        memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-      } catch {
-        throw new UserError(
-          `parameters: expected ${Math.ceil(layout.byteLength / 2 ** 20)} MB of memory, but the system refused; ` +
-            "free memory or make the model smaller",
-        );
-      }
-      const scratch = new Float32Array(memory.buffer, 0, SCRATCH_FLOATS);
-      const kernels = wasmKernels(memory, scratch);
-      const parameters = new ParameterMemory(layout, memory.buffer, kernels, this.communicator);
-      return this.#register(this.#memories, parameters);
+      const layout = new ParameterLayout(specs, options, this.communicator, { blockLimit });
+      const blocks = layout.blockBytes.map((bytes) => allocate(bytes, layout.byteLength));
+      return this.#register(this.#memories, new ParameterMemory(layout, blocks, this.communicator));
     });
   }
 

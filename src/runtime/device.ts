@@ -13,6 +13,7 @@
  */
 import type { Communicator } from "../distributed/index.js";
 import type { GraphModule, OnnxProgram, TensorData } from "../graph/index.js";
+import type { NodeTime } from "./profile.js";
 
 /** `reference`: float64 evaluation in this thread, slow, the oracle. `cpu`: ONNX Runtime in a worker thread. */
 export type DeviceKind = "cpu" | "reference";
@@ -22,9 +23,11 @@ export interface ParameterSpec {
   readonly name: string;
   readonly shape: readonly number[];
   readonly trainable: boolean;
+  /** Of a buffer: it has an average of its own, which whoever writes its value writes too. Default: its average is its value. */
+  readonly averaged?: boolean;
 }
 
-/** The arrays kept for a trainable parameter. A buffer has "value" only; its "ema" is its value. */
+/** The arrays kept for a trainable parameter. A buffer has "value" only (and "ema" when it is `averaged`); its "ema" is its value. */
 export type Slot = "value" | "gradient" | "moment1" | "moment2" | "ema";
 
 export interface ParameterOptions {
@@ -101,6 +104,12 @@ export interface RunOptions {
 /** Names, element types and shapes of a compiled program. */
 export type ProgramInfo = Omit<OnnxProgram, "bytes">;
 
+export interface ProfileOptions extends RunOptions {
+  readonly runs: number;
+  /** Where to keep ONNX Runtime's own file, for chrome://tracing. Default: nowhere. */
+  readonly keep?: string;
+}
+
 export interface Executable {
   readonly program: ProgramInfo;
   /**
@@ -118,9 +127,20 @@ export interface Device {
   readonly kind: DeviceKind;
   /** The processes that train together, for the caller's own sums. */
   readonly communicator: Communicator;
-  /** @throws UserError when the parameters do not fit the memory a device can hold (cpu: 4 GB with all slots) */
+  /** @throws UserError when there is less memory than the parameters need, or (cpu) one of them needs more than 4 GB with all its slots */
   createParameters(specs: readonly ParameterSpec[], options?: ParameterOptions): Promise<ParameterStore>;
   compile(module: GraphModule): Promise<Executable>;
+  /**
+   * Runs a module under the profiler, once more than `runs`: the nodes of every run but the first, in the order they ran. Gradients
+   * are added to the parameter store as in any run.
+   *
+   * @throws UserError when the device has no profiler (reference)
+   */
+  profile(
+    module: GraphModule,
+    feeds: Readonly<Record<string, TensorData>>,
+    options: ProfileOptions,
+  ): Promise<NodeTime[][]>;
   /** Frees everything the device made and ends its thread. A second call does nothing. */
   dispose(): Promise<void>;
 }

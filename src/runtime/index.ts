@@ -9,8 +9,18 @@ export type {
   ParameterOptions,
   ParameterSpec,
   ParameterStore,
+  ProfileOptions,
   ProgramInfo,
   RunOptions,
   Slot,
   StepResult,
 } from "./device.js";
+export {
+  groupTimes,
+  leastTimes,
+  type NodeGroup,
+  type NodeTime,
+  partOf,
+  phaseOf,
+  totalTime,
+} from "./profile.js";

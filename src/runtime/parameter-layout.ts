@@ -1,12 +1,13 @@
 /**
- * @file Where each parameter's arrays lie in one block of memory.
+ * @file Where each parameter's arrays lie: in one block of memory, or in several when they do not fit one.
  *
- *     scratch | value: trainable, buffers | gradient | moment1 | moment2 | ema | inbox
+ *     block:  scratch | value: trainable, averaged buffers, other buffers | gradient | moment1 | moment2 | ema | inbox
  *
- * Slots other than the value hold trainable parameters only, and only the slots asked for exist. Every array starts at a multiple of
- * 64 bytes, so that vector loads never cross a cache line.
+ * A parameter lies in one block with all its slots, so that a kernel, which sees one memory, updates it at once. Slots other than the
+ * value hold trainable parameters only (averages: those of averaged buffers too), and only the slots asked for exist. Every array
+ * starts at a multiple of 64 bytes, so that vector loads never cross a cache line.
  *
- * Several ranks sum their gradients bucket by bucket: a bucket is a run of the trainable floats, the same in every slot. With a sharded
+ * Several ranks sum their gradients bucket by bucket: a bucket is a run of a block's trainable floats, the same in every slot. With a sharded
  * optimiser each rank updates one part of every bucket, and keeps moments for these parts only, end to end; the inbox takes a part's sum.
  */
 import { UserError } from "../errors.js";
@@ -31,8 +32,9 @@ export interface Part {
   readonly kept: number;
 }
 
-/** Floats [start, end) from the start of a slot, and this rank's parts among them. */
+/** Floats [start, end) from the start of a slot of a block, and this rank's parts among them. */
 export interface Bucket {
+  readonly block: number;
   readonly start: number;
   readonly end: number;
   readonly parts: readonly Part[];
@@ -42,27 +44,51 @@ const padded = (size: number, multiple = ALIGNMENT): number => Math.ceil(size / 
 const list = (names: readonly string[]): string =>
   names.length > 5 ? `${names.slice(0, 5).join(", ")} and ${names.length - 5} more` : names.join(", ");
 
+/** One memory for each block. */
+type Buffers = readonly ArrayBuffer[];
+
+export interface LayoutLimits {
+  /** Bytes that one block holds at most. Default: what a WebAssembly memory can hold. */
+  readonly blockLimit?: number;
+  /** Floats of a bucket, about. Default: 4 MiB. */
+  readonly bucketFloats?: number;
+}
+
+/** Whether a parameter has an array of its own in the slot. */
+const holds = ({ trainable, averaged = false }: ParameterSpec, slot: Slot): boolean =>
+  trainable || slot === "value" || (slot === "ema" && averaged);
+
+/** Where a parameter lies: floats from the start of each slot that its block has. */
+interface Place {
+  readonly block: number;
+  readonly offset: number;
+}
+/** Floats from the start of the block. */
+interface Block {
+  readonly slotOffsets: ReadonlyMap<Slot, number>;
+  readonly inbox: number;
+}
+
 export class ParameterLayout {
   readonly totalParameters: number;
   readonly trainable: readonly ParameterSpec[];
   readonly slots: readonly Slot[];
-  /** Bytes of the whole block. */
-  readonly byteLength: number;
-  /** The trainable floats in order; one bucket when there is one rank. */
+  /** Bytes of each block: one memory each. */
+  readonly blockBytes: readonly number[];
+  /** The trainable floats in order; one bucket a block when there is one rank. */
   readonly buckets: readonly Bucket[];
   /** Whether every rank keeps moments for its parts alone. */
   readonly sharded: boolean;
-  readonly #inbox: number; // floats from the start of the block
   readonly #specs = new Map<string, ParameterSpec>();
-  readonly #offsets = new Map<string, number>(); // floats from the start of a slot
-  readonly #slotOffsets = new Map<Slot, number>(); // floats from the start of the block
+  readonly #places = new Map<string, Place>();
+  readonly #blocks: Block[] = [];
 
-  /** @throws UserError for a name given twice or a shape that is not one of positive integers */
+  /** @throws UserError for a name given twice, a shape that is not one of positive integers, or a parameter larger than a block */
   constructor(
     readonly specs: readonly ParameterSpec[],
     options: ParameterOptions = {},
     readonly ranks: { readonly rank: number; readonly size: number } = { rank: 0, size: 1 },
-    bucketFloats = BUCKET_FLOATS,
+    { blockLimit = MEMORY_LIMIT, bucketFloats = BUCKET_FLOATS }: LayoutLimits = {},
   ) {
     this.sharded = (options.shardOptimizer ?? false) && (options.training ?? false) && ranks.size > 1;
     for (const spec of specs) {
@@ -81,66 +107,126 @@ export class ParameterLayout {
       ...(options.training ? (["gradient", "moment1", "moment2"] as const) : []),
       ...(options.ema ? (["ema"] as const) : []),
     ];
+    const bytes: number[] = [];
+    const buckets: Bucket[] = [];
+    for (const part of this.#cutBlocks(blockLimit, bucketFloats))
+      bytes.push(this.#place(part, bucketFloats, buckets));
+    this.blockBytes = bytes;
+    this.buckets = buckets;
+  }
+
+  /** Bytes of all blocks. */
+  get byteLength(): number {
+    return this.blockBytes.reduce((a, b) => a + b, 0);
+  }
+
+  /** Number of the block a parameter lies in. */
+  blockOf(name: string): number {
+    return this.#places.get(name)!.block;
+  }
+
+  /** The parameters of each block, in order: a block takes what fits it (moments counted whole, sharded or not). */
+  #cutBlocks(blockLimit: number, bucketFloats: number): ParameterSpec[][] {
+    const { size } = this.ranks;
+    const unit = ALIGNMENT * size;
+    const rounding = this.sharded ? this.slots.length * unit + padded(bucketFloats, unit) / size : 0;
+    const fixed = 4 * (SCRATCH_FLOATS + rounding);
+    const parts: ParameterSpec[][] = [[]];
+    let bytes = fixed;
+    for (const spec of this.specs) {
+      const own = 4 * padded(sizeOf(spec.shape)) * this.slots.filter((slot) => holds(spec, slot)).length;
+      if (fixed + own > blockLimit)
+        throw new UserError(
+          `parameter "${spec.name}": expected at most ${gigabytes(blockLimit)} with ${this.slots.join(", ")} (one WebAssembly ` +
+            `memory), got ${gigabytes(own)} for ${showShape(spec.shape)}; make it smaller, or leave out training or ema`,
+        );
+      if (bytes + own > blockLimit) {
+        parts.push([]);
+        bytes = fixed;
+      }
+      parts[parts.length - 1].push(spec);
+      bytes += own;
+    }
+    return parts;
+  }
+
+  /** Lays out the next block and adds its buckets; returns its bytes. */
+  #place(specs: readonly ParameterSpec[], bucketFloats: number, buckets: Bucket[]): number {
+    const { size } = this.ranks;
+    const block = this.#blocks.length;
     let floats = 0;
     const place = (spec: ParameterSpec) => {
-      this.#offsets.set(spec.name, floats);
+      this.#places.set(spec.name, { block, offset: floats });
       floats += padded(sizeOf(spec.shape));
     };
-    this.trainable.forEach(place);
-    floats = padded(floats, this.sharded ? ALIGNMENT * ranks.size : ALIGNMENT);
+    const trainable = specs.filter((spec) => spec.trainable);
+    trainable.forEach(place);
+    floats = padded(floats, this.sharded ? ALIGNMENT * size : ALIGNMENT);
     const trainableFloats = floats;
-    for (const spec of specs) if (!spec.trainable) place(spec);
+    specs.filter((spec) => !spec.trainable && spec.averaged).forEach(place);
+    const averagedFloats = floats;
+    specs.filter((spec) => !spec.trainable && !spec.averaged).forEach(place);
+    const lengthOf = (slot: Slot): number => {
+      if (slot === "value") return floats;
+      if (slot === "ema") return averagedFloats;
+      return this.#isSharded(slot) ? trainableFloats / size : trainableFloats;
+    };
+    const slotOffsets = new Map<Slot, number>();
     let end = SCRATCH_FLOATS;
     for (const slot of this.slots) {
-      this.#slotOffsets.set(slot, end);
-      if (slot === "value") end += floats;
-      else end += this.#isSharded(slot) ? trainableFloats / ranks.size : trainableFloats;
+      slotOffsets.set(slot, end);
+      end += lengthOf(slot);
     }
-    this.buckets = this.#cut(trainableFloats, bucketFloats);
-    this.#inbox = end;
-    if (this.sharded) end += (this.buckets[0].end - this.buckets[0].start) / ranks.size;
-    this.byteLength = 4 * end;
+    this.#blocks.push({ slotOffsets, inbox: end });
+    const own = this.#cut(trainable, block, trainableFloats, bucketFloats);
+    buckets.push(...own);
+    if (this.sharded && own.length > 0) end += (own[0].end - own[0].start) / size;
+    return 4 * end;
   }
 
   #isSharded(slot: Slot): boolean {
     return this.sharded && (slot === "moment1" || slot === "moment2");
   }
 
-  #cut(floats: number, bucketFloats: number): Bucket[] {
+  #cut(trainable: readonly ParameterSpec[], block: number, floats: number, bucketFloats: number): Bucket[] {
     const { rank, size } = this.ranks;
     const length = size === 1 ? floats : padded(bucketFloats, ALIGNMENT * size);
     const buckets: Bucket[] = [];
-    let start = 0;
-    do {
+    for (let start = 0; start < floats; start = buckets[buckets.length - 1].end) {
       const end = Math.min(floats, start + length);
       const own = (end - start) / size;
       const from = start + rank * own;
       const parts = this.sharded
-        ? this.#partsIn(from, from + own, start / size - from)
-        : this.#partsIn(start, end, 0);
-      buckets.push({ start, end, parts });
-      start = end;
-    } while (start < floats);
+        ? this.#partsIn(trainable, from, from + own, start / size - from)
+        : this.#partsIn(trainable, start, end, 0);
+      buckets.push({ block, start, end, parts });
+    }
     return buckets;
   }
 
   /** The parameters' ranges among the floats [from, to) of a slot. `shift`: from a place in a whole slot to that in a moment's. */
-  #partsIn(from: number, to: number, shift: number): Part[] {
-    return this.trainable.flatMap(({ name, shape }) => {
-      const offset = this.#offsets.get(name)!;
+  #partsIn(specs: readonly ParameterSpec[], from: number, to: number, shift: number): Part[] {
+    return specs.flatMap(({ name, shape }) => {
+      const { offset } = this.#places.get(name)!;
       const [start, end] = [Math.max(from, offset), Math.min(to, offset + sizeOf(shape))];
       return start < end ? [{ name, start: start - offset, end: end - offset, kept: start + shift }] : [];
     });
   }
 
-  /** @throws UserError when the block is larger than a WebAssembly memory can be */
-  checkLimit(): void {
-    if (this.byteLength > MEMORY_LIMIT)
+  /** @throws UserError when there is less memory than the parameters need. @param available bytes */
+  checkFits(available: number): void {
+    if (this.byteLength > available)
       throw new UserError(
-        `parameters: expected at most ${gigabytes(MEMORY_LIMIT)} (the limit of WebAssembly memory), got ${gigabytes(this.byteLength)} ` +
+        `parameters: expected at most ${gigabytes(available)} (the memory that is free), got ${gigabytes(this.byteLength)} ` +
           `for ${(this.totalParameters / 1e6).toFixed(1)} M parameters with ${this.slots.join(", ")}; ` +
-          "make the model smaller, or leave out training or ema",
+          "free memory, make the model smaller, or leave out training or ema",
       );
+  }
+
+  /** A view of a block's floats, from `first` on counted from the start of a slot. */
+  #floats(buffers: Buffers, block: number, slot: Slot, first: number, length: number): Float32Array {
+    const start = this.#blocks[block].slotOffsets.get(slot)! + first;
+    return new Float32Array(buffers[block], 4 * start, length);
   }
 
   /** Parameters that have the slot. */
@@ -149,34 +235,34 @@ export class ParameterLayout {
     return (slot === "value" || slot === "ema" ? this.specs : this.trainable).map((spec) => spec.name);
   }
 
-  /** The range's array in `buffer`, float32 [end - start]. */
-  partView(buffer: ArrayBuffer, slot: Slot, { name, start, end, kept }: Part): Float32Array {
-    const first = this.#isSharded(slot) ? kept : this.#offsets.get(name)! + start;
-    return new Float32Array(buffer, 4 * (this.#slotOffsets.get(slot)! + first), end - start);
+  /** The range's array, float32 [end - start]. */
+  partView(buffers: Buffers, slot: Slot, { name, start, end, kept }: Part): Float32Array {
+    const { block, offset } = this.#places.get(name)!;
+    return this.#floats(buffers, block, slot, this.#isSharded(slot) ? kept : offset + start, end - start);
   }
 
   /** All floats of a bucket in a slot that every rank has whole, float32 [end - start]. */
-  bucketView(buffer: ArrayBuffer, slot: "value" | "gradient", { start, end }: Bucket): Float32Array {
-    return new Float32Array(buffer, 4 * (this.#slotOffsets.get(slot)! + start), end - start);
+  bucketView(buffers: Buffers, slot: "value" | "gradient", { block, start, end }: Bucket): Float32Array {
+    return this.#floats(buffers, block, slot, start, end - start);
   }
 
   /** Room for this rank's part of a bucket, apart from all slots. */
-  inbox(buffer: ArrayBuffer, { start, end }: Bucket): Float32Array {
-    return new Float32Array(buffer, 4 * this.#inbox, (end - start) / this.ranks.size);
+  inbox(buffers: Buffers, { block, start, end }: Bucket): Float32Array {
+    return new Float32Array(buffers[block], 4 * this.#blocks[block].inbox, (end - start) / this.ranks.size);
   }
 
-  /** The parameter's array in `buffer`, float32 [size]; not for moments of a sharded optimiser. */
-  view(buffer: ArrayBuffer, slot: Slot, name: string): Float32Array {
+  /** The parameter's array, float32 [size]; not for moments of a sharded optimiser. */
+  view(buffers: Buffers, slot: Slot, name: string): Float32Array {
     const spec = this.require(slot, name);
     if (this.#isSharded(slot)) throw new Error(`parameter "${name}": its ${slot} is sharded and has no view`);
-    const stored = spec.trainable ? slot : "value"; // the average of a buffer is its value
-    const offset = this.#slotOffsets.get(stored)! + this.#offsets.get(name)!;
-    return new Float32Array(buffer, 4 * offset, sizeOf(spec.shape));
+    const { block, offset } = this.#places.get(name)!;
+    const stored = holds(spec, slot) ? slot : "value"; // the average of a buffer is its value
+    return this.#floats(buffers, block, stored, offset, sizeOf(spec.shape));
   }
 
   /** @throws UserError when the layout was made without the slot */
   requireSlot(slot: Slot): void {
-    if (!this.#slotOffsets.has(slot))
+    if (!this.slots.includes(slot))
       throw new UserError(
         `parameters: expected a slot among ${this.slots.join(", ")}, got "${slot}"; ` +
           `create the parameters with { ${slot === "ema" ? "ema" : "training"}: true }`,

@@ -1,4 +1,4 @@
-/** @file Parameters in one block of memory, and what is done to them there. Both devices keep theirs so, each with its kernels. */
+/** @file Parameters in blocks of memory, and what is done to them there. Both devices keep theirs so, each with its kernels. */
 import { alone, type Communicator } from "../distributed/index.js";
 import { sizeOf } from "../graph/index.js";
 import { adamwStep } from "./adamw.js";
@@ -7,18 +7,26 @@ import type { VectorKernels } from "./kernels/kernels.js";
 import type { ParameterLayout, Part } from "./parameter-layout.js";
 import { RankExchange } from "./rank-exchange.js";
 
+/** One block and the loops that work on it. */
+export interface MemoryBlock {
+  readonly buffer: ArrayBuffer;
+  readonly kernels: VectorKernels;
+}
+
 export class ParameterMemory {
+  readonly buffers: readonly ArrayBuffer[];
   readonly #views = new Map<string, Float32Array>();
   /** Gradients that count as zero whatever their memory holds: the first addition overwrites it, which saves two passes over it. */
   readonly #zeroed = new Set<string>();
 
-  /** @param buffer at least `layout.byteLength` bytes, zero */
+  /** @param blocks one for each of `layout.blockBytes`, of at least as many bytes, zero */
   constructor(
     readonly layout: ParameterLayout,
-    readonly buffer: ArrayBuffer,
-    readonly kernels: VectorKernels,
+    readonly blocks: readonly MemoryBlock[],
     readonly communicator: Communicator = alone,
-  ) {}
+  ) {
+    this.buffers = blocks.map(({ buffer }) => buffer);
+  }
 
   get trainable(): readonly ParameterSpec[] {
     return this.layout.trainable;
@@ -29,18 +37,21 @@ export class ParameterMemory {
     const key = `${slot} ${name}`;
     let view = this.#views.get(key);
     if (!view) {
-      view = this.layout.view(this.buffer, slot, name);
+      view = this.layout.view(this.buffers, slot, name);
       this.#views.set(key, view);
     }
     return view;
   };
+
+  /** The loops over the memory that a parameter lies in. */
+  kernelsOf = (name: string): VectorKernels => this.blocks[this.layout.blockOf(name)].kernels;
 
   write(slot: Slot, values: Readonly<Record<string, Float32Array>>): void {
     this.layout.checkValues(slot, values);
     for (const [name, value] of Object.entries(values)) {
       if (this.#isSplit(slot))
         for (const part of this.#partsOf(name))
-          this.layout.partView(this.buffer, slot, part).set(value.subarray(part.start, part.end));
+          this.layout.partView(this.buffers, slot, part).set(value.subarray(part.start, part.end));
       else this.view(slot, name).set(value);
       if (slot === "gradient") this.#zeroed.delete(name);
     }
@@ -67,7 +78,7 @@ export class ParameterMemory {
   async #gather(slot: Slot, name: string): Promise<Float32Array> {
     const whole = new Float32Array(sizeOf(this.layout.require(slot, name).shape));
     for (const part of this.#partsOf(name))
-      whole.set(this.layout.partView(this.buffer, slot, part), part.start);
+      whole.set(this.layout.partView(this.buffers, slot, part), part.start);
     await this.communicator.allReduce(whole);
     return whole;
   }
@@ -89,18 +100,18 @@ export class ParameterMemory {
   addGradient(name: string, values: Float32Array): void {
     const gradient = this.view("gradient", name);
     if (this.#zeroed.delete(name)) gradient.set(values);
-    else this.kernels.addScaled(gradient, values, 1);
+    else this.kernelsOf(name).addScaled(gradient, values, 1);
   }
 
   /** Writes the zeros that nothing was added to. */
   #settleGradients(): void {
-    for (const name of this.#zeroed) this.kernels.fill(this.view("gradient", name), 0);
+    for (const name of this.#zeroed) this.kernelsOf(name).fill(this.view("gradient", name), 0);
     this.#zeroed.clear();
   }
 
   step(options: AdamWOptions): Promise<StepResult> {
     this.#settleGradients();
-    const exchange = new RankExchange(this.communicator, this.layout, this.buffer);
+    const exchange = new RankExchange(this.communicator, this.layout, this.buffers);
     return adamwStep(this, options, exchange);
   }
 }

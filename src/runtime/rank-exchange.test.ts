@@ -4,7 +4,7 @@ import { inProcessRanks } from "../distributed/testing/in-process.js";
 import { CounterRandom } from "../random/index.js";
 import type { ParameterSpec } from "./index.js";
 import { referenceKernels } from "./kernels/reference.js";
-import { BUCKET_FLOATS, ParameterLayout } from "./parameter-layout.js";
+import { BUCKET_FLOATS, ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
 import { ParameterMemory } from "./parameter-memory.js";
 
 const specs: ParameterSpec[] = [
@@ -27,6 +27,9 @@ const trainable = specs.filter((spec) => spec.trainable);
 const slots = ["value", "moment1", "moment2", "ema"] as const;
 const sizeOf = ({ shape }: ParameterSpec) => shape.reduce((a, b) => a * b, 1);
 
+/** Bytes with room for the longest parameter with all its slots (and what sharding rounds up), not for all of them. */
+const blockLimit = (sharded: boolean): number => 4 * (SCRATCH_FLOATS + (sharded ? 2000 : 1560));
+
 /** Normal numbers, in quarters: sums of a few of them are exact in any order. */
 function numbers(of: readonly ParameterSpec[], seed: number): Record<string, Float32Array> {
   const random = new CounterRandom(seed);
@@ -38,12 +41,20 @@ function numbers(of: readonly ParameterSpec[], seed: number): Record<string, Flo
     }),
   );
 }
-/** Memory of one rank; with buckets of 64 floats, every operation cuts parameters in their middle. */
+/** Memory of one rank, in several blocks where there are several ranks; with buckets of 64 floats, every operation cuts parameters in their middle. */
 function memoryOf(sharded: boolean, communicator: Communicator = alone): ParameterMemory {
   const options = { training: true, ema: true, shardOptimizer: sharded };
-  const layout = new ParameterLayout(specs, options, communicator, 64);
-  const buffer = new ArrayBuffer(layout.byteLength);
-  const memory = new ParameterMemory(layout, buffer, referenceKernels, communicator);
+  const limits = {
+    bucketFloats: 64,
+    ...(communicator === alone ? {} : { blockLimit: blockLimit(sharded && communicator.size > 1) }),
+  };
+  const layout = new ParameterLayout(specs, options, communicator, limits);
+  if (communicator !== alone) expect(layout.blockBytes.length).toBeGreaterThan(1);
+  const blocks = layout.blockBytes.map((bytes) => ({
+    buffer: new ArrayBuffer(bytes),
+    kernels: referenceKernels,
+  }));
+  const memory = new ParameterMemory(layout, blocks, communicator);
   memory.write("value", numbers(specs, 100));
   memory.write("ema", numbers(trainable, 101));
   return memory;

@@ -9,15 +9,15 @@ export class RankExchange {
   constructor(
     private readonly communicator: Communicator,
     private readonly layout: ParameterLayout,
-    private readonly buffer: ArrayBuffer,
+    private readonly buffers: readonly ArrayBuffer[],
   ) {}
 
   /** The bucket's gradients become sums over all ranks: all of them, or sharded, those that this rank updates. */
   async sumGradients(bucket: Bucket): Promise<void> {
     if (this.communicator.size === 1) return;
-    const gradients = this.layout.bucketView(this.buffer, "gradient", bucket);
+    const gradients = this.layout.bucketView(this.buffers, "gradient", bucket);
     if (!this.layout.sharded) return this.communicator.allReduce(gradients);
-    const own = this.layout.inbox(this.buffer, bucket);
+    const own = this.layout.inbox(this.buffers, bucket);
     await this.communicator.reduceScatter(gradients, own);
     gradients.set(own, this.communicator.rank * own.length);
   }
@@ -33,6 +33,6 @@ export class RankExchange {
   /** The bucket's values, each updated by one rank, reach all. */
   async shareValues(bucket: Bucket): Promise<void> {
     if (this.layout.sharded)
-      await this.communicator.allGather(this.layout.bucketView(this.buffer, "value", bucket));
+      await this.communicator.allGather(this.layout.bucketView(this.buffers, "value", bucket));
   }
 }

@@ -52,6 +52,10 @@ export class ReferenceDevice implements Device {
     return new ReferenceExecutable(this, module, program);
   }
 
+  async profile(): Promise<never> {
+    throw new UserError('profile: expected the device "cpu", got "reference", which has no profiler');
+  }
+
   async dispose(): Promise<void> {
     this.lifetime.end();
   }
@@ -69,8 +73,11 @@ class ReferenceParameterStore implements ParameterStore {
   ) {
     this.specs = layout.specs;
     this.totalParameters = layout.totalParameters;
-    const memory = new ArrayBuffer(layout.byteLength);
-    this.#memory = new ParameterMemory(layout, memory, referenceKernels, device.communicator);
+    const blocks = layout.blockBytes.map((bytes) => ({
+      buffer: new ArrayBuffer(bytes),
+      kernels: referenceKernels,
+    }));
+    this.#memory = new ParameterMemory(layout, blocks, device.communicator);
   }
 
   /** The memory, while it may be used. */

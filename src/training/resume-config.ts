@@ -13,6 +13,7 @@ const changeable = [
   "data.tokenizer",
   "data.onBadRecord",
   "training.shardOptimizer",
+  "training.activationCheckpointing", // the same numbers, to the bit
   "training.maxSteps",
   "training.maxMinutes",
   "training.maxTokens",

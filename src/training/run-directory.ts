@@ -7,6 +7,7 @@
  *     model.safetensors       the weights to use: averaged ones where weights are averaged
  *     generation_config.json  defaults for drawing text
  *     metrics.jsonl           what training measured
+ *     profile.txt .svg .json  where the time of a step goes (train --profile)
  *     checkpoints/            everything needed to continue
  */
 import { existsSync } from "node:fs";
@@ -107,15 +108,12 @@ export class RunDirectory {
   }
 
   /**
-   * Writes `model.safetensors`: averaged weights where the store averages (`ema`, default true), else the values, and
-   * the values of all buffers.
+   * Writes `model.safetensors`: averaged weights where the store averages (`ema`, default true), else the values; of
+   * buffers without an average the values.
    */
   async saveModel(store: CheckpointStore, { ema = true }: { ema?: boolean } = {}): Promise<void> {
     const weights = await store.read("value");
-    if (ema) {
-      const averaged = await store.read("ema");
-      for (const { name, trainable } of store.specs) if (trainable) weights[name] = averaged[name];
-    }
+    if (ema) Object.assign(weights, await store.read("ema"));
     await writeSafetensors(this.modelPath, shapedTensors(store, weights), {
       format: "moe-diffuseq",
       version,

@@ -7,13 +7,15 @@
 import type { RunConfig } from "../config/index.js";
 import type { Row, RowSource } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
+import { deadShare } from "../diffusion/expert-use.js";
 import { evaluationModule, type LossTerm, lossTerms, trainingModule } from "../diffusion/modules.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
 import type { Communicator } from "../distributed/index.js";
-import type { TensorData } from "../graph/index.js";
+import type { GraphModule, TensorData } from "../graph/index.js";
 import { selectionBiasName, updatedSelectionBias } from "../model/experts/index.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
+import { profileStep, type StepProfile } from "./profile.js";
 import { type RowShare, rowShare } from "./row-share.js";
 import { type MicroBatch, type StepSums, sumOfStep } from "./step-sums.js";
 
@@ -26,27 +28,35 @@ export interface StepResult {
   readonly applied: boolean;
   /** Load of each expert over the mean load, a row a layer; [] without experts. */
   readonly expertLoad: number[][];
+  /** Share of each layer's experts that got less than a hundredth of an even load. */
+  readonly deadExperts: number[];
   /** Mean entropy of each layer's router in nats. */
   readonly routerEntropy: number[];
 }
 
 export class TrainingStep {
   private prepared: { firstRow: number; batches: MicroBatch[] } | null = null;
+  /** Selection biases by name, and where weights are averaged theirs. */
   private readonly biases: Map<string, Float32Array>;
+  private readonly biasAverages: Map<string, Float32Array>;
 
   private constructor(
     private readonly config: RunConfig,
     private readonly rows: RowSource,
     private readonly random: CounterRandom,
     private readonly store: ParameterStore,
+    private readonly device: Device,
+    private readonly module: GraphModule,
     private readonly training: Executable,
     private readonly predictor: Executable | null,
     readonly timeSampler: TimeSampler,
     private readonly communicator: Communicator,
     private readonly share: RowShare,
     biases: Record<string, Float32Array>,
+    biasAverages: Record<string, Float32Array>,
   ) {
     this.biases = new Map(Object.entries(biases));
+    this.biasAverages = new Map(Object.entries(biasAverages));
   }
 
   static async create(
@@ -63,7 +73,8 @@ export class TrainingStep {
       length: config.training.sequenceLength,
       globalSlots: rows.maxGlobals,
     };
-    const training = await device.compile(trainingModule(config, shape));
+    const module = trainingModule(config, shape, config.training.activationCheckpointing);
+    const training = await device.compile(module);
     const predictor = config.model.selfConditioning
       ? await device.compile(evaluationModule(config, shape))
       : null;
@@ -71,18 +82,23 @@ export class TrainingStep {
       selectionBiasName(config.model, `layers.${layer}`),
     ).filter((name) => name !== null);
     const biases = names.length > 0 ? await store.read("value", names) : {};
+    const averages =
+      names.length > 0 && config.training.emaDecay !== null ? await store.read("ema", names) : {};
     const sampler = createTimeSampler(config.diffusion, random);
     return new TrainingStep(
       config,
       rows,
       random,
       store,
+      device,
+      module,
       training,
       predictor,
       sampler,
       communicator,
       share,
       biases,
+      averages,
     );
   }
 
@@ -124,8 +140,15 @@ export class TrainingStep {
     const wantsLosses = this.config.diffusion.timeSampler === "loss-aware";
     const sums = await sumOfStep(batches, outputs, this.share, this.communicator, wantsLosses);
     this.timeSampler.observe(sums.times, sums.losses);
-    if (applied) await this.balance(sums.loads);
+    if (applied) await this.balance(sums.loads, step);
     return this.summarise(sums, outputs[0], gradNorm, applied);
+  }
+
+  /** Where the time of a step goes, measured on its first batch. Changes nothing that a step depends on. */
+  async profile(firstRow: number): Promise<StepProfile> {
+    const [{ rows, feeds }] = this.prepare(firstRow).batches;
+    const complete = await this.withSelfCondition(rows, feeds);
+    return profileStep(this.module, this.feedsFor(complete, rows), this.device, this.store);
   }
 
   private prepare(firstRow: number): { firstRow: number; batches: MicroBatch[] } {
@@ -205,29 +228,38 @@ export class TrainingStep {
     const batches = this.share.rows / this.share.batchSize;
     const present = lossTerms.flatMap((term, i) => (names[term] ? [[term, terms[i] / batches]] : []));
     const experts = loads.length / Math.max(1, entropy.length);
+    const expertLoad = Array.from(entropy, (_, layer) => {
+      const load = loads.subarray(layer * experts, (layer + 1) * experts);
+      const average = load.reduce((a, b) => a + b, 0) / load.length;
+      return Array.from(load, (count) => (average === 0 ? 0 : count / average));
+    });
     return {
       loss: loss[0] / batches,
       terms: Object.fromEntries(present),
       gradNorm,
       applied,
-      expertLoad: Array.from(entropy, (_, layer) => {
-        const load = loads.subarray(layer * experts, (layer + 1) * experts);
-        const average = load.reduce((a, b) => a + b, 0) / load.length;
-        return Array.from(load, (count) => (average === 0 ? 0 : count / average));
-      }),
+      expertLoad,
+      deadExperts: expertLoad.map(deadShare),
       routerEntropy: Array.from(entropy, (sum) => sum / this.share.rows),
     };
   }
 
-  /** The loss-free balance: selection biases move against the loads of this step, [L * E]. */
-  private async balance(loads: Float64Array): Promise<void> {
+  /** The loss-free balance: selection biases move against the loads of this step [L * E], and their averages after them. */
+  private async balance(loads: Float64Array, step: number): Promise<void> {
     if (this.biases.size === 0) return;
+    const { emaDecay } = this.config.training;
     const { numExperts, balanceUpdate } = this.config.model.experts;
     for (const [layer, [name, bias]] of [...this.biases.entries()].entries()) {
       const load = loads.subarray(layer * numExperts, (layer + 1) * numExperts);
-      this.biases.set(name, updatedSelectionBias(bias, load, balanceUpdate));
+      const moved = updatedSelectionBias(bias, load, balanceUpdate);
+      this.biases.set(name, moved);
+      const average = this.biasAverages.get(name);
+      if (!average || emaDecay === null) continue;
+      const rate = 1 - averageDecay(emaDecay, step);
+      for (let e = 0; e < moved.length; e++) average[e] += rate * (moved[e] - average[e]);
     }
     await this.store.write("value", Object.fromEntries(this.biases));
+    if (this.biasAverages.size > 0) await this.store.write("ema", Object.fromEntries(this.biasAverages));
   }
 }
 

@@ -23,6 +23,7 @@ import { checkTexts, recordTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { readMetrics } from "./metrics-log.js";
 import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
+import type { StepProfile } from "./profile.js";
 import { onRankZero } from "./rank-store.js";
 import { rowShare } from "./row-share.js";
 import type { RunDirectory } from "./run-directory.js";
@@ -41,6 +42,8 @@ export interface TrainOptions {
   readonly fallback?: boolean;
   /** Aborting saves a checkpoint and ends the run within a step. */
   readonly signal?: AbortSignal;
+  /** Profile a step before the first one, and report it as an event. Default: false. */
+  readonly profile?: boolean;
   /** Threads of the arithmetic. Default: the processors this process may use; with several ranks on a machine, its share of them. */
   readonly threads?: number;
   /** The processes that train together. Default: those that mpirun started with this one. */
@@ -76,6 +79,7 @@ export type TrainEvent =
       readonly step: number;
       readonly ranks: number;
     }
+  | { readonly kind: "profile"; readonly profile: StepProfile; readonly tokens: number }
   | { readonly kind: "step"; readonly metrics: TrainMetrics; readonly secondsLeft: number | null }
   | { readonly kind: "validating" }
   | { readonly kind: "validation"; readonly metrics: ValidMetrics }
@@ -124,6 +128,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     const device = await createDevice(options.device ?? "cpu", { threads, communicator });
     try {
       const trainer = await Trainer.create(run, data, device, options.out, onEvent);
+      if (options.profile) await trainer.profile();
       return await trainer.run(signal);
     } finally {
       await device.dispose();
@@ -192,9 +197,8 @@ class Trainer {
     const random = new CounterRandom(config.training.seed);
     const definitions = denoiserParameters(config.model);
     const ema = config.training.emaDecay !== null;
-    const specs = definitions.map(({ name, shape, trainable }) => ({ name, shape, trainable }));
     const { shardOptimizer } = config.training;
-    const store = await device.createParameters(specs, { training: true, ema, shardOptimizer });
+    const store = await device.createParameters(definitions, { training: true, ema, shardOptimizer });
     // Rank 0's numbers are everybody's: another build of Node.js may round a logarithm in another way.
     await onRankZero(communicator, store, shardOptimizer, async (all) => {
       if (checkpointFolder) return restoreCheckpoint(checkpointFolder, all, { ema });
@@ -203,10 +207,7 @@ class Trainer {
       values[LOG_UNIGRAM] = await logUnigram(data.trainCorpus);
       values[OUTPUT_BIAS] = values[LOG_UNIGRAM].slice();
       await all.write("value", values);
-      if (ema) {
-        const trainable = specs.filter((s) => s.trainable).map((s) => [s.name, values[s.name]] as const);
-        await all.write("ema", Object.fromEntries(trainable));
-      }
+      if (ema) await all.write("ema", values);
     });
     const step = await TrainingStep.create(config, data.train, random, device, store);
     if (state) step.timeSampler.restore(samplerState(state));
@@ -220,6 +221,14 @@ class Trainer {
     );
     onEvent({ kind: "ready", data, parameters: store.totalParameters, step: done, ranks: communicator.size });
     return trainer;
+  }
+
+  async profile(): Promise<void> {
+    this.onEvent({ kind: "preparing", what: "profiling a step" });
+    const { sequenceLength } = this.config.training;
+    const { batchSize } = rowShare(this.config.training, this.communicator); // this rank's
+    const profile = await this.step.profile(this.state.row);
+    this.onEvent({ kind: "profile", profile, tokens: batchSize * sequenceLength });
   }
 
   async run(signal?: AbortSignal): Promise<TrainSummary> {

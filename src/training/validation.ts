@@ -10,6 +10,7 @@ import type { RunConfig } from "../config/index.js";
 import type { Row, RowSource, Tokenizer } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
 import { lossOfRows } from "../diffusion/batch-loss.js";
+import { type ExpertUse, ExpertUseCounter } from "../diffusion/expert-use.js";
 import { evaluationModule, type LossTerm, lossTerms } from "../diffusion/modules.js";
 import { padRows } from "../diffusion/padding.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
@@ -32,7 +33,13 @@ export interface ValidationResult {
   /** Masked limit: bound on the negative log likelihood, nats a token and bits a byte. */
   readonly boundNats?: number;
   readonly bitsPerByte?: number;
+  /** How the experts are used, by quarters of the noise levels; null without experts. */
+  readonly experts: ExpertUse | null;
 }
+
+const QUARTERS = [0.125, 0.375, 0.625, 0.875];
+/** The middle of the quarter of [0, 1] that a noise level lies in. */
+const quarterOf = (time: number): number => QUARTERS[Math.min(3, Math.floor(4 * time))];
 
 export class Validation {
   private readonly random = new CounterRandom(VALIDATION_SEED);
@@ -74,6 +81,7 @@ export class Validation {
     const count = Math.min(options.sequences, this.rows.rowsInEpoch());
     const own = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
     const ownTerms = new Float64Array(lossTerms.length);
+    const experts = new ExpertUseCounter();
     for (let first = communicator.rank * batchSize; first < count; first += communicator.size * batchSize) {
       options.signal?.throwIfAborted();
       const rows = Array.from({ length: Math.min(batchSize, count - first) }, (_, i) =>
@@ -88,10 +96,18 @@ export class Validation {
       const { loss, terms } = lossOfRows(this.config.model, outputs, rows.length);
       own.loss += loss * rows.length;
       for (const [i, term] of lossTerms.entries()) ownTerms[i] += ((terms[term] ?? 0) * rows.length) / count;
+      const times = Array.from(feeds.time.data as Float32Array, quarterOf);
+      experts.add(times.slice(0, rows.length), outputs);
       this.accumulate(rows, feeds, outputs.nll.data as Float32Array, own);
     }
     const names = Object.keys(own) as (keyof typeof own)[];
-    const all = await sumOverRanks(communicator, { own: Object.values(own), terms: ownTerms });
+    const { numLayers, experts: routed } = this.config.model;
+    const size = [numLayers, routed.numExperts] as const;
+    const all = await sumOverRanks(communicator, {
+      own: Object.values(own),
+      terms: ownTerms,
+      experts: experts.sums(QUARTERS, ...size),
+    });
     const sums = Object.fromEntries(names.map((name, i) => [name, all.own[i]])) as typeof own;
     const known = new Set(this.program.program.outputs.map(({ name }) => name));
     const terms: Partial<Record<LossTerm, number>> = Object.fromEntries(
@@ -102,6 +118,7 @@ export class Validation {
       loss: sums.loss / count,
       terms,
       crossEntropy: sums.nll / sums.counted,
+      experts: ExpertUseCounter.ofSums(all.experts, QUARTERS, ...size).result(),
       ...(masked
         ? { boundNats: sums.boundNats / sums.targets, bitsPerByte: sums.boundNats / Math.LN2 / sums.bytes }
         : {}),

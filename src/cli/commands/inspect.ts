@@ -28,8 +28,13 @@ export function registerInspect(program: Command, host: CommandHost): void {
     });
     const { costOf } = await import("../../model/cost.js");
     const { describeModel } = await import("../../model/describe.js");
-    const { batchSize, sequenceLength, emaDecay } = config.training;
-    const cost = costOf(config.model, { batchSize, length: sequenceLength, ema: emaDecay !== null });
+    const { batchSize, sequenceLength, emaDecay, activationCheckpointing } = config.training;
+    const cost = costOf(config.model, {
+      batchSize,
+      length: sequenceLength,
+      ema: emaDecay !== null,
+      recompute: activationCheckpointing === "layers",
+    });
     if (flags.picture !== undefined) {
       const { attentionGroups } = await import("../attention-groups.js");
       const { attentionPicture } = await import("../../report/charts/attention.js");

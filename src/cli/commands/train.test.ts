@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,8 +24,12 @@ async function run(...args: string[]) {
 
 it("trains, tells, resumes with a larger budget, and refuses other settings", async () => {
   const out = join(folder, "run");
-  const first = await run("--config", config, "--out", out, "--max-steps", "4", "--json");
+  const first = await run("--config", config, "--out", out, "--max-steps", "4", "--profile", "--json");
   expect(first.code).toBe(0);
+  const profile = readFileSync(join(out, "profile.txt"), "utf8");
+  expect(first.err).toContain(profile);
+  expect(profile).toMatch(/1 thread: \d+ ms for loss and gradients[\s\S]* layers\/attention\n/);
+  expect(readFileSync(join(out, "profile.svg"), "utf8")).toContain("layers/attention");
   expect(first.err).toContain("parameters; ");
   expect(first.err).toMatch(/step 4 {2}validation: loss .* bits per byte/);
   expect(JSON.parse(first.out)).toMatchObject({ out, steps: 4, interrupted: false, resume: null });

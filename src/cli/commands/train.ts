@@ -1,9 +1,11 @@
 /** @file `moe-diffuseq train`: a training run, new or resumed. */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
+import { writeFileAtomic } from "../../hub/index.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatCount, formatDuration } from "../format.js";
@@ -15,10 +17,11 @@ import type { CommandResult, OutputStream } from "../terminal.js";
 const examples = `
 Examples:
   moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked
+  moe-diffuseq train --preset masked --max-steps 1 --profile --out runs/profile
   moe-diffuseq train --resume --out runs/masked --max-minutes 120
   mpirun -n 4 moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked`;
 
-type TrainFlags = Flags & { out: string; fallback?: boolean };
+type TrainFlags = Flags & { out: string; fallback?: boolean; profile?: boolean };
 
 function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): string {
   const bound = bitsPerByte === undefined ? "" : `, at most ${bitsPerByte.toFixed(3)} bits per byte`;
@@ -58,6 +61,7 @@ export function showTraining(stream: OutputStream, totalSteps: number | null) {
         line.note(`step ${event.metrics.step}  validation: ${describeValidation(event.metrics)}`);
         break;
       case "validating":
+      case "profile":
       case "checkpoint":
         break;
       default:
@@ -89,10 +93,35 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
   });
 }
 
+const describeRun = ({ preset, model, training }: RunConfig): string =>
+  `${preset ?? "a model"} of ${model.numLayers} layers, hidden ${model.hiddenSize}, ` +
+  `${training.batchSize} x ${training.sequenceLength} tokens`;
+
+/** Writes the tables, the picture and the data of a profile into a run's directory; returns the tables. */
+async function writeProfile(
+  out: string,
+  title: string,
+  { profile, tokens }: Extract<TrainEvent, { kind: "profile" }>,
+  threads = availableParallelism(),
+): Promise<string> {
+  const { profileSvg, profileText } = await import("../../report/profile-report.js");
+  const { svgDocument } = await import("../../report/charts/svg-document.js");
+  const data = { title, threads, tokens, ...profile };
+  const text = profileText(data);
+  await writeFileAtomic(join(out, "profile.txt"), text);
+  await writeFileAtomic(join(out, "profile.svg"), svgDocument(profileSvg(data)));
+  await writeFileAtomic(join(out, "profile.json"), `${JSON.stringify(data, null, 2)}\n`);
+  return text;
+}
+
 export function registerTrain(program: Command, host: CommandHost): void {
   const command = program
     .command("train")
     .description("train a model, or continue training with --resume (without --data: on the embedded corpus)")
+    .option(
+      "--profile",
+      "first measure where the time of a step goes: profile.txt, profile.svg and profile.json in --out",
+    )
     .option("--fallback", "with --resume: when the latest checkpoint is damaged, use the newest whole one")
     .addHelpText("after", examples);
   defineCommand<TrainFlags>(
@@ -115,7 +144,7 @@ export function registerTrain(program: Command, host: CommandHost): void {
       "threads",
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
-      const { out, resume, fallback, threads } = flags;
+      const { out, resume, fallback, profile, threads } = flags;
       const communicator = await joinRanks();
       // Files may be seen by rank 0 alone.
       const config = await broadcastJson(
@@ -130,17 +159,24 @@ export function registerTrain(program: Command, host: CommandHost): void {
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(terminal.stderr, config.training.maxSteps);
       let summary: TrainSummary;
+      let profiled: Promise<string> | null = null;
+      const onEvent = (event: TrainEvent) => {
+        if (event.kind === "profile") profiled = writeProfile(out, describeRun(config), event, threads);
+        show.onEvent(event);
+      };
       try {
         summary = await train({
           config,
           out,
           resume,
           fallback,
+          profile,
           threads,
           communicator,
           signal,
-          onEvent: show.onEvent,
+          onEvent,
         });
+        if (profiled) terminal.stderr.write(`${await profiled}\n`);
       } finally {
         show.end();
       }

@@ -5,6 +5,7 @@
 import { NDArray } from "../ndarray.js";
 import { defineComposite } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
+import { after } from "./after.js";
 import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
 import { gather, gatherElements, scatterElements } from "./indexing.js";
 import { gemm, matmul, sumRows } from "./matmul.js";
@@ -64,7 +65,19 @@ function rowsToTable(rows: Tensor, targets: Tensor, like: Tensor): Tensor {
   return scatterElements(zeros(like.staticShape), index, rows, 0, "add");
 }
 
-interface CrossEntropyAttributes {
+/** The terms again, computed when `before` is: what stood in memory for the chunk before has gone by then. */
+const termsAfter = (terms: readonly LogitTerm[], before: readonly Tensor[]): LogitTerm[] =>
+  terms.map(({ x, table }) => ({ x: after(x, before), table }));
+
+/** How probabilities over the vocabulary reach the backward pass. */
+export interface KeepOptions {
+  /** Compute them again there, however few they are. Default: only above 64 M. */
+  readonly recompute?: boolean;
+}
+const keeps = (rows: number, vocabulary: number, { recompute = false }: KeepOptions): boolean =>
+  !recompute && rows * vocabulary <= KEEP_AT_MOST;
+
+interface CrossEntropyAttributes extends KeepOptions {
   readonly terms: number;
   /** Whether the last input says which rows are wanted. */
   readonly some: boolean;
@@ -94,7 +107,7 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
     const losses = probabilities.map((p, i) =>
       neg(log(maximum(gatherElements(p, reshape(own[i], [own[i].shape[0], 1]), 1), 1e-30))),
     );
-    const keep = rows * bias.staticShape[0] <= KEEP_AT_MOST;
+    const keep = keeps(rows, bias.staticShape[0], attributes);
     const outputs = [reshape(chunks.put(losses), [rows])];
     return { outputs, saved: { chunks, probabilities: keep ? probabilities : null } };
   },
@@ -108,18 +121,25 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
     const dx: Tensor[][] = terms.map(() => []);
     const dTable: (Tensor | null)[] = terms.map(() => null);
     let dBias: Tensor | null = null;
+    let before: Tensor[] = [g!];
     for (const [i, part] of chunkTerms(terms, chunks).entries()) {
-      const p = probabilities?.[i] ?? softmax(tiedLogits(part, bias));
+      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before), bias));
+      before = [];
       for (const [k, { x, table }] of part.entries()) {
-        if (needed[2 * k]) dx[k].push(matmul(p, table));
+        if (needed[2 * k]) {
+          dx[k].push(matmul(p, table));
+          before.push(dx[k][i]);
+        }
         if (!needed[2 * k + 1]) continue;
         const weighted = mul(x, weights[i]);
         dTable[k] = dTable[k]
           ? gemm(p, weighted, dTable[k], { transposeA: true })
           : matmul(p, weighted, { transposeA: true });
+        before.push(dTable[k]);
       }
       const row = sumRows(p, weights[i]);
       dBias = dBias ? add(dBias, row) : row;
+      before.push(dBias);
     }
     const gradients = terms.flatMap(({ x, table }, k) => [
       needed[2 * k] ? mul(sub(chunks.put(dx[k]), gather(table, targets)), weight) : null,
@@ -158,22 +178,23 @@ export const crossEntropy = (
   bias: Tensor,
   targets: Tensor,
   wanted: Tensor | null = null,
+  options: KeepOptions = {},
 ): Tensor =>
   apply(
     crossEntropyOperator,
     [...terms.flatMap(({ x, table }) => [x, table]), bias, targets, ...(wanted ? [wanted] : [])],
-    { terms: terms.length, some: wanted !== null } satisfies CrossEntropyAttributes,
+    { terms: terms.length, some: wanted !== null, ...options } satisfies CrossEntropyAttributes,
   )[0];
 
-const posteriorMeanOperator = defineComposite<object, Saved>({
+const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
   name: "posteriorMean",
   infer: ([u, , , , table]) => [{ dtype: "float32", shape: [u.shape[0], table.shape[1]] }],
-  lower: ([u, precision, codebook, prior, table, wanted]) => {
+  lower: ([u, precision, codebook, prior, table, wanted], options) => {
     const rows = u.staticShape[0];
     const chunks = rowChunks(rows, wanted ?? null);
     const term = { x: mul(u, precision), table: codebook };
     const probabilities = chunkTerms([term], chunks).map((part) => softmax(tiedLogits(part, prior)));
-    const keep = rows * prior.staticShape[0] <= KEEP_AT_MOST;
+    const keep = keeps(rows, prior.staticShape[0], options);
     const mean = chunks.put(probabilities.map((p) => matmul(p, table)));
     return { outputs: [mean], saved: { chunks, probabilities: keep ? probabilities : null } };
   },
@@ -187,20 +208,26 @@ const posteriorMeanOperator = defineComposite<object, Saved>({
     let dCodebook: Tensor | null = null;
     const dScaled: Tensor[] = [];
     const dPrior: Tensor[] = [];
+    let before: Tensor[] = [g!];
     for (const [i, part] of chunkTerms([{ x: mul(u, precision), table: codebook }], chunks).entries()) {
-      const p = probabilities?.[i] ?? softmax(tiedLogits(part, prior));
+      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before), prior));
+      before = [];
       const dy = dys[i];
-      if (needed[4])
+      if (needed[4]) {
         dTable = dTable ? gemm(p, dy, dTable, { transposeA: true }) : matmul(p, dy, { transposeA: true });
+        before.push(dTable);
+      }
       if (!needed[0] && !needed[1] && !needed[2] && !needed[3]) continue;
       const weighted = mul(p, matmul(dy, table, { transposeB: true }));
       const ds = sub(weighted, mul(p, reduceSum(weighted, [1], true)));
       dScaled.push(matmul(ds, codebook));
-      if (needed[3]) dPrior.push(reduceSum(ds, [0]));
+      before.push(dScaled[i]);
+      if (needed[3]) before.push(dPrior[dPrior.push(reduceSum(ds, [0])) - 1]);
       if (!needed[2]) continue;
       dCodebook = dCodebook
         ? gemm(ds, part[0].x, dCodebook, { transposeA: true })
         : matmul(ds, part[0].x, { transposeA: true });
+      before.push(dCodebook);
     }
     const back = dScaled.length > 0 ? chunks.put(dScaled) : null;
     return [
@@ -244,5 +271,10 @@ export const posteriorMean = (
   prior: Tensor,
   table: Tensor,
   wanted: Tensor | null = null,
+  options: KeepOptions = {},
 ): Tensor =>
-  apply(posteriorMeanOperator, [u, precision, codebook, prior, table, ...(wanted ? [wanted] : [])], {})[0];
+  apply(
+    posteriorMeanOperator,
+    [u, precision, codebook, prior, table, ...(wanted ? [wanted] : [])],
+    options,
+  )[0];

@@ -212,6 +212,7 @@ describe("feedForwardParameters", () => {
       name: "layers.3.router.selection_bias",
       shape: [1, E],
       trainable: false,
+      averaged: true,
       init: { kind: "zeros" },
     });
     expect(all.get("layers.3.experts.4.w1.weight")).toMatchObject({ shape: [6, D], init: { std: 0.5 } });

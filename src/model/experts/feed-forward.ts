@@ -88,7 +88,15 @@ export function feedForwardParameters(config: FeedForwardConfig, prefix: string)
       init: { kind: "normal", std: 0.5 / Math.sqrt(hiddenSize) },
     },
     ...(bias
-      ? [{ name: bias, shape: [1, numExperts], trainable: false, init: { kind: "zeros" as const } }]
+      ? [
+          {
+            name: bias,
+            shape: [1, numExperts],
+            trainable: false,
+            averaged: true, // the averaged router wants the biases of its own time
+            init: { kind: "zeros" as const },
+          },
+        ]
       : []),
     ...Array.from({ length: numExperts }, (_, e) => block(`${prefix}.experts.${e}`, intermediateSize)).flat(),
     ...(sharedExpertSize > 0 ? block(`${prefix}.shared_expert`, sharedExpertSize) : []),

@@ -5,8 +5,10 @@ import { array, wave } from "../../graph/testing/check.js";
 import { routeTokens } from "./router.js";
 import { updatedSelectionBias } from "./selection-bias.js";
 
-it("moves against the load error by the rate, and rests on an even load", () => {
+it("moves against the load error, by the rate at most, and rests on an even load", () => {
   expect([...updatedSelectionBias([0, 1, -1, 0.5], [9, 3, 6, 6], 0.25)]).toEqual([-0.25, 1.25, -1, 0.5]);
+  expect([...updatedSelectionBias([0, 0], [5, 3], 0.25)]).toEqual([-0.125, 0.125]);
+  expect([...updatedSelectionBias([0.5, 0.25], [0, 0], 0.25)]).toEqual([0.5, 0.25]);
 });
 
 it("refuses loads of another number of experts", () => {
