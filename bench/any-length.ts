@@ -2,7 +2,7 @@
  * @file What a token costs as texts grow, written in blocks: time and peak memory for several lengths, each in a process of its own.
  *
  *   npx tsx bench/any-length.ts [--lengths 2048,8192,65536] [--preset masked] [--block-length 512] [--context-length C] [--steps 16]
- *                               [--threads N] [--json]
+ *                               [--cache-interval 1] [--threads N] [--json]
  *
  * The network has the sizes of `bench-small`, drawn weights and a made-up vocabulary: its text is noise, its cost is not. Programs are
  * compiled before the clock starts. A text shorter than context and block together has smaller canvases: not one to compare with.
@@ -30,6 +30,8 @@ interface Result {
   readonly tokens: number;
   readonly blocks: number;
   readonly milliseconds: number;
+  /** Of the processor, in the first and the last quarter of the network's runs: milliseconds a run. */
+  readonly quarters: readonly [number, number];
   /** Once the programs are compiled, and at the end. */
   readonly warmPeakBytes: number;
   readonly peakBytes: number;
@@ -42,6 +44,7 @@ const { values: flags } = parseArgs({
     "block-length": { type: "string", default: "512" },
     "context-length": { type: "string" },
     steps: { type: "string", default: "16" },
+    "cache-interval": { type: "string", default: "1" },
     threads: { type: "string", default: String(availableParallelism()) },
     json: { type: "boolean", default: false },
     /** One task, as JSON: what the processes of this one are told. */
@@ -64,6 +67,18 @@ function peakBytes(): number {
   return peak ? Number(peak[1]) * 1024 : process.resourceUsage().maxRSS * 1024;
 }
 
+/** Processor time of this process, in milliseconds, before every run of a model's network from now on. */
+function processorTimes(model: DiffusionModel): number[] {
+  const times: number[] = [];
+  const run = model.run.bind(model);
+  model.run = (...args) => {
+    const { user, system } = process.cpuUsage();
+    times.push((user + system) / 1000);
+    return run(...args);
+  };
+  return times;
+}
+
 async function perform({ preset, threads, settings }: Task): Promise<Result> {
   const config = benchConfig(preset);
   const random = new CounterRandom(config.training.seed);
@@ -76,11 +91,15 @@ async function perform({ preset, threads, settings }: Task): Promise<Result> {
   const few = blockLength === 0 ? length : Math.min(length, config.training.sequenceLength + blockLength);
   await generate(model, {}, { ...settings, length: few, steps: 1 });
   const warmPeakBytes = peakBytes();
+  const clock = processorTimes(model);
   const start = performance.now();
   const [{ ids, blocks }] = await generate(model, {}, settings);
   const milliseconds = performance.now() - start;
+  const quarter = clock.length >> 2;
+  const mean = (from: number, to: number) => (clock[to] - clock[from]) / (to - from);
+  const quarters = [mean(0, quarter), mean(clock.length - 1 - quarter, clock.length - 1)] as const;
   await model.dispose();
-  return { tokens: ids.length, blocks, milliseconds, warmPeakBytes, peakBytes: peakBytes() };
+  return { tokens: ids.length, blocks, milliseconds, quarters, warmPeakBytes, peakBytes: peakBytes() };
 }
 
 function inOwnProcess(task: Task): Result {
@@ -103,6 +122,7 @@ if (flags.task !== undefined) {
     blockLength: Number(flags["block-length"]),
     contextLength: contextLength === undefined ? undefined : Number(contextLength),
     steps: Number(flags.steps),
+    cacheInterval: Number(flags["cache-interval"]),
   };
   const lengths = flags.lengths.split(",").map(Number);
   const threads = Number(flags.threads);
@@ -116,11 +136,12 @@ if (flags.task !== undefined) {
     `${flags.preset}, bench-small, blocks of ${settings.blockLength}, ${settings.steps} steps, ${threads} threads, ${cpus()[0].model}, ` +
       `load ${loadavg()[0].toFixed(1)}`,
   );
-  for (const [i, { tokens, blocks, peakBytes: peak, warmPeakBytes }] of results.entries())
+  for (const [i, { tokens, blocks, quarters, peakBytes: peak, warmPeakBytes }] of results.entries())
     console.log(
       `length ${lengths[i]}: ${perToken[i].toFixed(3)} ms a token (${(perToken[i] / perToken[shortest]).toFixed(2)}x the shortest), ` +
         `peak ${(peak / 1e6).toFixed(0)} MB (${(peak / results[shortest].peakBytes).toFixed(2)}x; ${(warmPeakBytes / 1e6).toFixed(0)} MB ` +
-        `once compiled), ${tokens} tokens in ${blocks} blocks`,
+        `once compiled), ${tokens} tokens in ${blocks} blocks; processor ${quarters[0].toFixed(1)} ms a run in the first quarter, ` +
+        `${quarters[1].toFixed(1)} in the last`,
     );
   if (flags.json)
     console.log(JSON.stringify({ settings, lengths, results, perToken, threads, preset: flags.preset }));

@@ -3,9 +3,9 @@
  * (Gaussian processes), judged by a model that had no part in writing them.
  *
  *   npx tsx bench/quality.ts --model DIR [--texts 8] [--length 512] [--steps 4,8,16,32,64,128] [--tokens 2000000] [--threads N] [--svg FILE]
- *                            [--sides REGULAR_EXPRESSION]
+ *                            [--sides REGULAR_EXPRESSION] [--cache-intervals 1]
  *
- * In 4 blocks the network runs as often, --steps shared out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so below that of held-out
+ * With several --cache-intervals every side comes once for each of them. In 4 blocks the network runs as often, --steps shared out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so below that of held-out
  * text means duller than it, above it less like it. Repetition: share of 4-grams of words that occurred before in the text. Distinct:
  * different words / words over all texts. A low score with much repetition is no good text: read the columns together.
  */
@@ -31,6 +31,7 @@ const { values: flags } = parseArgs({
     threads: { type: "string", default: String(availableParallelism()) },
     svg: { type: "string" },
     sides: { type: "string", default: "." },
+    "cache-intervals": { type: "string", default: "1" },
   },
 });
 if (!flags.model) throw new Error("--model DIR: expected the directory of a trained run");
@@ -105,7 +106,15 @@ const row = (name: string, { nats, repetition, distinct }: Quality, steps: strin
   table.push([name, steps, nats.toFixed(3), repetition.toFixed(3), distinct.toFixed(3), seconds]);
 row("held-out text", qualityOf(pieces), "", "");
 const series: Series[] = [];
-const wanted = Object.entries(sides).filter(([name]) => new RegExp(flags.sides).test(name));
+const intervals = flags["cache-intervals"].split(",").map(Number);
+const wanted = Object.entries(sides)
+  .filter(([name]) => new RegExp(flags.sides).test(name))
+  .flatMap(([name, own]) =>
+    intervals.map((cacheInterval): [string, Settings] => [
+      cacheInterval === 1 ? name : `${name}, cached ${cacheInterval}`,
+      { ...own, cacheInterval },
+    ]),
+  );
 for (const [i, [name, settings]] of wanted.entries()) {
   const points: { x: number; y: number }[] = [];
   for (const steps of stepCounts) {

@@ -2,13 +2,14 @@
  * @file How long a long document takes to write at the sizes of `bench-small`, against the plain loop (plain-model.ts).
  *
  *   npx tsx bench/sampling.ts [--preset masked] [--length 2048] [--steps 32] [--rounds 3] [--threads N] [--model DIR]
- *                             [--sampler NAME] [--block-length 512] [--peer PYTHON] [--json]
+ *                             [--sampler NAME] [--block-length 512] [--cache-interval 4] [--sides REGULAR_EXPRESSION] [--peer PYTHON] [--json]
  *
  * With --peer (a Python that has PyTorch; Gaussian presets without --model) also DiffuSeq-v2's solver there, DPM-Solver++ 2M.
  *
  * Without --model the weights are those training starts from, with the vocabulary of the embedded corpus: speed does not depend on them.
+ * Processor time, of all threads, is what to compare where other work runs beside (with --threads 1: threads that wait for each other spin).
  * Sides take turns; the texts of the plain loop and ours must be equal to the last token, those with int8 weights and in blocks are
- * others. In the masked limit also half the steps with re-absorption, which is no worse (bench/quality.ts). In blocks the network runs as
+ * others, as are those with cached keys and values. In the masked limit also half the steps with re-absorption, which is no worse (bench/quality.ts). In blocks the network runs as
  * often, on a part of the text: --steps are shared out among the blocks.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -37,6 +38,8 @@ const { values: flags } = parseArgs({
     threads: { type: "string", default: String(availableParallelism()) },
     sampler: { type: "string", default: "auto" },
     "block-length": { type: "string", default: "512" },
+    "cache-interval": { type: "string", default: "4" },
+    sides: { type: "string", default: "." },
     model: { type: "string" },
     peer: { type: "string" },
     json: { type: "boolean", default: false },
@@ -56,15 +59,27 @@ const ours = await DiffusionModel.fromWeights(config, tokenizer, weights, { devi
 const int8 = await DiffusionModel.fromWeights(config, tokenizer, weights, { device, dtype: "q8" });
 const blockLength = Number(flags["block-length"]);
 const inBlocks = { blockLength, steps: Math.max(1, Math.round((steps * blockLength) / length)) };
+const cached = { cacheInterval: Number(flags["cache-interval"]) };
 const halved = { steps: Math.ceil(steps / 2), reabsorb: 0.25 };
 const sides = [
   { name: "plain loop", model: await plain(), own: {} },
   { name: "ours", model: ours, own: {} },
   { name: "int8 weights", model: int8, own: {} },
   ...(config.diffusion.gaussian ? [] : [{ name: "int8, half, reabsorb", model: int8, own: halved }]),
+  { name: "cached", model: ours, own: cached },
+  { name: "cached, int8", model: int8, own: cached },
   { name: "blocks", model: ours, own: inBlocks },
   { name: "blocks, int8 weights", model: int8, own: inBlocks },
-].map((side) => ({ ...side, milliseconds: [] as number[], ids: [] as ArrayLike<number> }));
+  { name: "blocks, cached", model: ours, own: { ...inBlocks, ...cached } },
+  { name: "blocks, cached, int8", model: int8, own: { ...inBlocks, ...cached } },
+]
+  .filter(({ name }) => /^(plain loop|ours)$/.test(name) || new RegExp(flags.sides).test(name))
+  .map((side) => ({
+    ...side,
+    milliseconds: [] as number[],
+    processor: [] as number[],
+    ids: [] as ArrayLike<number>,
+  }));
 
 async function plain(): Promise<PlainModel> {
   const parameters = await device.createParameters(denoiserParameters(config.model));
@@ -108,9 +123,13 @@ for (let round = 0; round <= rounds; round++) {
   }
   for (const side of sides) {
     const start = performance.now();
+    const used = process.cpuUsage();
     const [{ ids }] = await generate(side.model, {}, { ...settings, ...side.own });
-    if (round > 0) side.milliseconds.push(performance.now() - start); // the first compiles
     side.ids = ids;
+    if (round === 0) continue; // compiles
+    side.milliseconds.push(performance.now() - start);
+    const { user, system } = process.cpuUsage(used);
+    side.processor.push((user + system) / 1000);
   }
 }
 await device.dispose();
@@ -125,11 +144,12 @@ console.log(
   `${flags.model ?? flags.preset}, ${length} tokens, ${steps} steps, ${flags.threads} threads, ${cpus()[0].model}, ` +
     `load ${loadavg()[0].toFixed(1)}; texts of plain loop and ours ${equal ? "equal" : "DIFFER"}`,
 );
-for (const { name, milliseconds } of sides)
+for (const { name, milliseconds, processor } of sides)
   console.log(
     `  ${name.padEnd(20)} median ${(median(milliseconds) / 1000).toFixed(2)} s (min ` +
       `${(Math.min(...milliseconds) / 1000).toFixed(2)}), ${((1000 * length) / median(milliseconds)).toFixed(0)} tokens/s, ` +
-      `${(median(first.milliseconds) / median(milliseconds)).toFixed(2)}x the plain loop`,
+      `${(median(first.milliseconds) / median(milliseconds)).toFixed(2)}x the plain loop; processor ` +
+      `${(median(processor) / 1000).toFixed(2)} s, ${(median(first.processor) / median(processor)).toFixed(2)}x`,
   );
 if (peer)
   for (const { name, milliseconds } of sides.slice(1))

@@ -24,6 +24,7 @@ const event = (step: number, settled: number[]): StepEvent => ({
     },
   ],
   expertLoad: null,
+  computed: 0,
   milliseconds: 1,
   finished: [],
 });

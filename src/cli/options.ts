@@ -71,6 +71,11 @@ const definitions = {
   untilEnd: () =>
     new Option("--until-end", "blocks: stop where the model ends the text, after --length tokens at most"),
   steps: () => new Option("--steps <n>", "denoising steps").argParser(atLeast(1)),
+  cacheInterval: () =>
+    new Option(
+      "--cache-interval <n>",
+      "keep keys and values of unchanged positions for n steps: faster, an approximation; 1: off",
+    ).argParser(atLeast(1)),
   sampler: () => new Option("--sampler <name>", "auto, ancestral, ddim, dpm-solver++ or absorbing"),
   order: () => new Option("--order <n>", "order of dpm-solver++: 1, 2 or 3").argParser(atLeast(1)),
   timeGrid: () =>
@@ -136,6 +141,7 @@ export interface Flags {
   contextLength?: number;
   untilEnd?: boolean;
   steps?: number;
+  cacheInterval?: number;
   sampler?: string;
   order?: number;
   timeGrid?: string;
@@ -184,7 +190,8 @@ export function trainingOverrides(flags: Flags): PartialRunConfig {
 /** What the flags of `generate` say, as a layer of configuration. `--seed` is the text's. */
 export function generationOverrides(flags: Flags): PartialRunConfig {
   const { length, blockLength, contextLength, untilEnd } = flags;
-  const { steps, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } = flags;
+  const { steps, cacheInterval, sampler, order, timeGrid, release, temperature, topK, topP, seed, num } =
+    flags;
   const { guidance, candidates, select, repetitionPenalty } = flags;
   return {
     generation: given({
@@ -193,6 +200,7 @@ export function generationOverrides(flags: Flags): PartialRunConfig {
       contextLength,
       untilEnd,
       steps,
+      cacheInterval,
       sampler,
       order,
       timeGrid,

@@ -122,6 +122,14 @@ export const generationConfigSchema = z.strictObject({
     .describe(
       "masked limit: share of the written tokens that may be taken back and written anew, the unsure ones; 0: none",
     ),
+  cacheInterval: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe(
+      "run the network on every position in one of so many steps only, and between on positions that have changed since or are wanted, " +
+        "beside the kept keys and values of the others: faster, an approximation; 1: off",
+    ),
   earlyStop: z
     .enum(["auto", "on", "off"])
     .default("auto")

@@ -31,6 +31,7 @@ import {
   withScope,
   zeros,
 } from "../graph/index.js";
+import { type ActiveShape, heldNames, takeRows } from "../model/active-rows.js";
 import { channelTerm, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
 import { absorbingNorm, type Embeddings, embeddings } from "../model/embeddings.js";
 import type { NoisyCodes } from "../model/input.js";
@@ -52,9 +53,9 @@ interface Ends {
   readonly selfCondition: Tensor | null;
 }
 
-function ends({ model }: ModuleConfig, shape: BatchShape): Ends {
+function ends({ model }: ModuleConfig, shape: BatchShape, active: ActiveShape | null = null): Ends {
   const parameter = parameterTensors(denoiserParameters(model));
-  const rows = rowInputs(shape);
+  const rows = rowInputs(shape, active);
   const positions = shape.batchSize * shape.length;
   const codes = [shape.batchSize, shape.length, model.embeddingSize];
   return {
@@ -222,19 +223,27 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
   return { name: "channel", outputs: { nll: reshape(crossEntropy([term], e.tokens.prior, targets), grid) } };
 }
 
-/** What one denoising step predicts from the sampler's state, before anything is multiplied out over the vocabulary. */
+/**
+ * What one denoising step predicts from the sampler's state, before anything is multiplied out over the vocabulary. R: the rows that are
+ * computed.
+ */
 export interface DenoisingGraph extends DenoiserOutput {
   readonly tokens: Embeddings;
-  /** bool [T]: targets in the Gaussian branch, whose state moves towards x0; null in the masked limit. */
+  /** bool [R]: targets in the Gaussian branch, whose state moves towards x0; null in the masked limit. */
   readonly moving: Tensor | null;
-  /** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts; embedding float32 [B, N, D] (the head's
-   * own output, to be fed back) when self-conditioning. */
+  /** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts (of active rows as if B were 1); embedding
+   * float32 [R, D] (the head's own output, to be fed back) when self-conditioning. */
   readonly outputs: Readonly<Record<string, Tensor>>;
 }
 
-export function denoisingGraph(config: ModuleConfig, shape: BatchShape): DenoisingGraph {
+/** @param active computes some rows only (active-rows.ts); default: all */
+export function denoisingGraph(
+  config: ModuleConfig,
+  shape: BatchShape,
+  active: ActiveShape | null = null,
+): DenoisingGraph {
   const { model, diffusion } = config;
-  const e = ends(config, shape);
+  const e = ends(config, shape, active);
   const { batchSize, length } = shape;
   const positions = batchSize * length;
   const wide = [batchSize, length, model.embeddingSize];
@@ -251,17 +260,29 @@ export function denoisingGraph(config: ModuleConfig, shape: BatchShape): Denoisi
     selfCondition: e.selfCondition,
     parameter: e.parameter,
   });
-  const present = reshape(less(e.rows.absorbed, 0.5), [positions]);
+  const present = takeRows(reshape(less(e.rows.absorbed, 0.5), [positions]), e.rows.active);
   return {
     ...prediction,
     tokens: e.tokens,
     moving: diffusion.gaussian ? and(prediction.predicted, present) : null,
     outputs: {
       ...routerStatistics(prediction),
-      ...(model.selfConditioning ? { embedding: reshape(prediction.embedding, wide) } : {}),
+      ...(model.selfConditioning ? { embedding: prediction.embedding } : {}),
     },
   };
 }
+
+/** The keys and values of every layer as outputs that stay on the device, for later runs on active rows. */
+export const heldOutputs = ({ keysAndValues }: DenoiserOutput): Record<string, Tensor> =>
+  Object.fromEntries(
+    keysAndValues.flatMap(({ key, value }, layer) => {
+      const names = heldNames(layer);
+      return [
+        [names.key, key],
+        [names.value, value],
+      ];
+    }),
+  );
 
 /** The codebook [V, D] and m [D] as the samplers need them on the host. */
 export function codebookModule({ model }: ModuleConfig): GraphModule {

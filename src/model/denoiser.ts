@@ -18,6 +18,7 @@
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  and,
   checkpoint,
   greater,
   greaterOrEqual,
@@ -35,6 +36,8 @@ import {
   where,
   withScope,
 } from "../graph/index.js";
+import { type KeysAndValues, takeRows } from "./active-rows.js";
+import { CachedKeys } from "./attention/cached.js";
 import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters, OUTPUT_BIAS } from "./embeddings.js";
 import type { FeedForwardResult } from "./experts/feed-forward.js";
@@ -64,14 +67,17 @@ export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
   ];
 }
 
+/** R: the rows that are computed, all T = B*N of them or the active ones (rows.active). */
 export interface DenoiserOutput {
-  /** x0_hat as the head has it, [T, D]. */
+  /** x0_hat as the head has it, [R, D]. */
   readonly embedding: Tensor;
   /** The logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
   readonly logitTerms: readonly LogitTerm[];
   readonly bias: Tensor;
-  /** bool [T]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
+  /** bool [R]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
   readonly predicted: Tensor;
+  /** Of every layer. */
+  readonly keysAndValues: readonly KeysAndValues[];
   /** A value per layer with experts, in order. */
   readonly routers: readonly { readonly losses: RouterLosses; readonly statistics: RouterStatistics }[];
 }
@@ -80,7 +86,7 @@ export interface DenoiserInput {
   readonly rows: RowInputs;
   readonly tokens: Embeddings;
   readonly codes: NoisyCodes;
-  /** The last prediction [T, D] when self-conditioning. */
+  /** The last prediction [T, D], of all rows, when self-conditioning. */
   readonly selfCondition?: Tensor | null;
   readonly dropout?: Dropout;
   /**
@@ -92,12 +98,13 @@ export interface DenoiserInput {
 }
 
 /**
- * bool [T]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
+ * bool [R]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
  * known. The last layer's experts, the vocabulary and the loss run there alone; for half-masked text that halves their cost.
  */
-function predictedPositions({ given, absorbed, shape }: RowInputs, gaussian: boolean): Tensor {
+function predictedPositions({ given, absorbed, shape, active }: RowInputs, gaussian: boolean): Tensor {
   const wanted = gaussian ? less(given, 0.5) : greater(absorbed, 0.5);
-  return reshape(wanted, [shape.batchSize * shape.length]);
+  const positions = reshape(wanted, [shape.batchSize * shape.length]);
+  return active ? and(takeRows(positions, active), active.present) : positions;
 }
 
 /** Builds the network. Nothing here knows about losses or samplers. */
@@ -112,19 +119,22 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     config,
     rows,
     masks: new MaskCache(rows.layout),
-    routed: greaterOrEqual(reshape(rows.layout.segment, [positions]), 0),
+    cached: rows.active && new CachedKeys(rows.layout, rows.active),
+    routed: rows.active?.present ?? greaterOrEqual(reshape(rows.layout.segment, [positions]), 0),
     dropout,
     parameter: p,
   };
   const predicted = predictedPositions(rows, codes.centred !== null);
   const routers: DenoiserOutput["routers"][number][] = [];
+  const keysAndValues: KeysAndValues[] = [];
   for (let layer = 0; layer < config.numLayers; layer++) {
     const last = layer === config.numLayers - 1;
     // The backward pass begins with the last layer: nothing would be gained by letting go of it.
     const run = recompute && !last ? checkpointedLayer : transformerLayer;
-    const { output, feedForward } = run(h, layer, last ? { ...context, routed: predicted } : context);
-    h = output;
-    const { losses, statistics } = feedForward;
+    const own = run(h, layer, last ? { ...context, routed: predicted } : context);
+    h = own.output;
+    keysAndValues.push(own.keysAndValues);
+    const { losses, statistics } = own.feedForward;
     if (losses && statistics) routers.push({ losses, statistics });
   }
   return withScope("output", () => {
@@ -138,24 +148,26 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
       logitTerms: logitTerms(config, rows, tokens, codes, own),
       bias: p(OUTPUT_BIAS),
       predicted,
+      keysAndValues,
       routers,
     };
   });
 }
 
 /**
- * What the noisy code alone says of x0: its mean [T, D] (of the network's input, which it is at positions in the Gaussian branch) and
- * deviation [T, 1], root mean square over D; 0 and 1 at absorbed positions. null where the network is not given it.
+ * What the noisy code alone says of x0: its mean [R, D] (of the network's input x [T, D], which it is at positions in the Gaussian branch)
+ * and deviation [R, 1], root mean square over D; 0 and 1 at absorbed positions. null where the network is not given it.
  * Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the added 1e-4 keeps the root's gradient finite.
  */
 function posteriorOf(
   config: ModelConfig,
-  { absorbed, shape }: RowInputs,
+  { absorbed, shape, active }: RowInputs,
   { centred }: NoisyCodes,
-  x: Tensor,
+  input: Tensor,
 ): { mean: Tensor; deviation: Tensor } | null {
   if (!centred || config.inputDecoding === "none" || config.embeddingNorm === "none") return null;
-  const gaussian = less(reshape(absorbed, [shape.batchSize * shape.length, 1]), 0.5);
+  const x = takeRows(input, active);
+  const gaussian = less(takeRows(reshape(absorbed, [shape.batchSize * shape.length, 1]), active), 0.5);
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
   return { mean: where(gaussian, x, 0), deviation: where(gaussian, sqrt(maximum(variance, 1e-4)), 1) };
 }
@@ -164,17 +176,19 @@ function posteriorOf(
 const checkpointedLayer: typeof transformerLayer = (h, layer, context) => {
   let names: string[] = [];
   const results = checkpoint([h], ([x]) => {
-    const { output, feedForward } = transformerLayer(x, layer, context);
+    const { output, feedForward, keysAndValues } = transformerLayer(x, layer, context);
     const { losses, statistics } = feedForward;
-    const all: Record<string, Tensor> = { output, inner: feedForward.output, ...losses, ...statistics };
+    const inner = feedForward.output;
+    const all: Record<string, Tensor> = { output, inner, ...keysAndValues, ...losses, ...statistics };
     names = Object.keys(all);
     return Object.values(all);
   });
   const found = Object.fromEntries(names.map((name, i) => [name, results[i]]));
-  const { output, inner, balance, z, counts, rowCounts, entropy } = found;
+  const { output, inner, key, value, balance, z, counts, rowCounts, entropy } = found;
   const routed = balance !== undefined;
   return {
     output,
+    keysAndValues: { key, value },
     feedForward: {
       output: inner,
       losses: routed ? { balance, z } : null,
@@ -199,7 +213,8 @@ function logitTerms(
 }
 
 /** log p(z | token) up to a constant, as a product: (a_t / sigma_t^2) u C^T. */
-export const channelTerm = (rows: RowInputs, tokens: Embeddings, centred: Tensor): LogitTerm => ({
-  x: mul(centred, reshape(rows.channel, [rows.shape.batchSize * rows.shape.length, 1])),
-  table: tokens.codebook,
-});
+export const channelTerm = (rows: RowInputs, tokens: Embeddings, centred: Tensor): LogitTerm => {
+  const positions = rows.shape.batchSize * rows.shape.length;
+  const x = mul(centred, reshape(rows.channel, [positions, 1]));
+  return { x: takeRows(x, rows.active), table: tokens.codebook };
+};

@@ -25,6 +25,7 @@ import {
   where,
   withScope,
 } from "../graph/index.js";
+import { takeRows } from "./active-rows.js";
 import type { Embeddings } from "./embeddings.js";
 import type { RowInputs } from "./layout.js";
 import {
@@ -151,8 +152,7 @@ function neighbours(x: Tensor, taps: number, causal: boolean, inputs: RowInputs)
 }
 
 /** Sinusoids of the position in the document (Transformer, arXiv 1706.03762): sin and cos of p * 10000^(-2j/H). -> [T, hidden] */
-function sinusoids(position: Tensor, hiddenSize: number): Tensor {
-  const [batch, length] = position.staticShape;
+function sinusoids(position: Tensor, length: number, hiddenSize: number): Tensor {
   const half = Math.ceil(hiddenSize / 2);
   const table = new Float32Array(length * hiddenSize);
   for (let p = 0; p < length; p++)
@@ -160,10 +160,10 @@ function sinusoids(position: Tensor, hiddenSize: number): Tensor {
       const angle = p * 10000 ** (-(j % half) / half);
       table[p * hiddenSize + j] = j < half ? Math.sin(angle) : Math.cos(angle);
     }
-  return gather(constant(table, [length, hiddenSize]), reshape(position, [batch * length]));
+  return gather(constant(table, [length, hiddenSize]), position);
 }
 
-/** The first hidden state [T, hidden]. `selfCondition`: the last prediction of x0 [T, D] (zeros: none yet). */
+/** The first hidden state of the rows that are computed, [R, hidden]. `selfCondition`: the last prediction of x0 [T, D] (zeros: none yet). */
 export function inputLayer(
   config: ModelConfig,
   rows: RowInputs,
@@ -173,19 +173,28 @@ export function inputLayer(
 ): Tensor {
   const { batchSize, length } = rows.shape;
   const { hiddenSize, inputConvolution } = config;
+  const { active } = rows;
+  const positions = batchSize * length;
   return withScope("input", () => {
-    let h = linear(
-      neighbours(x, inputConvolution, config.attention.causal, rows),
-      p("input.weight"),
-      p("input.bias"),
-    );
-    h = add(h, mul(reshape(rows.given, [batchSize * length, 1]), p("given_embedding")));
+    const around = neighbours(x, inputConvolution, config.attention.causal, rows);
+    let h = linear(takeRows(around, active), p("input.weight"), p("input.bias"));
+    h = add(h, mul(takeRows(reshape(rows.given, [positions, 1]), active), p("given_embedding")));
     if (config.positionEmbedding === "sinusoidal")
-      h = add(h, mul(sinusoids(rows.position, hiddenSize), p("position_scale")));
-    if (selfCondition) h = add(h, linear(selfCondition, p("self_condition.weight")));
+      h = add(
+        h,
+        mul(
+          sinusoids(takeRows(reshape(rows.position, [positions]), active), length, hiddenSize),
+          p("position_scale"),
+        ),
+      );
+    if (selfCondition) h = add(h, linear(takeRows(selfCondition, active), p("self_condition.weight")));
     if (config.timeConditioning) {
-      const time = reshape(timeEmbedding(rows.time, config, p), [batchSize, 1, hiddenSize]);
-      h = reshape(add(reshape(h, [batchSize, length, hiddenSize]), time), [batchSize * length, hiddenSize]);
+      const time = timeEmbedding(rows.time, config, p);
+      if (active) h = add(h, gather(time, active.sequence));
+      else {
+        const byRow = reshape(time, [batchSize, 1, hiddenSize]);
+        h = reshape(add(reshape(h, [batchSize, length, hiddenSize]), byRow), [positions, hiddenSize]);
+      }
     }
     return config.normPlacement === "post"
       ? layerNorm(h, p("input_norm.weight"), p("input_norm.bias"), config.normEpsilon)

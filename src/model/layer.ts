@@ -16,6 +16,8 @@ import {
   type Tensor,
   withScope,
 } from "../graph/index.js";
+import { heldKeysAndValues, type KeysAndValues, takeRows } from "./active-rows.js";
+import { type CachedKeys, cachedAttention, keyTable } from "./attention/cached.js";
 import { attention, type MaskCache } from "./attention/operator.js";
 import { headGroups, layerPattern } from "./attention/pattern.js";
 import { type FeedForwardResult, feedForward, feedForwardParameters } from "./experts/feed-forward.js";
@@ -55,7 +57,9 @@ export interface LayerContext {
   readonly config: ModelConfig;
   readonly rows: RowInputs;
   readonly masks: MaskCache;
-  /** bool [T]: the tokens that experts see: not padding; in the last layer those that are predicted. */
+  /** What active rows see; null: all rows are computed. */
+  readonly cached: CachedKeys | null;
+  /** bool [R]: the tokens that experts see: not padding; in the last layer those that are predicted. */
   readonly routed: Tensor;
   readonly dropout: Dropout;
   readonly parameter: ParameterLookup;
@@ -64,62 +68,80 @@ export interface LayerContext {
 function attentionBlock(
   x: Tensor,
   layer: number,
-  { config, rows, masks, parameter: p }: LayerContext,
-): Tensor {
+  { config, rows, masks, cached, parameter: p }: LayerContext,
+): { output: Tensor; keysAndValues: KeysAndValues } {
   const { batchSize, length } = rows.shape;
+  // The kernel turns no more positions in a row than it has angles for: active rows come one by one.
+  const grid = rows.active ? [rows.active.count, 1] : [batchSize, length];
   const { hiddenSize, numHeads, ropeTheta } = config;
   const headSize = hiddenSize / numHeads;
   const prefix = `layers.${layer}.attention`;
   const project = (name: string, input: Tensor) =>
     linear(input, p(`${prefix}.${name}.weight`), p(`${prefix}.${name}.bias`));
+  const position = rows.active
+    ? takeRows(reshape(rows.position, [batchSize * length, 1]), rows.active)
+    : rows.position;
   const turn = (t: Tensor) =>
     reshape(
-      rotary(reshape(t, [batchSize, length, hiddenSize]), rows.position, {
+      rotary(reshape(t, [...grid, hiddenSize]), position, {
         headSize,
         theta: ropeTheta,
         maxPosition: length,
       }),
-      [batchSize * length, hiddenSize],
+      t.shape,
     );
   const [q, k, v] = [turn(project("query", x)), turn(project("key", x)), project("value", x)];
-  const groups = headGroups(layerPattern(config.attention, layer, numHeads)).map(
-    ({ pattern, start, count }) => {
-      const part = (t: Tensor) => slice(t, 1, start * headSize, (start + count) * headSize);
-      return attention(part(q), part(k), part(v), { heads: count, pattern, masks });
-    },
-  );
-  return project("output", concat(groups, 1));
+  const keysAndValues = { key: k, value: v };
+  const table = cached && keyTable(heldKeysAndValues(layer, rows.shape, hiddenSize), keysAndValues);
+  const groups = headGroups(layerPattern(config.attention, layer, numHeads)).map((group) => {
+    const { pattern, start, count } = group;
+    const part = (t: Tensor) => slice(t, 1, start * headSize, (start + count) * headSize);
+    if (table) return cachedAttention(part(q), table, group, cached);
+    return attention(part(q), part(k), part(v), { heads: count, pattern, masks });
+  });
+  return { output: project("output", concat(groups, 1)), keysAndValues };
 }
 
-/** h [T, hidden] -> [T, hidden], with the router's losses and statistics when the layer has experts. */
+/** The rows that are computed, as sequences of equal length; active ones come as one. */
+const computedGrid = ({ shape, active }: RowInputs): [number, number] =>
+  active ? [1, active.count] : [shape.batchSize, shape.length];
+
+/**
+ * h [R, hidden] -> [R, hidden], with the router's losses and statistics when the layer has experts, and the keys and values [R, hidden]
+ * of its attention.
+ */
 export function transformerLayer(
   h: Tensor,
   layer: number,
   context: LayerContext,
-): { output: Tensor; feedForward: FeedForwardResult } {
+): { output: Tensor; feedForward: FeedForwardResult; keysAndValues: KeysAndValues } {
   const { config, rows, dropout, parameter: p, routed } = context;
   const norm = (name: string, x: Tensor) =>
     layerNorm(x, p(`layers.${layer}.${name}.weight`), p(`layers.${layer}.${name}.bias`), config.normEpsilon);
   const residual = (name: string, x: Tensor, block: (input: Tensor) => Tensor): Tensor =>
     config.normPlacement === "pre" ? add(x, block(norm(name, x))) : norm(name, add(x, block(x)));
   return withScope(`layers.${layer}`, () => {
+    let keysAndValues: KeysAndValues | undefined;
     const attended = withScope("attention", () =>
-      residual("attention_norm", h, (x) =>
-        dropout(`layers.${layer}.attention`, attentionBlock(x, layer, context)),
-      ),
+      residual("attention_norm", h, (x) => {
+        const block = attentionBlock(x, layer, context);
+        keysAndValues = block.keysAndValues;
+        return dropout(`layers.${layer}.attention`, block.output);
+      }),
     );
+    const [sequences, length] = computedGrid(rows);
     let inner: FeedForwardResult | undefined;
     const output = withScope("feed_forward", () =>
       residual("feed_forward_norm", attended, (x) => {
         inner = feedForward(x, p, config, `layers.${layer}`, {
-          sequences: rows.shape.batchSize,
-          length: rows.shape.length,
+          sequences,
+          length,
           valid: routed,
         });
         return dropout(`layers.${layer}.feed_forward`, inner.output);
       }),
     );
-    return { output, feedForward: inner! };
+    return { output, feedForward: inner!, keysAndValues: keysAndValues! };
   });
 }
 

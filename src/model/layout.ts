@@ -13,6 +13,7 @@
  *   signal, sigma, channel float32 [B, N]   a_t, sigma_t and a_t / sigma_t^2 of the Gaussian branch; 1, 0, 0 where given; 0 where absorbed
  */
 import { input, type Tensor } from "../graph/index.js";
+import { type ActiveRows, type ActiveShape, activeRows } from "./active-rows.js";
 import type { Layout } from "./attention/masks.js";
 
 /** The size of a batch a graph is built for. */
@@ -37,10 +38,15 @@ export interface RowInputs {
   readonly sigma: Tensor;
   readonly channel: Tensor;
   readonly layout: Layout;
+  /** The rows to compute; null: all of them. */
+  readonly active: ActiveRows | null;
 }
 
-/** Declares the common inputs. An input that the graph does not use is not part of the written model. */
-export function rowInputs(shape: BatchShape): RowInputs {
+/**
+ * Declares the common inputs. An input that the graph does not use is not part of the written model.
+ * @param active computes some rows only; default: all
+ */
+export function rowInputs(shape: BatchShape, active: ActiveShape | null = null): RowInputs {
   const { batchSize, length, globalSlots } = shape;
   const grid = [batchSize, length];
   return {
@@ -53,6 +59,7 @@ export function rowInputs(shape: BatchShape): RowInputs {
     signal: input("signal", "float32", grid),
     sigma: input("sigma", "float32", grid),
     channel: input("channel", "float32", grid),
+    active: active && activeRows(active, shape),
     layout: {
       batch: batchSize,
       length,

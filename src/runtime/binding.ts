@@ -13,7 +13,7 @@ import {
   sizeOf,
   type TensorData,
 } from "../graph/index.js";
-import type { ProgramInfo, RunOptions } from "./device.js";
+import { isHeld, type ProgramInfo, type RunOptions } from "./device.js";
 import type { ParameterLayout } from "./parameter-layout.js";
 
 export type Feeds = Readonly<Record<string, TensorData>>;
@@ -31,10 +31,11 @@ const quote = (names: readonly string[]): string =>
 const fits = (expected: Shape, got: readonly number[]): boolean =>
   expected.length === got.length && expected.every((d, i) => (d === null ? got[i] >= 0 : d === got[i]));
 
-/** @throws UserError unless there is exactly one value for every input, each of the declared dtype and shape */
+/** @throws UserError unless there is exactly one value for every input that is not held, each of the declared dtype and shape */
 export function checkFeeds(program: ProgramInfo, feeds: Feeds): void {
-  const specs = new Map(program.inputs.map((spec) => [spec.name, spec]));
-  const missing = program.inputs.map(({ name }) => name).filter((name) => !Object.hasOwn(feeds, name));
+  const fed = program.inputs.filter(({ name }) => !isHeld(name));
+  const specs = new Map(fed.map((spec) => [spec.name, spec]));
+  const missing = [...specs.keys()].filter((name) => !Object.hasOwn(feeds, name));
   const unknown = Object.keys(feeds).filter((name) => !specs.has(name));
   if (missing.length > 0 || unknown.length > 0)
     throw new UserError(
@@ -62,6 +63,32 @@ function checkFeed(program: ProgramInfo, { name, dtype, shape }: IoSpec, feed: T
         (feed.data.buffer.byteLength === 0 ? "; was the array handed over in an earlier run?" : ""),
     );
 }
+
+/** Names, element types and shapes of held tensors. */
+export type HeldSpecs = ReadonlyMap<string, Pick<IoSpec, "dtype" | "shape">>;
+
+/** @throws UserError when the program has held tensors but no place for them, or takes one that is not there or is another */
+export function checkHeld(program: ProgramInfo, held: HeldSpecs | undefined): void {
+  const taken = program.inputs.filter(({ name }) => isHeld(name));
+  const named = [...taken, ...program.outputs.filter(({ name }) => isHeld(name))];
+  if (!held && named.length > 0)
+    throw new UserError(
+      `program "${program.name}": expected a place for its ${named.length} held tensors, got none; pass { held } to run`,
+    );
+  for (const { name, dtype, shape } of taken) {
+    const found = held!.get(name);
+    if (found?.dtype !== dtype || !sameShape(found.shape, shape))
+      throw new UserError(
+        `program "${program.name}", input "${name}": expected a held ${dtype}${showShape(shape)}, got ` +
+          (found ? `${found.dtype}${showShape(found.shape)}` : "none by that name") +
+          "; run the program that leaves it first",
+      );
+  }
+}
+
+/** The held outputs of a program. Their shapes are known in advance. */
+export const heldOutputsOf = ({ outputs }: ProgramInfo): readonly IoSpec[] =>
+  outputs.filter(({ name }) => isHeld(name));
 
 /** Name of the parameter whose gradient an output is. */
 export const parameterOfGradient = (spec: IoSpec): string => spec.name.slice(GRADIENT_PREFIX.length);

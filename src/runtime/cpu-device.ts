@@ -11,13 +11,21 @@ import { alone, type Communicator, type CommunicatorHandle } from "../distribute
 import { UserError } from "../errors.js";
 import { type GraphModule, type OnnxProgram, type TensorData, writeOnnx } from "../graph/index.js";
 import { checkAdamW } from "./adamw.js";
-import { checkFeeds, checkParameters, type Feeds } from "./binding.js";
+import {
+  checkFeeds,
+  checkHeld,
+  checkParameters,
+  type Feeds,
+  type HeldSpecs,
+  heldOutputsOf,
+} from "./binding.js";
 import type { CpuHost } from "./cpu-host.js";
 import type {
   AdamWOptions,
   Device,
   DeviceOptions,
   Executable,
+  HeldTensors,
   ParameterOptions,
   ParameterSpec,
   ParameterStore,
@@ -139,6 +147,11 @@ export class CpuDevice implements Device {
     }
   }
 
+  async createHeld(): Promise<HeldTensors> {
+    this.lifetime.check();
+    return new CpuHeldTensors(this, await this.thread.call((host) => host.createHeld()));
+  }
+
   async dispose(): Promise<void> {
     if (!this.lifetime.end()) return;
     await this.thread.call((host) => host.close()).catch(() => {}); // a thread that failed has nothing left to close
@@ -201,6 +214,22 @@ class CpuParameterStore implements ParameterStore {
   }
 }
 
+class CpuHeldTensors implements HeldTensors {
+  /** What the worker thread has, once everything asked for is done. */
+  specs: HeldSpecs = new Map();
+  readonly lifetime = new Lifetime("the held tensors");
+
+  constructor(
+    readonly device: CpuDevice,
+    readonly id: number,
+  ) {}
+
+  async dispose(): Promise<void> {
+    if (!this.lifetime.end() || this.device.lifetime.ended) return;
+    await this.device.thread.call((host) => host.freeHeld(this.id));
+  }
+}
+
 class CpuExecutable implements Executable {
   readonly #lifetime: Lifetime;
 
@@ -218,16 +247,33 @@ class CpuExecutable implements Executable {
     checkFeeds(this.program, feeds);
     const store = this.#storeOf(options);
     checkParameters(this.program, store?.layout, options);
+    const held = this.#heldOf(options);
+    checkHeld(this.program, held?.specs);
     const sent: Record<string, TensorData> = {};
-    for (const { name } of this.program.inputs) {
-      const { dtype, shape, data } = feeds[name];
+    for (const [name, { dtype, shape, data }] of Object.entries(feeds))
       sent[name] = { dtype, shape: [...shape], data: sendable(data, options.transferFeeds ?? false) };
-    }
+    const kept = heldOutputsOf(this.program);
+    if (held && kept.length > 0)
+      held.specs = new Map([...held.specs, ...kept.map((spec) => [spec.name, spec] as const)]);
     const { slot = "value" } = options;
     const parameters = store?.id ?? null;
     return this.device.thread.call((host) =>
-      host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), { parameters, slot }),
+      host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), {
+        parameters,
+        held: held?.id ?? null,
+        slot,
+      }),
     );
+  }
+
+  #heldOf({ held }: RunOptions): CpuHeldTensors | undefined {
+    if (!held) return undefined;
+    if (!(held instanceof CpuHeldTensors) || held.device !== this.device)
+      throw new UserError(
+        `program "${this.program.name}": expected held tensors of the same device; create them with its createHeld`,
+      );
+    held.lifetime.check();
+    return held;
   }
 
   #storeOf({ parameters }: RunOptions): CpuParameterStore | undefined {

@@ -11,7 +11,14 @@ import { alone, type Communicator } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import type { OnnxProgram, TensorData } from "../graph/index.js";
 import { type Feeds, parameterOfGradient } from "./binding.js";
-import type { AdamWOptions, ParameterOptions, ParameterSpec, Slot, StepResult } from "./device.js";
+import {
+  type AdamWOptions,
+  isHeld,
+  type ParameterOptions,
+  type ParameterSpec,
+  type Slot,
+  type StepResult,
+} from "./device.js";
 import { wasmKernels } from "./kernels/wasm.js";
 import { buffersOf, discard } from "./messages.js";
 import type { NativeGate } from "./native-gate.js";
@@ -25,9 +32,10 @@ interface Program {
   readonly onnx: Omit<OnnxProgram, "bytes">;
 }
 
-/** `RunOptions` with the store replaced by its number. */
+/** `RunOptions` with stores replaced by their numbers. */
 export interface HostRunOptions {
   readonly parameters: number | null;
+  readonly held: number | null;
   readonly slot: "value" | "ema";
 }
 
@@ -50,6 +58,7 @@ function allocate(bytes: number, total: number): MemoryBlock {
 export class CpuHost {
   readonly #programs = new Map<number, Program>();
   readonly #memories = new Map<number, ParameterMemory>();
+  readonly #held = new Map<number, Map<string, Tensor>>();
   #nextId = 1;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -98,6 +107,8 @@ export class CpuHost {
         const place = memory!.untouchedGradient(parameterOfGradient(spec));
         fetches[spec.name] = place && new Tensor("float32", place, spec.shape as readonly number[]);
       }
+      const held = options.held === null ? undefined : this.#held.get(options.held)!;
+      for (const { name } of onnx.inputs) if (isHeld(name)) values[name] = held!.get(name)!;
       const results = await this.#native(onnx.name, "run", () => session.run(values, fetches));
       for (const buffer of buffersOf(Object.values(feeds))) discard(buffer);
       for (const spec of onnx.gradients) {
@@ -107,8 +118,15 @@ export class CpuHost {
         else memory!.addGradient(name, gradient);
         discard(gradient.buffer);
       }
+      for (const { name } of onnx.outputs) {
+        if (!isHeld(name)) continue;
+        const before = held!.get(name);
+        held!.set(name, results[name] as Tensor);
+        if (before) discard((before.data as Float32Array<ArrayBuffer>).buffer);
+      }
+      const returned = onnx.outputs.filter(({ name }) => !isHeld(name));
       const outputs = Object.fromEntries(
-        onnx.outputs.map(({ name, dtype }): [string, TensorData] => [
+        returned.map(({ name, dtype }): [string, TensorData] => [
           name,
           { dtype, shape: [...results[name].dims], data: results[name].data as TensorData["data"] },
         ]),
@@ -139,6 +157,19 @@ export class CpuHost {
       const layout = new ParameterLayout(specs, options, this.communicator, { blockLimit });
       const blocks = layout.blockBytes.map((bytes) => allocate(bytes, layout.byteLength));
       return this.#register(this.#memories, new ParameterMemory(layout, blocks, this.communicator));
+    });
+  }
+
+  /** An empty set of tensors that stay here; returns its number. */
+  createHeld(): Promise<number> {
+    return this.#inOrder(() => this.#register(this.#held, new Map<string, Tensor>()));
+  }
+
+  freeHeld(id: number): Promise<void> {
+    return this.#inOrder(() => {
+      const held = this.#held.get(id);
+      this.#held.delete(id);
+      for (const { data } of held?.values() ?? []) discard((data as Float32Array<ArrayBuffer>).buffer);
     });
   }
 
@@ -176,6 +207,7 @@ export class CpuHost {
       const programs = [...this.#programs.values()];
       this.#programs.clear();
       this.#memories.clear();
+      this.#held.clear();
       for (const { session } of programs) await this.gate.pass(() => session.release());
     });
   }

@@ -92,11 +92,25 @@ export interface ParameterStore {
   dispose(): Promise<void>;
 }
 
+/**
+ * Tensors that stay on the device between runs: a program's outputs named "held:..." are left here, in place of what was here by that
+ * name, and its inputs named so are taken from here. Nothing of them crosses to the caller.
+ */
+export interface HeldTensors {
+  /** Frees the memory. A second call does nothing. */
+  dispose(): Promise<void>;
+}
+
+export const HELD_PREFIX = "held:";
+export const isHeld = (name: string): boolean => name.startsWith(HELD_PREFIX);
+
 export interface RunOptions {
   /** Values for the program's parameters, from the same device. Needed when the program has any. */
   readonly parameters?: ParameterStore;
   /** Which values to compute with. Default: "value". */
   readonly slot?: "value" | "ema";
+  /** Where the program's held tensors are left and found, from the same device. Needed when the program has any. */
+  readonly held?: HeldTensors;
   /** Hand the feeds' memory over instead of copying it: the arrays may be empty afterwards. Default: false. */
   readonly transferFeeds?: boolean;
 }
@@ -113,10 +127,11 @@ export interface ProfileOptions extends RunOptions {
 export interface Executable {
   readonly program: ProgramInfo;
   /**
-   * Computes the outputs. Gradients, if the module has any, are added to the parameter store and not returned.
+   * Computes the outputs. Gradients, if the module has any, are added to the parameter store and not returned; held tensors
+   * (`HeldTensors`) stay on the device.
    *
-   * @param feeds a value for every input of the program
-   * @throws UserError when a feed is missing, unknown or of another dtype or shape than the program's
+   * @param feeds a value for every input of the program that is not held
+   * @throws UserError when a feed is missing, unknown or of another dtype or shape than the program's, or a held tensor is
    */
   run(feeds: Readonly<Record<string, TensorData>>, options?: RunOptions): Promise<Record<string, TensorData>>;
   /** Frees the program. A second call does nothing. */
@@ -141,6 +156,8 @@ export interface Device {
     feeds: Readonly<Record<string, TensorData>>,
     options: ProfileOptions,
   ): Promise<NodeTime[][]>;
+  /** An empty set of tensors that stay on the device. */
+  createHeld(): Promise<HeldTensors>;
   /** Frees everything the device made and ends its thread. A second call does nothing. */
   dispose(): Promise<void>;
 }

@@ -6,6 +6,7 @@ export type {
   DeviceKind,
   DeviceOptions,
   Executable,
+  HeldTensors,
   ParameterOptions,
   ParameterSpec,
   ParameterStore,
@@ -15,6 +16,7 @@ export type {
   Slot,
   StepResult,
 } from "./device.js";
+export { isHeld } from "./device.js";
 export {
   groupTimes,
   leastTimes,

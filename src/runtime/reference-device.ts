@@ -14,18 +14,20 @@ import {
   writeOnnx,
 } from "../graph/index.js";
 import { checkAdamW } from "./adamw.js";
-import { checkFeeds, checkParameters, type Feeds } from "./binding.js";
-import type {
-  AdamWOptions,
-  Device,
-  Executable,
-  ParameterOptions,
-  ParameterSpec,
-  ParameterStore,
-  ProgramInfo,
-  RunOptions,
-  Slot,
-  StepResult,
+import { checkFeeds, checkHeld, checkParameters, type Feeds } from "./binding.js";
+import {
+  type AdamWOptions,
+  type Device,
+  type Executable,
+  type HeldTensors,
+  isHeld,
+  type ParameterOptions,
+  type ParameterSpec,
+  type ParameterStore,
+  type ProgramInfo,
+  type RunOptions,
+  type Slot,
+  type StepResult,
 } from "./device.js";
 import { referenceKernels } from "./kernels/reference.js";
 import { Lifetime } from "./lifetime.js";
@@ -56,8 +58,24 @@ export class ReferenceDevice implements Device {
     throw new UserError('profile: expected the device "cpu", got "reference", which has no profiler');
   }
 
+  async createHeld(): Promise<HeldTensors> {
+    this.lifetime.check();
+    return new ReferenceHeldTensors(this);
+  }
+
   async dispose(): Promise<void> {
     this.lifetime.end();
+  }
+}
+
+class ReferenceHeldTensors implements HeldTensors {
+  readonly tensors = new Map<string, TensorData>();
+  readonly lifetime = new Lifetime("the held tensors");
+  constructor(readonly device: ReferenceDevice) {}
+
+  async dispose(): Promise<void> {
+    this.lifetime.end();
+    this.tensors.clear();
   }
 }
 
@@ -123,6 +141,8 @@ class ReferenceExecutable implements Executable {
     checkFeeds(this.program, feeds);
     const memory = this.#memoryOf(options);
     checkParameters(this.program, memory?.layout, options);
+    const held = this.#heldOf(options);
+    checkHeld(this.program, held);
     const { slot = "value" } = options;
     const parameters = Object.fromEntries(
       this.program.parameters.map(({ name, shape }): [string, TensorData] => [
@@ -130,13 +150,26 @@ class ReferenceExecutable implements Executable {
         { dtype: "float32", shape: shape as readonly number[], data: memory!.view(slot, name) },
       ]),
     );
-    const values = evaluate(this.module, feeds, parameters);
+    const values = evaluate(this.module, { ...feeds, ...Object.fromEntries(held ?? []) }, parameters);
     for (const [name, { data }] of Object.entries(values))
       if (name.startsWith(GRADIENT_PREFIX))
         memory!.addGradient(name.slice(GRADIENT_PREFIX.length), Float32Array.from(data));
-    return Object.fromEntries(
-      this.program.outputs.map(({ name }) => [name, (values[name] as NDArray).toTensorData()]),
-    );
+    const outputs = this.program.outputs.map(({ name }): [string, TensorData] => [
+      name,
+      (values[name] as NDArray).toTensorData(),
+    ]);
+    for (const [name, value] of outputs) if (isHeld(name)) held!.set(name, value);
+    return Object.fromEntries(outputs.filter(([name]) => !isHeld(name)));
+  }
+
+  #heldOf({ held }: RunOptions): Map<string, TensorData> | undefined {
+    if (!held) return undefined;
+    if (!(held instanceof ReferenceHeldTensors) || held.device !== this.device)
+      throw new UserError(
+        `program "${this.program.name}": expected held tensors of the same device; create them with its createHeld`,
+      );
+    held.lifetime.check();
+    return held.tensors;
   }
 
   #memoryOf({ parameters }: RunOptions): ParameterMemory | undefined {

@@ -91,6 +91,29 @@ const variants: {
     preset: "moe-diffuseq",
     settings: { sampler: "dpm-solver++", release: "confidence-threshold", confidenceThreshold: 0.05 },
   },
+  {
+    name: "masked, by confidence, reabsorbing, cached",
+    preset: "masked",
+    settings: { release: "confidence", reabsorb: 1, cacheInterval: 4 },
+  },
+  {
+    name: "masked, guided, cached",
+    preset: "masked",
+    extra: { diffusion: { conditionDropout: 0.1 } },
+    settings: { guidance: 2, cacheInterval: 2 },
+  },
+  {
+    name: "moe-diffuseq, dpm-solver++, two dilations, cached, early stop",
+    preset: "moe-diffuseq",
+    extra: { model: { attention: { dilation: [1, 2] } } },
+    settings: { sampler: "dpm-solver++", timeGrid: "uniform", earlyStop: "on", cacheInterval: 4 },
+  },
+  {
+    name: "diffuseq-v2, guided, self-conditioned, clamped, cached",
+    preset: "diffuseq-v2",
+    extra: { model: { selfConditioning: true }, diffusion: { conditionDropout: 0.1 } },
+    settings: { guidance: 3, clamp: true, cacheInterval: 3 },
+  },
   { name: "diffuseq, clamped", preset: "diffuseq", settings: { clamp: true } },
   {
     name: "diffuseq-v2, self-conditioned",

@@ -24,6 +24,7 @@ import {
   generationConfig,
 } from "./sampling-settings.js";
 import { SamplingProcess } from "./sampling-times.js";
+import { checkCaching } from "./step-rows.js";
 import { BlockText, writeBlocks } from "./write-blocks.js";
 
 /** One text. */
@@ -86,6 +87,8 @@ export interface StepEvent {
   readonly samples: readonly SampleProgress[];
   /** [layer][expert], 1: even share; null without experts. */
   readonly expertLoad: ExpertLoad | null;
+  /** Positions the network computed in this step: all of the samples', or with `cacheInterval` some. A twin (guidance) is not counted. */
+  readonly computed: number;
   /** Wall-clock time of this step. */
   readonly milliseconds: number;
   /** With the last step that runs: the texts of this batch, with `candidates` those whose candidates are all there now. Else empty. */
@@ -163,6 +166,7 @@ async function* run(
   const sampler = chooseSampler(model.config.diffusion, config);
   const process = new SamplingProcess(model.config.diffusion);
   const times = chooseTimes(process, config, sampler, model.config.diffusion.minTime);
+  checkCaching(model.config.model, config);
   signal?.throwIfAborted();
   const codes = process.gaussian ? await model.hostCodes() : null;
   const setting: SampleSetting = {
@@ -200,6 +204,7 @@ async function* run(
             }))
           : [],
         expertLoad: batch.expertLoad,
+        computed: batch.computed,
         milliseconds,
         finished: finished ? await candidates.take(writtenBy(texts, part), batchSize, lengthMultiple) : [],
       };

@@ -126,7 +126,7 @@ describe("guidance", () => {
     const plain = await generate(model, requests, settings);
     const programs = vi.spyOn(model, "denoiser");
     expect(await generate(model, requests, { ...settings, guidance: 1 })).toEqual(plain);
-    expect(programs.mock.calls.every(([, , , guided]) => guided === false)).toBe(true);
+    expect(programs.mock.calls.every(([, , { guided }]) => !guided)).toBe(true);
     for (const guidance of [0, 4]) {
       const texts = await generate(model, requests, { ...settings, guidance });
       expect(texts.map(({ text }) => text)).not.toEqual(plain.map(({ text }) => text));

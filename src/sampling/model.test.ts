@@ -52,8 +52,11 @@ describe("a model from a directory", () => {
     const many = await generate(q8, {}, { ...settings, num: 3 });
     expect(many[0]).toEqual(alone);
     expect(new Set(many.map(({ text }) => text)).size).toBe(3);
+    const cached = { ...settings, steps: 5, cacheInterval: 3 };
+    const [kept] = await generate(q8, {}, cached);
+    expect((await generate(q8, {}, { ...cached, num: 3 }))[0]).toEqual(kept);
     // Programs hold the weights themselves.
-    const program = await q8.denoiser(1, 64, false);
+    const program = await q8.denoiser(1, 64, { guess: false, guided: false, rows: "all" });
     expect(program.executable.program.parameters).toEqual([]);
     await program.release();
     await q8.dispose();

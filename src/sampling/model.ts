@@ -14,12 +14,19 @@ import { freeze, type GraphModule, type TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import type { BatchShape } from "../model/layout.js";
 import { isInt8Weight } from "../model/parameters.js";
-import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
+import {
+  createDevice,
+  type Device,
+  type DeviceKind,
+  type HeldTensors,
+  isHeld,
+  type ParameterStore,
+} from "../runtime/index.js";
 import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
 import { readPretrained } from "./pretrained.js";
 import { type Program, ProgramCache } from "./program-cache.js";
-import { type ForbiddenTokens, samplingModule } from "./sampling-module.js";
+import { type ForbiddenTokens, type StepShape, samplingModule } from "./sampling-module.js";
 
 export interface ModelOptions {
   /** Where the network runs: "cpu" (default), "reference" (slow, exact), or a device of your own, which outlives the model. */
@@ -125,14 +132,16 @@ export class DiffusionModel {
     };
   }
 
-  /**
-   * The denoiser with its rounding for B rows of N positions (see `samplingModule`). Any length will do.
-   * @param guess whether it yields the likeliest tokens @param guided whether every row has a twin without condition
-   */
-  denoiser(batchSize: number, length: number, guess: boolean, guided = false): Promise<Program> {
+  /** The denoiser with its rounding for B rows of N positions (see `samplingModule`). Any length will do. */
+  denoiser(batchSize: number, length: number, step: StepShape): Promise<Program> {
     const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
-    const name = `denoiser ${batchSize}x${length}${guess ? " guess" : ""}${guided ? " guided" : ""}`;
-    return this.#programs.use(name, () => samplingModule(this.config, shape, this.forbidden, guess, guided));
+    const name = `denoiser ${batchSize}x${length} ${JSON.stringify(step)}`;
+    return this.#programs.use(name, () => samplingModule(this.config, shape, this.forbidden, step));
+  }
+
+  /** Keys and values that runs leave on the device. */
+  hold(): Promise<HeldTensors> {
+    return this.device.createHeld();
   }
 
   /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */
@@ -146,11 +155,19 @@ export class DiffusionModel {
     return this.#programs.use(`loss ${batchSize}x${length}`, () => evaluationModule(this.config, shape));
   }
 
-  /** Runs a program with the model's parameters. Feeds the program does not know are left out. */
-  run({ executable }: Program, feeds: Readonly<Record<string, TensorData>>): Promise<Outputs> {
+  /**
+   * Runs a program with the model's parameters. Feeds the program does not know are left out.
+   * @param held what the program leaves on the device or takes from there
+   */
+  run(
+    { executable }: Program,
+    feeds: Readonly<Record<string, TensorData>>,
+    held?: HeldTensors,
+  ): Promise<Outputs> {
     const { parameters, slot } = this.#parts;
-    const wanted = executable.program.inputs.map(({ name }) => [name, feeds[name]]);
-    return executable.run(Object.fromEntries(wanted), { parameters, slot });
+    const wanted = executable.program.inputs.filter(({ name }) => !isHeld(name));
+    const own = Object.fromEntries(wanted.map(({ name }) => [name, feeds[name]]));
+    return executable.run(own, { parameters, slot, held });
   }
 
   /** Codebook and absorbing state as they are now. */

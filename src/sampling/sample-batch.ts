@@ -1,6 +1,7 @@
 /**
  * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
- * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts).
+ * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts). With a
+ * cacheInterval above 1, steps between full runs compute some positions only (see step-rows.ts); what comes back is put at their places.
  */
 import { BatchBuffers } from "../diffusion/buffers.js";
 import { hasCondition, withoutConditions } from "../diffusion/condition-dropout.js";
@@ -8,10 +9,20 @@ import { allocateLevels, levelTensors, setLevel } from "../diffusion/level-input
 import { PADDING_SEQUENCE, padRows } from "../diffusion/padding.js";
 import { placeRows } from "../diffusion/place-rows.js";
 import type { TensorData } from "../graph/index.js";
+import type { HeldTensors } from "../runtime/index.js";
 import type { Canvas } from "./canvas.js";
 import type { DiffusionModel } from "./model.js";
 import type { Program } from "./program-cache.js";
 import { type SampleSetting, SampleState } from "./sample-state.js";
+import type { StepShape } from "./sampling-module.js";
+import {
+  ChangedRows,
+  type GroupShape,
+  groupShape,
+  type PlacedRows,
+  placeActiveRows,
+  spreadRows,
+} from "./step-rows.js";
 
 /** A sample to be written. */
 export interface SamplePlan {
@@ -27,12 +38,16 @@ export interface BatchShape {
   readonly length: number;
 }
 
-interface SamplePrograms {
-  /** Of every step but the last, whose program also yields the likeliest tokens. They may be one. */
-  readonly denoiser: Program;
-  readonly last: Program;
+/** How the steps of a batch run. */
+interface SamplePlanning {
+  /** Whether every row has a twin. */
+  readonly guided: boolean;
+  /** Whether the likeliest tokens are wanted at every step, not at the last alone. */
+  readonly guess: boolean;
   /** Moves predictions to the nearest codes; null: they stay. */
   readonly nearest: Program | null;
+  /** Keys and values between full runs; null: every run is full. */
+  readonly held: HeldTensors | null;
 }
 
 /** [layer][expert] tokens that went to the expert, as a share of what it would get if loads were even (1: even). */
@@ -42,6 +57,8 @@ export class SampleBatch {
   readonly samples: readonly SampleState[];
   /** Of the last step; null without experts. */
   expertLoad: ExpertLoad | null = null;
+  /** Positions of the samples that the last step computed (a twin is not counted again). */
+  computed = 0;
   private readonly buffers = new BatchBuffers();
   /** B, or guided 2 B. */
   private readonly rows: ReturnType<typeof padRows>;
@@ -51,7 +68,10 @@ export class SampleBatch {
   private readonly ending: BigInt64Array;
   /** [rows, N, D] */
   private readonly state: Float32Array;
-  private selfCondition: Float32Array | null;
+  private readonly selfCondition: Float32Array | null;
+  private readonly changed: readonly ChangedRows[];
+  private readonly group: GroupShape;
+  private readonly programs = new Map<string, Program>();
   private released = false;
 
   private constructor(
@@ -59,9 +79,8 @@ export class SampleBatch {
     private readonly setting: SampleSetting,
     plans: readonly SamplePlan[],
     private readonly shape: BatchShape,
-    private readonly programs: SamplePrograms,
+    private readonly planning: SamplePlanning,
     private readonly look: boolean,
-    guided: boolean,
   ) {
     const { batchSize, length } = shape;
     const { embeddingSize: width, vocabSize } = model.config.model;
@@ -72,7 +91,7 @@ export class SampleBatch {
       ...row,
       ids: row.ids.slice(),
     }));
-    this.rows = guided ? [...own, ...own.map((row) => withoutConditions(row, vocabSize))] : own;
+    this.rows = planning.guided ? [...own, ...own.map((row) => withoutConditions(row, vocabSize))] : own;
     this.targets = own.map(({ sequence }, b) => {
       const target = new Uint8Array(length);
       if (sequence !== PADDING_SEQUENCE) target.set(plans[b].canvas.target);
@@ -94,6 +113,11 @@ export class SampleBatch {
         z: this.state.subarray(from, setting.absorbing ? from + n * width : from),
       });
     });
+    this.changed = plans.map(({ canvas: { target } }, b) => {
+      const now = { ids: own[b].ids, absorbed: this.absorbed[b] };
+      return new ChangedRows(now, target, setting.absorbing !== null);
+    });
+    this.group = groupShape(model.config, setting.config);
   }
 
   /**
@@ -114,23 +138,28 @@ export class SampleBatch {
     // Without a condition, a twin would say the same.
     const guided =
       setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
-    const programs: Program[] = [];
-    const take = async (program: Promise<Program>) => {
-      programs.push(await program);
-      return programs[programs.length - 1];
-    };
-    const compile = (guesses: boolean) =>
-      take(model.denoiser(shape.batchSize, shape.length, guesses, guided));
+    const caches = setting.config.cacheInterval > 1;
+    const clamps = setting.config.clamp && gaussian;
+    const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
+    const held = caches ? await model.hold() : null;
+    const batch = new SampleBatch(model, setting, plans, shape, { guided, guess, nearest, held }, look);
     try {
-      const denoiser = await compile(guess);
-      const last = gaussian && !guess ? await compile(true) : denoiser;
-      const clamps = setting.config.clamp && gaussian;
-      const nearest = clamps ? await take(model.nearestCode(shape.batchSize * shape.length)) : null;
-      return new SampleBatch(model, setting, plans, shape, { denoiser, last, nearest }, look, guided);
+      await batch.program(guess, caches ? "hold" : "all");
+      return batch;
     } catch (error) {
-      for (const program of programs) await program.release();
+      await batch.release();
       throw error;
     }
+  }
+
+  /** A program for these rows, on loan until the batch is released. */
+  private async program(guess: boolean, rows: StepShape["rows"]): Promise<Program> {
+    const { model, shape, planning, programs } = this;
+    const step = { guess, guided: planning.guided, rows };
+    const key = JSON.stringify(step);
+    const program = programs.get(key) ?? (await model.denoiser(shape.batchSize, shape.length, step));
+    programs.set(key, program);
+    return program;
   }
 
   /** Whether no sample has anything left to do. */
@@ -140,21 +169,66 @@ export class SampleBatch {
 
   /** All samples that are not finished go from t_{step - 1} to t_step. */
   async advance(step: number): Promise<void> {
-    const { model, shape, setting } = this;
-    const { length } = shape;
+    const { model, setting, planning, changed } = this;
+    const { cacheInterval } = setting.config;
+    const last = step === setting.times.length - 1;
     const draws = this.samples.map((sample) => sample.positionsToDraw(step));
-    const flat = draws.flatMap((positions, b) => positions.map((p) => b * length + p));
-    const { denoiser, last: atLast } = this.programs;
-    const program = step === setting.times.length - 1 ? atLast : denoiser;
-    const outputs = await model.run(program, this.feeds(setting.times[step - 1], flat));
-    const x0 = setting.absorbing ? await this.clamped(outputs.x0) : null;
-    if (this.selfCondition) this.selfCondition = outputs.embedding.data as Float32Array;
+    const full = (step - 1) % cacheInterval === 0;
+    const placed = full ? null : this.activeRows(draws, last);
+    // Gaussian processes read their text off the last step.
+    const guess = planning.guess || (last && setting.absorbing !== null);
+    const program = await this.program(guess, placed?.shape ?? (planning.held ? "hold" : "all"));
+    if (full) for (const rows of changed) rows.seen();
+    const feeds = this.feeds(setting.times[step - 1], draws, placed);
+    const outputs = await model.run(program, feeds, planning.held ?? undefined);
+    this.computed = 0;
+    for (const [b, sample] of this.samples.entries())
+      if (!sample.finished) this.computed += placed?.slots[b].length ?? sample.canvas.target.length;
+    await this.take(outputs, draws, placed, step);
+    this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
+  }
+
+  /** The rows of a step that does not compute all. */
+  private activeRows(draws: readonly (readonly number[])[], last: boolean): PlacedRows {
+    const all = last && this.setting.absorbing !== null;
+    const active = this.samples.map((sample, b) =>
+      sample.finished ? [] : this.changed[b].active(all ? "all" : draws[b]),
+    );
+    return placeActiveRows(active, this.group, this.shape, this.planning.guided ? 2 : 1);
+  }
+
+  /** Hands every sample its part of the outputs. */
+  private async take(
+    outputs: Readonly<Record<string, TensorData>>,
+    draws: readonly (readonly number[])[],
+    placed: PlacedRows | null,
+    step: number,
+  ): Promise<void> {
+    const { setting, shape } = this;
+    const width = this.model.config.model.embeddingSize;
+    const positions = shape.batchSize * shape.length;
+    const floats = (output: TensorData | undefined, size: number) => {
+      const data = output?.data as Float32Array | undefined;
+      return data && placed
+        ? spreadRows(data, placed, size, new Float32Array(positions * size))
+        : (data ?? null);
+    };
+    const predicted = floats(outputs.x0, width);
+    const x0 = predicted && (await this.clamped(predicted));
+    const probability = floats(outputs.probability, 1);
+    const ids = outputs.likeliest?.data as BigInt64Array | undefined;
+    const likeliest =
+      ids && placed ? spreadRows(ids, placed, 1, new BigInt64Array(positions)) : (ids ?? null);
+    if (this.selfCondition) {
+      const embedding = outputs.embedding.data as Float32Array;
+      if (placed) spreadRows(embedding, placed, width, this.selfCondition);
+      else this.selfCondition.set(embedding);
+    }
     const drawLogits = outputs.drawLogits.data as Float32Array;
-    const width = model.config.model.embeddingSize;
     let drawn = 0;
     let last = performance.now();
     for (const [b, sample] of this.samples.entries()) {
-      const from = b * length;
+      const from = b * shape.length;
       const to = from + sample.canvas.target.length;
       const rows = drawn + draws[b].length;
       sample.advance(
@@ -162,8 +236,8 @@ export class SampleBatch {
           drawPositions: draws[b],
           drawLogits: drawLogits.subarray(drawn * setting.vocabSize, rows * setting.vocabSize),
           x0: x0?.subarray(from * width, to * width) ?? null,
-          likeliest: (outputs.likeliest?.data as BigInt64Array | undefined)?.subarray(from, to) ?? null,
-          probability: (outputs.probability?.data as Float32Array | undefined)?.subarray(from, to) ?? null,
+          likeliest: likeliest?.subarray(from, to) ?? null,
+          probability: probability?.subarray(from, to) ?? null,
         },
         step,
         this.look,
@@ -175,13 +249,20 @@ export class SampleBatch {
         last = performance.now();
       }
     }
-    this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
   }
 
-  /** Inputs of the network at time t. draw: flattened positions to draw tokens at. */
-  private feeds(t: number, draw: readonly number[]): Record<string, TensorData> {
-    const { model, setting, shape, buffers, rows, state } = this;
+  /** Inputs of the network at time t. draws: positions of every sample to draw tokens at. */
+  private feeds(
+    t: number,
+    draws: readonly (readonly number[])[],
+    placed: PlacedRows | null,
+  ): Record<string, TensorData> {
+    const { model, setting, shape, buffers, rows, state, ending } = this;
     const { batchSize, length } = shape;
+    const slotAt = (position: number) => Number(placed!.feeds.activePlace.data[position]) - 1;
+    const draw = draws.flatMap((positions, b) =>
+      positions.map((p) => (placed ? slotAt(b * length + p) : b * length + p)),
+    );
     const levels = allocateLevels(rows.length, length, buffers);
     if (rows.length > batchSize) state.copyWithin(state.length / 2, 0, state.length / 2);
     // t as the network sees it; below the smallest level of training it sees that one.
@@ -190,11 +271,13 @@ export class SampleBatch {
       const sample = b % batchSize;
       setLevel(levels, b, level, this.targets[sample], this.absorbed[sample]);
     }
+    const own = placed ? this.endingsOf(placed) : ending;
     const wide = [rows.length, length, model.config.model.embeddingSize];
     return {
       ...placeRows(rows, model.globalSlots, buffers),
       ...levelTensors(levels),
-      ending: { dtype: "int64", shape: [batchSize * length], data: this.ending },
+      ...(placed?.feeds ?? {}),
+      ending: { dtype: "int64", shape: [own.length], data: own },
       // One row at least: empty tensors are a corner nobody needs to stand in.
       draw: {
         dtype: "int64",
@@ -209,12 +292,19 @@ export class SampleBatch {
     };
   }
 
-  /** x0 [B, N, D], moved to the nearest codes when the configuration asks for it. */
-  private async clamped(x0: TensorData): Promise<Float32Array> {
-    const { nearest } = this.programs;
-    if (!nearest) return x0.data as Float32Array;
-    const [batch, length, width] = x0.shape;
-    const flat = { ...x0, shape: [batch * length, width] };
+  /** int64 [G*Q]: `ending` of the samples' slots. */
+  private endingsOf({ shape: { groups, slots }, at }: PlacedRows): BigInt64Array {
+    return BigInt64Array.from({ length: groups * slots }, (_, slot) =>
+      at[slot] < 0 ? 0n : this.ending[at[slot]],
+    );
+  }
+
+  /** x0 [B*N, D], moved to the nearest codes when the configuration asks for it. */
+  private async clamped(x0: Float32Array): Promise<Float32Array> {
+    const { nearest } = this.planning;
+    if (!nearest) return x0;
+    const width = this.model.config.model.embeddingSize;
+    const flat: TensorData = { dtype: "float32", shape: [x0.length / width, width], data: x0 };
     return (await this.model.run(nearest, { x0: flat })).code.data as Float32Array;
   }
 
@@ -222,18 +312,20 @@ export class SampleBatch {
   async release(): Promise<void> {
     if (this.released) return;
     this.released = true;
-    for (const program of new Set(Object.values(this.programs))) await program?.release();
+    const { nearest, held } = this.planning;
+    await held?.dispose();
+    for (const program of [...this.programs.values(), nearest]) await program?.release();
   }
 }
 
-/** counts float32 [L, B, E] of the first `rows` rows. */
+/** counts float32 [L, B, E] of the first `rows` rows; where active rows were computed, B is 1 and stands for all. */
 function expertLoad(counts: TensorData | undefined, rows: number): ExpertLoad | null {
   if (!counts) return null;
   const [layers, batch, experts] = counts.shape;
   const data = counts.data as Float32Array;
   return Array.from({ length: layers }, (_, layer) => {
     const sums = new Array<number>(experts).fill(0);
-    for (let b = 0; b < rows; b++)
+    for (let b = 0; b < Math.min(rows, batch); b++)
       for (let e = 0; e < experts; e++) sums[e] += data[(layer * batch + b) * experts + e];
     const total = sums.reduce((a, b) => a + b, 0);
     return sums.map((sum) => (total > 0 ? (sum * experts) / total : 0));

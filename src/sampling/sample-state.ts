@@ -59,7 +59,7 @@ export interface Prediction {
   readonly drawLogits: Float32Array;
   /** float32 [n, D]; null in the masked limit. */
   readonly x0: Float32Array | null;
-  /** int64 [n] and float32 [n]: the likeliest tokens and their probabilities; null where nobody looks at them. */
+  /** int64 [n] and float32 [n]: the likeliest tokens and their probabilities, 0 where nothing is predicted; null where nobody looks. */
   readonly likeliest: BigInt64Array | null;
   readonly probability: Float32Array | null;
 }
@@ -203,7 +203,7 @@ export class SampleState {
     if (!likeliest || !probability) return;
     const final = this.setting.absorbing === null;
     for (let p = 0; p < this.target.length; p++) {
-      if (this.target[p] === 0 || (final && this.settled[p] === 1)) continue;
+      if (this.target[p] === 0 || probability[p] === 0 || (final && this.settled[p] === 1)) continue;
       this.guess[p] = Number(likeliest[p]);
       this.probability[p] = probability[p];
     }

@@ -3,16 +3,17 @@
  * computed where they are wanted, and logits stay on the device but for the few rows a token is drawn from: all of them would cost as
  * much as the network itself.
  *
- * Inputs beside the denoiser's: ending int64 [B*N], 1 where the text may end; draw int64 [R], flattened positions b*N + p to draw at.
- * Outputs beside the router's and `embedding`: drawLogits float32 [R, V]; x0 float32 [B, N, D] for Gaussian processes, at targets that
- * are not absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [B*N] and its probability float32 [B*N] at
- * predicted positions (elsewhere 0). Forbidden tokens have logits below -1e8.
+ * R: the positions that are computed, B * N, or the slots of active rows (model/active-rows.ts). Inputs beside the denoiser's: ending
+ * int64 [R], 1 where the text may end; draw int64 [K], which of the R to draw at. Outputs beside the router's and `embedding` [R, D]:
+ * drawLogits float32 [K, V]; x0 float32 [R, D] for Gaussian processes, at targets that are not absorbed (elsewhere 0, or what the head
+ * says); with `guess` also likeliest int64 [R] and its probability float32 [R] at predicted positions (elsewhere 0). Forbidden tokens have
+ * logits below -1e8. Where keys and values are to be held, those of every layer.
  *
- * Guided (guidance.ts), the denoiser has 2 B rows: B of samples and B twins without condition. Input guidance float32 [1]; the outputs
- * above have B rows and say what both come to, but for `embedding` and the router's, which every row has of its own.
+ * Guided (guidance.ts), the denoiser has twice as many rows: those of samples and behind them, as many, of twins without condition. Input
+ * guidance float32 [1]; the outputs above say what both come to, but for `embedding` and the router's, which every row has of its own.
  */
 
-import { denoisingGraph, type ModuleConfig } from "../diffusion/modules.js";
+import { denoisingGraph, heldOutputs, type ModuleConfig } from "../diffusion/modules.js";
 import {
   add,
   argMax,
@@ -32,6 +33,7 @@ import {
   tiedLogits,
   withScope,
 } from "../graph/index.js";
+import type { ActiveShape } from "../model/active-rows.js";
 import type { BatchShape } from "../model/layout.js";
 import { guidedRows, unguidedRows } from "./guidance.js";
 
@@ -43,18 +45,30 @@ export interface ForbiddenTokens {
 
 const FORBIDDEN = -1e9;
 
-/** @param shape of the samples: B rows @param guess whether the likeliest tokens are wanted @param guided whether every row has a twin */
+/** What a step's graph has beside the batch's shape. */
+export interface StepShape {
+  /** Whether the likeliest tokens are wanted. */
+  readonly guess: boolean;
+  /** Whether every row has a twin. */
+  readonly guided: boolean;
+  /** "all": every row is computed; "hold": and leaves its keys and values; else the active rows of the samples, which use them. */
+  readonly rows: "all" | "hold" | ActiveShape;
+}
+
+/** @param shape of the samples: B rows */
 export function samplingModule(
   config: ModuleConfig,
   shape: BatchShape,
   forbidden: ForbiddenTokens,
-  guess: boolean,
-  guided = false,
+  { guess, guided, rows }: StepShape,
 ): GraphModule {
   const { model } = config;
-  const network = guided ? { ...shape, batchSize: 2 * shape.batchSize } : shape;
-  const { logitTerms, bias, tokens, moving, predicted, embedding, outputs } = denoisingGraph(config, network);
-  const positions = shape.batchSize * shape.length;
+  const sidesCount = guided ? 2 : 1;
+  const active = typeof rows === "string" ? null : { ...rows, groups: sidesCount * rows.groups };
+  const network = { ...shape, batchSize: sidesCount * shape.batchSize };
+  const graph = denoisingGraph(config, network, active);
+  const { logitTerms, bias, tokens, moving, predicted, embedding, outputs } = graph;
+  const positions = typeof rows === "string" ? shape.batchSize * shape.length : rows.groups * rows.slots;
   return withScope("rounding", () => {
     const { sides, combine } = guided ? guidedRows() : unguidedRows;
     const own = (x: Tensor) => sides(x)[0];
@@ -72,7 +86,12 @@ export function samplingModule(
 
     const draw = input("draw", "int64", [null]);
     const drawn = combinedTerms.map(({ x, table }) => ({ x: gather(x, draw), table }));
-    const rounded: Record<string, Tensor> = { ...outputs, drawLogits: allowed(drawn, gather(ending, draw)) };
+    const held = rows === "hold" ? heldOutputs(graph) : {};
+    const rounded: Record<string, Tensor> = {
+      ...outputs,
+      ...held,
+      drawLogits: allowed(drawn, gather(ending, draw)),
+    };
 
     const averages = moving !== null && model.prediction === "mixture";
     if (guess || averages) {
@@ -97,10 +116,7 @@ export function samplingModule(
         rounded.probability = column((p) => reduceMax(p, [-1]));
       }
     }
-    if (moving) {
-      const wide = [shape.batchSize, shape.length, model.embeddingSize];
-      rounded.x0 = reshape(rounded.x0 ?? combine(sides(embedding)), wide);
-    }
+    if (moving) rounded.x0 ??= combine(sides(embedding));
     return { name: "sampling", outputs: rounded };
   });
 }

@@ -113,6 +113,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "contextLength",
       "untilEnd",
       "steps",
+      "cacheInterval",
       "sampler",
       "order",
       "timeGrid",

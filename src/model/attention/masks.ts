@@ -39,10 +39,10 @@ export interface GlobalSlots {
   readonly slot: Tensor;
 }
 
-const additive = (allowed: Tensor): Tensor => where(allowed, 0, BLOCKED);
+export const additive = (allowed: Tensor): Tensor => where(allowed, 0, BLOCKED);
 
 /** int64 [B, M]: document of each global slot; -2 for empty slots, so that nobody sees them. */
-function slotSegments({ batch, length, segment }: Layout, globals: GlobalSlots): Tensor {
+export function slotSegments({ batch, length, segment }: Layout, globals: GlobalSlots): Tensor {
   const found = reshape(gather(reshape(segment, [batch * length]), globals.index), [batch, globals.count]);
   return where(greater(globals.valid, 0.5), found, -2);
 }

@@ -136,9 +136,13 @@ export interface BlockPlan {
   readonly usesOfChunk: number[];
 }
 
+/** Whether the window covers a row of `length` positions, so that plain full attention is cheaper. */
+export const coversRow = ({ window, dilation }: HeadPattern, length: number): boolean =>
+  window * dilation >= length - 1;
+
 /** The plan, or null when the window covers everything and plain full attention is cheaper. */
 export function blockPlan(head: HeadPattern, length: number, globals: number): BlockPlan | null {
-  if (head.full || head.window * head.dilation >= length - 1) return null;
+  if (head.full || coversRow(head, length)) return null;
   return makeBlockPlan(head, length, globals);
 }
 

@@ -1,0 +1,195 @@
+/**
+ * @file Which positions a step computes (generation.cacheInterval). Every n-th step runs the network on all positions and leaves the keys
+ * and values of every layer on the device; the steps between compute
+ *
+ *     positions whose input has changed since,  and those whose prediction the step wants
+ *
+ * and see the others as they were. A settled token (given, or written before the last full run) and an absorbed position that is not
+ * released now are not computed; in the Gaussian branch, a state that moves is. So the positions follow from the text's own state and the
+ * number of the step: nothing depends on what is written beside it. After dKV-Cache (arXiv 2505.15781) and Fast-dLLM (2505.22618), which
+ * keep settled tokens, or all outside a block; here a position is kept exactly as long as its own input stands still.
+ */
+import type { GenerationConfig, RunConfig } from "../config/index.js";
+import { UserError } from "../errors.js";
+import type { TensorData } from "../graph/index.js";
+import type { ActiveShape } from "../model/active-rows.js";
+import { layerPattern } from "../model/attention/pattern.js";
+
+/** Of a group of active rows: Q and P (see model/active-rows.ts). */
+export type GroupShape = Pick<ActiveShape, "slots" | "span">;
+
+/** @throws UserError for a model in which what a token is given depends on the other tokens computed */
+export function checkCaching(
+  { attention, experts }: RunConfig["model"],
+  { cacheInterval }: GenerationConfig,
+): void {
+  if (cacheInterval === 1) return;
+  if (attention.causal)
+    throw new UserError(
+      `generation.cacheInterval: expected 1, got ${cacheInterval}; attention of kept keys knows no causal pattern: leave --cache-interval out`,
+    );
+  if (experts.numExperts <= 1) return;
+  const why =
+    experts.router === "expert-choice"
+      ? 'router "expert-choice"'
+      : experts.capacityFactor !== null && `capacityFactor ${experts.capacityFactor}`;
+  if (why)
+    throw new UserError(
+      `generation.cacheInterval: expected 1, got ${cacheInterval}; with ${why} the experts of a token depend on which others are computed: ` +
+        "leave --cache-interval out",
+    );
+}
+
+/**
+ * Groups as long as a window, at most 64, whose span allows for the rows between them that are not active: none where all states move, as
+ * many as active ones where some wait. Tokens released at random are a few everywhere, n steps' share of the text at most: groups of half
+ * the size, in a span that holds as many of them, at most eightfold.
+ */
+export function groupShape(
+  { model, diffusion }: Pick<RunConfig, "model" | "diffusion">,
+  { release, steps, cacheInterval }: Pick<GenerationConfig, "release" | "steps" | "cacheInterval">,
+): GroupShape {
+  const windows = Array.from({ length: model.numLayers }, (_, layer) =>
+    layerPattern(model.attention, layer, model.numHeads).heads.map(({ full, window }) =>
+      full ? 64 : window,
+    ),
+  ).flat();
+  const powerOfTwo = (x: number, least: number, most: number) =>
+    Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(x))));
+  const slots = powerOfTwo(Math.max(...windows), 8, 64);
+  if (diffusion.gaussian) return { slots, span: diffusion.absorbRate > 0 ? 2 * slots : slots };
+  if (release !== "random") return { slots, span: 2 * slots };
+  return { slots: slots / 2, span: (slots / 2) * powerOfTwo(steps / cacheInterval, 1, 8) };
+}
+
+/** What the network is given at the positions of one sample, and what it was given at the last full run. */
+export class ChangedRows {
+  private readonly ids: Int32Array;
+  private readonly absorbed: Uint8Array;
+
+  /** @param now tokens int32 [n] and flags uint8 [n], changed from outside @param moves whether states move at targets that are not absorbed */
+  constructor(
+    private readonly now: { readonly ids: Int32Array; readonly absorbed: Uint8Array },
+    private readonly target: Uint8Array,
+    private readonly moves: boolean,
+  ) {
+    this.ids = now.ids.slice();
+    this.absorbed = now.absorbed.slice();
+  }
+
+  /** Tells of a full run on what is there now. */
+  seen(): void {
+    this.ids.set(this.now.ids);
+    this.absorbed.set(this.now.absorbed);
+  }
+
+  /** The positions to compute, ascending. @param wanted positions whose prediction the step needs; "all": every target */
+  active(wanted: readonly number[] | "all"): number[] {
+    const { ids, absorbed } = this.now;
+    const marked = new Uint8Array(this.target.length);
+    if (wanted !== "all") for (const p of wanted) marked[p] = 1;
+    const positions: number[] = [];
+    for (let p = 0; p < marked.length; p++) {
+      if (this.target[p] === 0) continue;
+      const changed = ids[p] !== this.ids[p] || absorbed[p] !== this.absorbed[p];
+      if (wanted === "all" || marked[p] === 1 || changed || (this.moves && absorbed[p] === 0))
+        positions.push(p);
+    }
+    return positions;
+  }
+}
+
+/** Ascending positions in groups of at most `slots` that lie within `span` positions. */
+export function groupPositions(positions: readonly number[], { slots, span }: GroupShape): number[][] {
+  const groups: number[][] = [];
+  for (const p of positions) {
+    const last = groups.at(-1);
+    if (last && last.length < slots && p - last[0] < span) last.push(p);
+    else groups.push([p]);
+  }
+  return groups;
+}
+
+/** Groups that a program is compiled for: a power of two or one and a half of it, so that few programs serve all steps. */
+export function groupCount(groups: number): number {
+  let size = 1;
+  while (size < groups) size *= 2;
+  return size >= 4 && 0.75 * size >= groups ? 0.75 * size : size;
+}
+
+/** The active rows of a batch. */
+export interface PlacedRows {
+  readonly shape: ActiveShape;
+  /** Inputs of the network (model/active-rows.ts). */
+  readonly feeds: Readonly<Record<string, TensorData>>;
+  /** [sample][i]: slot of the sample's i-th active position. */
+  readonly slots: readonly (readonly number[])[];
+  /** int32 [sides * G*Q]: flattened position in the network's rows that each slot stands for; -1: empty. */
+  readonly at: Int32Array;
+}
+
+/**
+ * Places the active positions of every sample.
+ * @param active [sample] ascending positions @param shape of the batch @param sides 2: every row has a twin, whose groups stand behind
+ */
+export function placeActiveRows(
+  active: readonly (readonly number[])[],
+  group: GroupShape,
+  { batchSize, length }: { readonly batchSize: number; readonly length: number },
+  sides: 1 | 2,
+): PlacedRows {
+  const groups = active.flatMap((positions, b) =>
+    groupPositions(positions, group).map((own) => own.map((p) => b * length + p)),
+  );
+  const count = groupCount(groups.length);
+  const rows = count * group.slots;
+  const row = new BigInt64Array(sides * rows);
+  const present = new Float32Array(sides * rows);
+  const at = new Int32Array(sides * rows).fill(-1);
+  const start = new BigInt64Array(sides * count);
+  const place = new BigInt64Array(sides * batchSize * length);
+  const slots: number[][] = active.map(() => []);
+  for (let side = 0; side < sides; side++)
+    for (const [g, own] of groups.entries()) {
+      const first = side * batchSize * length;
+      const from = side * rows + g * group.slots;
+      start[side * count + g] = BigInt(first + own[0]);
+      row.fill(BigInt(first + own[0]), from, from + group.slots);
+      for (const [i, position] of own.entries()) {
+        at[from + i] = first + position;
+        row[from + i] = BigInt(first + position);
+        present[from + i] = 1;
+        place[first + position] = BigInt(1 + from + i);
+        if (side === 0) slots[Math.floor(position / length)].push(from + i);
+      }
+    }
+  const int64 = (data: BigInt64Array): TensorData => ({ dtype: "int64", shape: [data.length], data });
+  return {
+    shape: { groups: count, ...group },
+    feeds: {
+      activeRow: int64(row),
+      activePresent: { dtype: "float32", shape: [present.length], data: present },
+      activeStart: int64(start),
+      activePlace: int64(place),
+    },
+    slots,
+    at,
+  };
+}
+
+/**
+ * Rows of slots [R, width] put at their positions in `into` [.., width]. R may be less than all slots: then they are those of the first
+ * sides.
+ */
+export function spreadRows<A extends Float32Array | BigInt64Array>(
+  rows: A,
+  { at }: PlacedRows,
+  width: number,
+  into: A,
+): A {
+  for (let slot = 0; slot < rows.length / width; slot++) {
+    if (at[slot] < 0) continue;
+    for (let d = 0; d < width; d++) into[at[slot] * width + d] = rows[slot * width + d];
+  }
+  return into;
+}
