@@ -144,4 +144,12 @@ describe("caching", () => {
     await expect(refused).rejects.toThrow("generation.cacheInterval: expected 1, got 2; with");
     await device.dispose();
   });
+
+  it("refuses a model that writes from left to right", async () => {
+    const { createDevice } = await import("../runtime/index.js");
+    const device = await createDevice("reference");
+    const model = await tinyModel(device, "autoregressive");
+    await expect(generate(model, {}, { cacheInterval: 2 })).rejects.toThrow("knows no causal pattern");
+    await device.dispose();
+  });
 });
