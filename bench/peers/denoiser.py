@@ -295,11 +295,10 @@ class Denoiser:
         if self.pre_norm:
             h = norm("output_norm", h)
         own = embedding = F.linear(h, p["output.weight"], p["output.bias"])
-        # The head's own x0 is preconditioned by what the noisy code says alone: mean x, deviation sqrt(E|x0 - x|^2 / D).
+        # Logits count the head only as far as the noisy code leaves the token open: sqrt(E|x0 - x|^2 / D), x the posterior mean.
         if channel is not None and m["prediction"] == "embedding" and m["embeddingNorm"] == "rms":
             deviation = (1 + 1e-4 - x.square().mean(1, keepdim=True)).clamp_min(1e-4).sqrt()
             own = own * torch.where(absorbed, 1, deviation)
-            embedding = own + torch.where(absorbed, 0, x)
         return own, embedding, z_loss
 
     def logits(self, own, channel, rows):

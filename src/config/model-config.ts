@@ -141,9 +141,7 @@ export const modelConfigSchema = z
     prediction: z
       .enum(["embedding", "mixture"])
       .default("mixture")
-      .describe(
-        "x0 for the solvers: the head's own output (with posterior-mean input: what it adds to that), or sum_v p(v) E_v",
-      ),
+      .describe("x0 for the solvers: the head's own output, or sum_v p(v) E_v"),
     logitScale: positive.default(0.25).describe("factor on the output logits"),
     absorbingState: z
       .enum(["learned", "zero"])

@@ -138,9 +138,9 @@ describe("training loss", () => {
   });
 
   it.each(["diffuseq", "diffuseq-v2", "moe-diffuseq"] as const)(
-    "%s: with a head that says nothing it is the channel's, with x0_hat the posterior mean",
+    "%s: with a head that says nothing it is the channel's",
     (preset) => {
-      const config = tinyConfig(preset, { model: { selfConditioning: true } });
+      const config = tinyConfig(preset);
       const { feeds, shape } = tinyBatch(config, [
         makeRow(config, 0, [9], 13),
         makeRow(config, 1, [4, 3], 13),
@@ -149,23 +149,11 @@ describe("training loss", () => {
       for (const name of ["output.weight", "output.bias"])
         parameters[name] = { ...parameters[name], data: new Float32Array(parameters[name].data.length) };
       parameters.output_bias = { ...parameters.output_bias, data: parameters.log_unigram.data };
-      const fed = withSelfCondition(feeds);
-      const model = evaluate(evaluationModule(config, shape), fed, parameters);
-      const channel = evaluate(channelModule(config, shape), fed, parameters);
-      const [given, absorbed] = [feeds.given.data, feeds.absorbed.data];
-      const targets = [...given.keys()].filter((p) => Number(given[p]) === 0);
+      const model = evaluate(evaluationModule(config, shape), feeds, parameters);
+      const channel = evaluate(channelModule(config, shape), feeds, parameters);
+      const targets = [...feeds.given.data.keys()].filter((p) => Number(feeds.given.data[p]) === 0);
+      expect(targets.length).toBeGreaterThan(5);
       for (const p of targets) expect(model.nll.data[p]).toBeCloseTo(channel.nll.data[p], 10);
-      if (config.model.prediction !== "embedding") return;
-      const noisy = targets.filter((p) => Number(absorbed[p]) === 0);
-      expect(noisy.length).toBeGreaterThan(3);
-      const { embeddingSize } = config.model;
-      const row = (p: number) => model.embedding.data.slice(p * embeddingSize, (p + 1) * embeddingSize);
-      const unit = (v: Float64Array) => v.reduce((sum, x) => sum + x * x, 0) / embeddingSize;
-      for (const p of noisy) {
-        expect(unit(row(p))).toBeGreaterThan(0);
-        expect(unit(row(p))).toBeLessThanOrEqual(1 + 1e-5); // a mean of vectors of unit mean square
-      }
-      for (const p of targets) if (!noisy.includes(p)) expect(unit(row(p))).toBe(0);
     },
   );
 

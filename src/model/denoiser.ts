@@ -7,13 +7,13 @@
  * The second term (with the posterior-mean input) is what the noisy code alone says, so that the network predicts what context adds:
  * at the start of training the prediction is the Bayes decode of the channel. Tied to E (METHOD); C is the codebook the noise acts on.
  *
- * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], the head is
- * preconditioned, as EDM's is (arXiv 2206.00364, section 5), by what is known already: with d = sqrt(E|x0 - x|^2 / D), the deviation that is left,
+ * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], logits take
+ * d f for f, with d = sqrt(E|x0 - x|^2 / D) the deviation that the channel leaves open:
  *
- *   x0_hat = x + d f,      logits = scale * d f E^T + ...
+ *   logits = scale * d f E^T + (a_t / sigma_t^2) u C^T + bias
  *
- * Otherwise x0_hat must tell again what the channel told, the logits count it twice, and where the code alone is all but certain
- * the network is worse than no network.
+ * For f, which is to be all of x0, tells again what the channel told: counted twice, it makes the network worse than no network where
+ * the code alone is all but certain.
  */
 import type { ModelConfig } from "../config/model-config.js";
 import {
@@ -69,7 +69,7 @@ export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
 
 /** R: the rows that are computed, all T = B*N of them or the active ones (rows.active). */
 export interface DenoiserOutput {
-  /** x0_hat as the head has it, [R, D]. */
+  /** The head's own output f, [R, D]: x0_hat where prediction is "embedding". */
   readonly embedding: Tensor;
   /** The logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
   readonly logitTerms: readonly LogitTerm[];
@@ -141,11 +141,10 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     if (config.normPlacement === "pre")
       h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
     const head = linear(h, p("output.weight"), p("output.bias"));
-    const known = config.prediction === "embedding" ? posteriorOf(config, rows, codes, x) : null;
-    const own = known ? mul(head, known.deviation) : head;
+    const open = config.prediction === "embedding" ? posteriorDeviation(config, rows, codes, x) : null;
     return {
-      embedding: known ? add(known.mean, own) : own,
-      logitTerms: logitTerms(config, rows, tokens, codes, own),
+      embedding: head,
+      logitTerms: logitTerms(config, rows, tokens, codes, open ? mul(head, open) : head),
       bias: p(OUTPUT_BIAS),
       predicted,
       keysAndValues,
@@ -155,21 +154,21 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
 }
 
 /**
- * What the noisy code alone says of x0: its mean [R, D] (of the network's input x [T, D], which it is at positions in the Gaussian branch)
- * and deviation [R, 1], root mean square over D; 0 and 1 at absorbed positions. null where the network is not given it.
- * Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the added 1e-4 keeps the root's gradient finite.
+ * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1 at
+ * absorbed positions. null where the network is not given that mean. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the
+ * added 1e-4 keeps the root's gradient finite.
  */
-function posteriorOf(
+function posteriorDeviation(
   config: ModelConfig,
   { absorbed, shape, active }: RowInputs,
   { centred }: NoisyCodes,
   input: Tensor,
-): { mean: Tensor; deviation: Tensor } | null {
+): Tensor | null {
   if (!centred || config.inputDecoding === "none" || config.embeddingNorm === "none") return null;
   const x = takeRows(input, active);
   const gaussian = less(takeRows(reshape(absorbed, [shape.batchSize * shape.length, 1]), active), 0.5);
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
-  return { mean: where(gaussian, x, 0), deviation: where(gaussian, sqrt(maximum(variance, 1e-4)), 1) };
+  return where(gaussian, sqrt(maximum(variance, 1e-4)), 1);
 }
 
 /** `transformerLayer` as one checkpoint. */
