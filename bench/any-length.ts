@@ -13,6 +13,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { peakBytes } from "../src/benchmark/process-memory.js";
 import { pairTokenizer } from "../src/benchmark/synthetic-tokenizer.js";
 import { configFromLayers, findPreset, type PartialRunConfig, type RunConfig } from "../src/config/index.js";
 import { denoiserParameters } from "../src/model/denoiser.js";
@@ -60,11 +61,6 @@ function benchConfig(preset: string): RunConfig {
     { name: "preset", config: findPreset(preset).config },
     { name: "bench-small", config: sizes },
   ]);
-}
-
-function peakBytes(): number {
-  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
-  return peak ? Number(peak[1]) * 1024 : process.resourceUsage().maxRSS * 1024;
 }
 
 /** Processor time of this process, in milliseconds, before every run of a model's network from now on. */

@@ -9,12 +9,13 @@
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
+import { peakBytes } from "../src/benchmark/process-memory.js";
 import { resolveConfig } from "../src/config/resolve.js";
 import { prepareCache, readDocuments } from "../src/data/index.js";
 import { train } from "../src/training/trainer.js";
@@ -44,9 +45,6 @@ interface Figures {
   readonly cpuSeconds: number;
 }
 
-const peakMegabytes = () =>
-  Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
-
 async function perform({ kind, data, out, threads, tokenizer }: Task): Promise<Figures> {
   const began = performance.now();
   let textMegabytes = 0;
@@ -68,7 +66,7 @@ async function perform({ kind, data, out, threads, tokenizer }: Task): Promise<F
     seconds = (performance.now() - began) / 1000;
   }
   const { user, system } = process.cpuUsage();
-  return { peakMegabytes: peakMegabytes(), textMegabytes, seconds, cpuSeconds: (user + system) / 1e6 };
+  return { peakMegabytes: peakBytes() / 1e6, textMegabytes, seconds, cpuSeconds: (user + system) / 1e6 };
 }
 
 if (flags.task) {

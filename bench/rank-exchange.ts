@@ -6,8 +6,8 @@
  */
 import { alone, joinRanks } from "../src/distributed/index.js";
 import { adamwStep } from "../src/runtime/adamw.js";
-import { wasmKernels } from "../src/runtime/kernels/wasm.js";
-import { ParameterLayout, SCRATCH_FLOATS } from "../src/runtime/parameter-layout.js";
+import { allocateBlock } from "../src/runtime/cpu-host.js";
+import { ParameterLayout } from "../src/runtime/parameter-layout.js";
 import { ParameterMemory } from "../src/runtime/parameter-memory.js";
 import { RankExchange } from "../src/runtime/rank-exchange.js";
 
@@ -25,12 +25,7 @@ const options = {
 };
 for (const shardOptimizer of [false, true]) {
   const layout = new ParameterLayout(specs, { training: true, ema: true, shardOptimizer }, communicator);
-  const blocks = layout.blockBytes.map((bytes) => {
-    const pages = Math.ceil(bytes / 65536);
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    const kernels = wasmKernels(memory, new Float32Array(memory.buffer, 0, SCRATCH_FLOATS));
-    return { buffer: memory.buffer, kernels };
-  });
+  const blocks = layout.blockBytes.map((bytes) => allocateBlock(bytes));
   const parameters = new ParameterMemory(layout, blocks, communicator);
   const { buffers } = parameters;
   const exchange = new RankExchange(communicator, layout, buffers);

@@ -8,9 +8,10 @@
  * is one rank's.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { peakBytes } from "../src/benchmark/process-memory.js";
+import { median } from "../src/benchmark/statistics.js";
 import { joinRanks } from "../src/distributed/index.js";
 import { createDevice } from "../src/runtime/index.js";
 import { BUCKET_FLOATS } from "../src/runtime/parameter-layout.js";
@@ -46,8 +47,6 @@ const { values: flags } = parseArgs({
 const WARM_UP = 1;
 const REPETITIONS = 12;
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
-
 async function measure({ ranks, threads, sharded }: Side): Promise<Measured | null> {
   const communicator = await joinRanks();
   const { definitions, values, module, feeds, optimiser } = referenceStep({
@@ -81,8 +80,7 @@ async function measure({ ranks, threads, sharded }: Side): Promise<Measured | nu
     update.push(performance.now() - updating);
     step.push(performance.now() - start);
   }
-  const status = readFileSync("/proc/self/status", "utf8");
-  const peakBytes = 1024 * Number(/VmHWM:\s+(\d+) kB/.exec(status)![1]);
+  const peak = peakBytes();
 
   const gradients = new Float32Array(
     definitions.reduce((sum, d) => sum + (d.trainable ? d.shape.reduce((a, b) => a * b, 1) : 0), 0),
@@ -109,7 +107,7 @@ async function measure({ ranks, threads, sharded }: Side): Promise<Measured | nu
     processor: processor.slice(WARM_UP),
     buckets,
     whole,
-    peakBytes,
+    peakBytes: peak,
     gradientBytes,
   };
 }

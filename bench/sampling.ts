@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
+import { median } from "../src/benchmark/statistics.js";
 import { StepProcess } from "../src/benchmark/step-process.js";
 import type { GenerationConfig } from "../src/config/index.js";
 import { embeddedCorpus, Tokenizer } from "../src/data/index.js";
@@ -136,7 +137,6 @@ await device.dispose();
 await peer?.end();
 rmSync(folder, { recursive: true });
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 const [first, second] = sides;
 const equal =
   first.ids.length === second.ids.length && Array.from(first.ids).every((id, i) => id === second.ids[i]);

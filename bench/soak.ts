@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { median } from "../src/benchmark/statistics.js";
 import { type PartialRunConfig, type PresetName, presets, runConfigSchema } from "../src/config/index.js";
 import { mergeConfig } from "../src/config/layers.js";
 import { embeddedCorpus } from "../src/data/index.js";
@@ -88,7 +89,6 @@ await train({
 });
 rmSync(folder, { recursive: true });
 
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
 const after = samples.filter(({ step }) => step > warmUp);
 const medians = Array.from({ length: STRETCHES }, (_, i) => {
   const part = after.slice((i * after.length) / STRETCHES, ((i + 1) * after.length) / STRETCHES);

@@ -16,6 +16,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
 import { checkParity, type Parity } from "../src/benchmark/parity.js";
+import { median } from "../src/benchmark/statistics.js";
 import { StepProcess, type StepTimes } from "../src/benchmark/step-process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
 
@@ -87,8 +88,6 @@ async function timeSides(children: readonly StepProcess[]): Promise<Side[]> {
   }
   return sides;
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 const reference = referenceStep(options);
 const folder = mkdtempSync(join(tmpdir(), "training-step-"));

@@ -1,9 +1,9 @@
 /** @file What the benchmark measures with: equal workloads, levels of the solver, ratios of rounds. */
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
+import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfRounds, spreadOf } from "./statistics.js";
-import { tinyBase } from "./testing/tiny-base.js";
 import { workload } from "./workload.js";
 
 const base = tinyBase();

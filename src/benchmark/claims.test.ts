@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tasksOf } from "../evaluation/suite/index.js";
+import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
 import { costOf } from "../model/cost.js";
 import { type ClaimsReport, claimsOf, runClaims } from "./claims.js";
 import { claimsMarkdown, claimsPage } from "./claims-format.js";
 import { formatBench } from "./format.js";
-import { tinyBase } from "./testing/tiny-base.js";
 
 describe("runClaims", () => {
   const base = tinyBase();

@@ -8,7 +8,7 @@ import { ratioInterval } from "../evaluation/suite/summary.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
 import { type BenchOptions, type BenchReport, type BenchRow, type BenchTask, runBench } from "./bench.js";
-import { quantile, ratioOfRounds } from "./statistics.js";
+import { ratioOfRounds } from "./statistics.js";
 
 export interface ClaimsOptions {
   readonly bench: BenchOptions;
@@ -234,5 +234,4 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
 }
 
 /** Median milliseconds a token, for charts. */
-export const millisecondsPerToken = (row: BenchRow): number =>
-  quantile(row.milliseconds.flat(), 0.5) / row.tokens;
+export const millisecondsPerToken = (row: BenchRow): number => row.spread.median / row.tokens;

@@ -1,5 +1,5 @@
 /** @file A benchmark as text: a table a task, the ratios, and under what conditions. */
-import Table from "cli-table3";
+import { table } from "../evaluation/suite/format.js";
 import type { BenchReport, BenchRow, BenchTask } from "./bench.js";
 import { formatRecord } from "./record.js";
 
@@ -26,8 +26,6 @@ export function formatBench(report: BenchReport): string {
     ...leftOut.map((note) => `Left out: ${note}`),
   ].join("\n\n");
 }
-
-const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
 
 function timesTable(rows: readonly BenchRow[]): string {
   const shown = table([

@@ -1,5 +1,6 @@
 /** @file Times and their spread: medians, quartiles, and ratios of sides that took turns. */
 import { seededRandom } from "../evaluation/statistics.js";
+import { quantile } from "../metrics/bootstrap.js";
 import { bootstrapInterval, type Interval } from "../metrics/index.js";
 
 /** In the unit of the values. Plain JSON. */
@@ -9,20 +10,14 @@ export interface Spread {
   readonly upperQuartile: number;
 }
 
-/** The q-quantile, interpolated linearly. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const place = q * (sorted.length - 1);
-  const below = Math.floor(place);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
-}
+/** In any order. */
+export const median = (values: readonly number[]): number => spreadOf(values).median;
 
-export const spreadOf = (values: readonly number[]): Spread => ({
-  median: quantile(values, 0.5),
-  lowerQuartile: quantile(values, 0.25),
-  upperQuartile: quantile(values, 0.75),
-});
+export function spreadOf(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  const [lowerQuartile, middle, upperQuartile] = [0.25, 0.5, 0.75].map((q) => quantile(sorted, q));
+  return { median: middle, lowerQuartile, upperQuartile };
+}
 
 /**
  * How many times as long the second side takes as the first: the geometric mean over rounds of the ratio of their medians, in which what
@@ -33,7 +28,7 @@ export function ratioOfRounds(
   first: readonly (readonly number[])[],
   second: readonly (readonly number[])[],
 ): Interval {
-  const logs = first.map((values, round) => Math.log(quantile(second[round], 0.5) / quantile(values, 0.5)));
+  const logs = first.map((values, round) => Math.log(median(second[round]) / median(values)));
   const { mean, low, high } = bootstrapInterval(logs, seededRandom(1));
   return { mean: Math.exp(mean), low: Math.exp(low), high: Math.exp(high) };
 }

@@ -8,11 +8,12 @@
  *   {"command": "memory"}                             -> {"peakBytes": 1073741824}
  *   {"command": "reset"}                              -> {"bytes": 314572800}   memory now; the peak is counted from here (Linux)
  */
-import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { RunConfig } from "../config/index.js";
 import { createDevice, type Executable } from "../runtime/index.js";
 import { DiffusionModel, generate } from "../sampling/index.js";
+import { peakBytes, restartPeak } from "./process-memory.js";
 import { pairTokenizer } from "./synthetic-tokenizer.js";
 import { workload } from "./workload.js";
 
@@ -75,13 +76,6 @@ async function sample(steps: number): Promise<void> {
   );
 }
 
-/** A line of the process's status, as the peers read it, where the system has one. */
-function statusBytes(name: "VmHWM" | "VmRSS"): number | undefined {
-  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
-  const found = new RegExp(`${name}:\\s+(\\d+) kB`).exec(status);
-  return found ? 1024 * Number(found[1]) : undefined;
-}
-
 async function answer({ command, count, steps, path }: Command): Promise<object> {
   switch (command) {
     case "steps": {
@@ -116,13 +110,12 @@ async function answer({ command, count, steps, path }: Command): Promise<object>
       return { loss };
     }
     case "memory":
-      return { peakBytes: statusBytes("VmHWM") ?? 1024 * process.resourceUsage().maxRSS };
+      return { peakBytes: peakBytes() };
     case "reset": {
       // Pages of the optimiser's state that no step has touched yet would be counted as the first step's.
       for (const slot of ["gradient", "moment1", "moment2"] as const)
         await parameters.write(slot, await parameters.read(slot));
-      writeFileSync("/proc/self/clear_refs", "5");
-      return { bytes: statusBytes("VmRSS") };
+      return { bytes: restartPeak() };
     }
   }
 }

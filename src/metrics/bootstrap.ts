@@ -32,7 +32,7 @@ export interface PairedDifference extends Interval {
 }
 
 /** The q-quantile of sorted values, interpolated linearly. */
-function quantile(sorted: ArrayLike<number>, q: number): number {
+export function quantile(sorted: ArrayLike<number>, q: number): number {
   const place = q * (sorted.length - 1);
   const below = Math.floor(place);
   const above = Math.min(below + 1, sorted.length - 1);

@@ -40,7 +40,7 @@ export interface HostRunOptions {
 }
 
 /** A memory of its final size: growing it would detach every view of it. `total`: bytes of all of them, for the message. */
-function allocate(bytes: number, total: number): MemoryBlock {
+export function allocateBlock(bytes: number, total = bytes): MemoryBlock {
   const pages = Math.ceil(bytes / PAGE);
   let memory: WebAssembly.Memory;
   try {
@@ -155,7 +155,7 @@ export class CpuHost {
   ): Promise<number> {
     return this.#inOrder(() => {
       const layout = new ParameterLayout(specs, options, this.communicator, { blockLimit });
-      const blocks = layout.blockBytes.map((bytes) => allocate(bytes, layout.byteLength));
+      const blocks = layout.blockBytes.map((bytes) => allocateBlock(bytes, layout.byteLength));
       return this.#register(this.#memories, new ParameterMemory(layout, blocks, this.communicator));
     });
   }

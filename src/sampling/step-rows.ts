@@ -18,25 +18,22 @@ import { layerPattern } from "../model/attention/pattern.js";
 /** Of a group of active rows: Q and P (see model/active-rows.ts). */
 export type GroupShape = Pick<ActiveShape, "slots" | "span">;
 
-/** @throws UserError for a model in which what a token is given depends on the other tokens computed */
+/** @throws UserError for a model whose tokens cannot be computed by themselves */
 export function checkCaching(
   { attention, experts }: RunConfig["model"],
   { cacheInterval }: GenerationConfig,
 ): void {
-  if (cacheInterval === 1) return;
-  if (attention.causal)
+  const others = "the experts of a token depend on which others are computed";
+  const routed = experts.numExperts > 1;
+  const reasons: [boolean, string][] = [
+    [attention.causal, "attention of kept keys knows no causal pattern"],
+    [routed && experts.router === "expert-choice", `with router "expert-choice" ${others}`],
+    [routed && experts.capacityFactor !== null, `with capacityFactor ${experts.capacityFactor} ${others}`],
+  ];
+  const reason = reasons.find(([holds]) => holds);
+  if (cacheInterval > 1 && reason)
     throw new UserError(
-      `generation.cacheInterval: expected 1, got ${cacheInterval}; attention of kept keys knows no causal pattern: leave --cache-interval out`,
-    );
-  if (experts.numExperts <= 1) return;
-  const why =
-    experts.router === "expert-choice"
-      ? 'router "expert-choice"'
-      : experts.capacityFactor !== null && `capacityFactor ${experts.capacityFactor}`;
-  if (why)
-    throw new UserError(
-      `generation.cacheInterval: expected 1, got ${cacheInterval}; with ${why} the experts of a token depend on which others are computed: ` +
-        "leave --cache-interval out",
+      `generation.cacheInterval: expected 1, got ${cacheInterval}; ${reason[1]}: leave --cache-interval out`,
     );
 }
 

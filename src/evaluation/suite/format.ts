@@ -4,7 +4,8 @@ import type { Interval } from "../../metrics/index.js";
 import type { SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
 
-const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
+/** An empty table without colours. */
+export const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
 const interval = ({ mean, low, high }: Interval): string =>
   `${mean.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`;
 const nats = (value: number | null): string => (value === null ? "-" : value.toFixed(3));

@@ -3,7 +3,6 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { configFromLayers, presets } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import { formatRatio, formatSuite } from "./format.js";
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
@@ -11,6 +10,7 @@ import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pair
 import { runSuite, type SuiteOptions } from "./run-suite.js";
 import { readPairs, suiteNames, suiteTasks, tasksOf } from "./suites.js";
 import { ratioInterval } from "./summary.js";
+import { tinyBase } from "./testing/tiny-base.js";
 
 const document = (text: string) => ({ source: "test", text });
 
@@ -137,27 +137,9 @@ describe("runSuite", () => {
   afterAll(() => rm(out, { recursive: true }));
 
   it("trains twins on the same pairs, judges them, and takes over what is there", async () => {
-    const base = configFromLayers([
-      { name: "preset", config: presets["moe-diffuseq"] },
-      {
-        name: "tiny",
-        config: {
-          model: {
-            vocabSize: 300,
-            embeddingSize: 8,
-            hiddenSize: 16,
-            numLayers: 1,
-            numHeads: 2,
-            attention: { window: 8, globalTokens: 2 },
-            experts: { numExperts: 3, topK: 1, intermediateSize: 12 },
-          },
-          training: { batchSize: 4, evalEvery: 1 },
-        },
-      },
-    ]);
     const options: SuiteOptions = {
       tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40, coherence: true, candidates: 2 })),
-      base,
+      base: tinyBase(),
       twins: ["moe-diffuseq", "autoregressive"],
       seeds: [1],
       budget: { tokens: 320 },

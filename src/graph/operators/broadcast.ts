@@ -26,10 +26,9 @@ export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
   const axes = gradient.shape
     .map((_, i) => i)
     .filter((i) => i < offset || (shape[i - offset] === 1 && gradient.shape[i] !== 1));
-  const leading = axes.length === offset && offset > 0 && gradient.dtype === "float32";
-  const rows = gradient.shape.slice(0, offset);
-  if (leading && gradient.shape.every((d) => d !== null))
-    return sumRows(reshape(gradient, [sizeOf(rows as number[]), ...shape]));
+  const known = gradient.shape.every((d) => d !== null);
+  if (known && gradient.dtype === "float32" && axes.length > 0 && axes.length === offset)
+    return sumRows(reshape(gradient, [sizeOf(gradient.staticShape.slice(0, offset)), ...shape]));
   const summed = axes.length > 0 ? reduceSum(gradient, axes, false) : gradient;
   return sameShape(summed.shape, shape) ? summed : reshape(summed, shape);
 }

@@ -1,5 +1,5 @@
 /** @file A base for twins that computes in milliseconds. */
-import { configFromLayers, presets, type RunConfig } from "../../config/index.js";
+import { configFromLayers, presets, type RunConfig } from "../../../config/index.js";
 
 export const tinyBase = (): RunConfig =>
   configFromLayers([
