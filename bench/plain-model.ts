@@ -56,14 +56,20 @@ export class PlainModel extends DiffusionModel {
   #module(batchSize: number, length: number): GraphModule {
     const { model } = this.config;
     const shape = { batchSize, length, globalSlots: this.globalSlots };
-    const { logitTerms, bias, tokens, moving, embedding, outputs } = denoisingGraph(this.config, shape);
+    const {
+      logits: ownLogits,
+      tokens,
+      gaussian: moving,
+      embedding,
+      outputs,
+    } = denoisingGraph(this.config, shape);
     const penalties = new Float32Array(2 * model.vocabSize);
     for (const id of this.forbidden.inside) penalties[id] = -1e9;
     for (const id of this.forbidden.ending) penalties[model.vocabSize + id] = -1e9;
     const positions = batchSize * length;
     const ending = input("ending", "int64", [positions]);
     const logits = add(
-      tiedLogits(logitTerms, bias),
+      tiedLogits(ownLogits.terms, ownLogits.bias),
       gather(constant(penalties, [2, model.vocabSize]), ending),
     );
     const p = softmax(logits);

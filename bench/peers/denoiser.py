@@ -295,10 +295,13 @@ class Denoiser:
         if self.pre_norm:
             h = norm("output_norm", h)
         own = embedding = F.linear(h, p["output.weight"], p["output.bias"])
-        # Logits count the head only as far as the noisy code leaves the token open: sqrt(E|x0 - x|^2 / D), x the posterior mean.
-        if channel is not None and m["prediction"] == "embedding" and m["embeddingNorm"] == "rms":
-            deviation = (1 + 1e-4 - x.square().mean(1, keepdim=True)).clamp_min(1e-4).sqrt()
-            own = own * torch.where(absorbed, 1, deviation)
+        # Beside x0_hat logits have a head of their own. It counts as far as the noisy code leaves the token open: sqrt(E|x0 - x|^2 / D), x
+        # the posterior mean.
+        if "logit_head.weight" in p:
+            own = F.linear(h, p["logit_head.weight"], p["logit_head.bias"])
+            if channel is not None and m["embeddingNorm"] == "rms":
+                deviation = (1 + 1e-4 - x.square().mean(1, keepdim=True)).clamp_min(1e-4).sqrt()
+                own = own * torch.where(absorbed, 1, deviation)
         return own, embedding, z_loss
 
     def logits(self, own, channel, rows):

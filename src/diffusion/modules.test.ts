@@ -15,7 +15,7 @@ import {
   type TensorData,
 } from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
-import { denoiserParameters } from "../model/denoiser.js";
+import { denoiserParameters, logitHead } from "../model/denoiser.js";
 import { channelModule, evaluationModule, trainingModule } from "./modules.js";
 import { padRows } from "./padding.js";
 import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "./testing/tiny.js";
@@ -146,7 +146,7 @@ describe("training loss", () => {
         makeRow(config, 1, [4, 3], 13),
       ]);
       const parameters = tinyParameters(config);
-      for (const name of ["output.weight", "output.bias"])
+      for (const name of ["weight", "bias"].map((part) => `${logitHead(config.model)}.${part}`))
         parameters[name] = { ...parameters[name], data: new Float32Array(parameters[name].data.length) };
       parameters.output_bias = { ...parameters.output_bias, data: parameters.log_unigram.data };
       const model = evaluate(evaluationModule(config, shape), feeds, parameters);

@@ -13,13 +13,11 @@ import type { ModelConfig } from "../config/model-config.js";
 import type { ActivationCheckpointing } from "../config/training-config.js";
 import {
   add,
-  and,
   concat,
   crossEntropy,
   type GraphModule,
   gradient,
   input,
-  less,
   minimum,
   mul,
   reduceMean,
@@ -31,10 +29,10 @@ import {
   withScope,
   zeros,
 } from "../graph/index.js";
-import { type ActiveShape, heldNames, takeRows } from "../model/active-rows.js";
-import { channelTerm, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
+import { type ActiveShape, heldNames } from "../model/active-rows.js";
+import { type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
 import { absorbingNorm, type Embeddings, embeddings } from "../model/embeddings.js";
-import type { NoisyCodes } from "../model/input.js";
+import { channelOf, type NoisyCodes } from "../model/input.js";
 import { fedDropout, noDropout } from "../model/layer.js";
 import { type BatchShape, type RowInputs, rowInputs } from "../model/layout.js";
 import { type ParameterLookup, parameterTensors } from "../model/parameters.js";
@@ -125,9 +123,13 @@ function lossGraph(
     parameter,
   });
 
-  const { logitTerms, bias, predicted } = prediction;
+  const targets = targetsOf(config, e);
   const nll = withScope("loss", () =>
-    crossEntropy(logitTerms, bias, targetsOf(config, e), predicted, { recompute }),
+    sumOf(
+      prediction.rowLogits.map(({ terms, bias, rows: own, name }) =>
+        withScope(name, () => crossEntropy(terms, bias, targets, own, { recompute })),
+      ),
+    ),
   );
   const weigh = (name: string, perPosition: Tensor) =>
     reduceSum(mul(reshape(input(name, "float32", grid), [positions]), perPosition), [0]);
@@ -219,7 +221,7 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
     x: zeros([shape.batchSize * shape.length, 1]),
     table: zeros([config.model.vocabSize, 1]),
   };
-  const term = codes.centred ? channelTerm(e.rows, e.tokens, codes.centred) : nothing;
+  const term = channelOf(e.rows, e.tokens, codes)?.term ?? nothing;
   return { name: "channel", outputs: { nll: reshape(crossEntropy([term], e.tokens.prior, targets), grid) } };
 }
 
@@ -229,8 +231,6 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
  */
 export interface DenoisingGraph extends DenoiserOutput {
   readonly tokens: Embeddings;
-  /** bool [R]: targets in the Gaussian branch, whose state moves towards x0; null in the masked limit. */
-  readonly moving: Tensor | null;
   /** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts (of active rows as if B were 1); embedding
    * float32 [R, D] (the head's own output, to be fed back) when self-conditioning. */
   readonly outputs: Readonly<Record<string, Tensor>>;
@@ -260,11 +260,9 @@ export function denoisingGraph(
     selfCondition: e.selfCondition,
     parameter: e.parameter,
   });
-  const present = takeRows(reshape(less(e.rows.absorbed, 0.5), [positions]), e.rows.active);
   return {
     ...prediction,
     tokens: e.tokens,
-    moving: diffusion.gaussian ? and(prediction.predicted, present) : null,
     outputs: {
       ...routerStatistics(prediction),
       ...(model.selfConditioning ? { embedding: prediction.embedding } : {}),

@@ -30,6 +30,7 @@ export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } 
 export {
   chunkTerms,
   crossEntropy,
+  keepsProbabilities,
   type LogitTerm,
   posteriorMean,
   rowChunks,

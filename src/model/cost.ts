@@ -10,7 +10,7 @@
  */
 import type { ModelConfig } from "../config/model-config.js";
 import { computedPairs, layerPattern } from "./attention/pattern.js";
-import { denoiserParameters } from "./denoiser.js";
+import { denoiserParameters, logitHead } from "./denoiser.js";
 import { CODEBOOK } from "./embeddings.js";
 
 export interface CostShape {
@@ -223,9 +223,12 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
     take("feedForward", positions, resultColumns(model), hiddenSize, 1, ends); // the gates' weighted sum
     if (experts.sharedExpertSize > 0) block(positions, experts.sharedExpertSize);
   }
-  take("output", positions, hiddenSize, embeddingSize);
-  take("vocabulary", positions, embeddingSize, vocabSize, 2, overVocabulary);
-  if (decodes && !learned) take("vocabulary", positions, embeddingSize, vocabSize, 0, overVocabulary);
+  const heads = logitHead(model) === "output" ? 1 : 2;
+  take("output", positions, hiddenSize, heads * embeddingSize);
+  // With a frozen codebook the bias is one more column, and what the code says stands already if it was kept.
+  const offset = decodes && !learned ? 1 : 0;
+  take("vocabulary", positions, embeddingSize + offset, vocabSize, 2, overVocabulary);
+  if (offset && overVocabulary) take("vocabulary", positions, embeddingSize, vocabSize, 0, true);
   return products;
 }
 

@@ -7,10 +7,10 @@
  * The second term (with the posterior-mean input) is what the noisy code alone says, so that the network predicts what context adds:
  * at the start of training the prediction is the Bayes decode of the channel. Tied to E (METHOD); C is the codebook the noise acts on.
  *
- * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], logits take
- * d f for f, with d = sqrt(E|x0 - x|^2 / D) the deviation that the channel leaves open:
+ * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], logits have a head
+ * g of their own, weighed by d = sqrt(E|x0 - x|^2 / D), the deviation that the channel leaves open:
  *
- *   logits = scale * d f E^T + (a_t / sigma_t^2) u C^T + bias
+ *   logits = scale * d g E^T + (a_t / sigma_t^2) u C^T + bias,  g = W' LN(h_L) + b'
  *
  * For f, which is to be all of x0, tells again what the channel told: counted twice, it makes the network worse than no network where
  * the code alone is all but certain.
@@ -18,16 +18,21 @@
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  after,
   and,
   checkpoint,
+  concat,
+  constant,
   greater,
   greaterOrEqual,
+  keepsProbabilities,
   type LogitTerm,
   layerNorm,
   less,
   linear,
   maximum,
   mul,
+  not,
   reduceMean,
   reshape,
   sqrt,
@@ -42,7 +47,14 @@ import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters, OUTPUT_BIAS } from "./embeddings.js";
 import type { FeedForwardResult } from "./experts/feed-forward.js";
 import type { RouterLosses, RouterStatistics } from "./experts/router-losses.js";
-import { inputLayer, inputParameters, type NoisyCodes, networkInput } from "./input.js";
+import {
+  type Channel,
+  channelOf,
+  inputLayer,
+  inputParameters,
+  type NoisyCodes,
+  networkInput,
+} from "./input.js";
 import { type Dropout, type LayerContext, layerParameters, noDropout, transformerLayer } from "./layer.js";
 import type { RowInputs } from "./layout.js";
 import {
@@ -63,19 +75,43 @@ export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
     ...Array.from({ length: config.numLayers }, (_, layer) => layerParameters(config, layer)).flat(),
     ...(config.normPlacement === "pre" ? layerNormParameters("output_norm", hiddenSize) : []),
     ...linearParameters("output", embeddingSize, hiddenSize, 0.3 / Math.sqrt(hiddenSize)),
+    ...(logitHead(config) !== "output"
+      ? linearParameters("logit_head", embeddingSize, hiddenSize, 0.3 / Math.sqrt(hiddenSize))
+      : []),
     { name: OUTPUT_BIAS, shape: [vocabSize], trainable: true, init: { kind: "zeros" } },
   ];
+}
+
+/** The linear layer that logits come from: that of x0_hat, or one of their own beside it. */
+export const logitHead = ({ prediction, inputDecoding }: ModelConfig): "output" | "logit_head" =>
+  prediction === "embedding" && inputDecoding === "posterior-mean" ? "logit_head" : "output";
+
+/** Logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
+export interface Logits {
+  readonly terms: readonly LogitTerm[];
+  /** [V] */
+  readonly bias: Tensor;
+}
+
+/** Logits of some rows. */
+export interface RowLogits extends Logits {
+  readonly name: "predicted" | "gaussian" | "absorbed";
+  /** bool [R]: which. */
+  readonly rows: Tensor;
 }
 
 /** R: the rows that are computed, all T = B*N of them or the active ones (rows.active). */
 export interface DenoiserOutput {
   /** The head's own output f, [R, D]: x0_hat where prediction is "embedding". */
   readonly embedding: Tensor;
-  /** The logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
-  readonly logitTerms: readonly LogitTerm[];
-  readonly bias: Tensor;
+  /** The logits of any row that is predicted. */
+  readonly logits: Logits;
+  /** The same where they are cheapest: groups of rows that make up all that are predicted. */
+  readonly rowLogits: readonly RowLogits[];
   /** bool [R]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
   readonly predicted: Tensor;
+  /** bool [R]: those of them in the Gaussian branch; null in the masked limit. */
+  readonly gaussian: Tensor | null;
   /** Of every layer. */
   readonly keysAndValues: readonly KeysAndValues[];
   /** A value per layer with experts, in order. */
@@ -113,7 +149,8 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   const { recompute = false } = input;
   const { batchSize, length } = rows.shape;
   const positions = batchSize * length;
-  const x = withScope("input", () => networkInput(config, rows, tokens, codes, { recompute }));
+  const channel = channelOf(rows, tokens, codes);
+  const x = withScope("input", () => networkInput(config, rows, tokens, codes, channel, { recompute }));
   let h = dropout("input", inputLayer(config, rows, x, selfCondition, p));
   const context: LayerContext = {
     config,
@@ -124,7 +161,7 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     dropout,
     parameter: p,
   };
-  const predicted = predictedPositions(rows, codes.centred !== null);
+  const predicted = predictedPositions(rows, channel !== null);
   const routers: DenoiserOutput["routers"][number][] = [];
   const keysAndValues: KeysAndValues[] = [];
   for (let layer = 0; layer < config.numLayers; layer++) {
@@ -140,13 +177,24 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   return withScope("output", () => {
     if (config.normPlacement === "pre")
       h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
-    const head = linear(h, p("output.weight"), p("output.bias"));
-    const open = config.prediction === "embedding" ? posteriorDeviation(config, rows, codes, x) : null;
+    const embedding = linear(h, p("output.weight"), p("output.bias"));
+    let evidence = embedding;
+    if (logitHead(config) !== "output") {
+      const open = channel && posteriorDeviation(config, rows, x);
+      evidence = linear(h, p("logit_head.weight"), p("logit_head.bias"));
+      if (open) evidence = mul(evidence, open);
+    }
     return {
-      embedding: head,
-      logitTerms: logitTerms(config, rows, tokens, codes, open ? mul(head, open) : head),
-      bias: p(OUTPUT_BIAS),
+      embedding,
+      ...logitsOf(mul(evidence, config.logitScale), p(OUTPUT_BIAS), predicted, {
+        config,
+        rows,
+        tokens,
+        channel,
+        recompute,
+      }),
       predicted,
+      gaussian: channel && gaussianRows(channel, predicted, rows),
       keysAndValues,
       routers,
     };
@@ -155,16 +203,15 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
 
 /**
  * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1 at
- * absorbed positions. null where the network is not given that mean. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the
+ * absorbed positions. null where it is not known. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the
  * added 1e-4 keeps the root's gradient finite.
  */
 function posteriorDeviation(
   config: ModelConfig,
   { absorbed, shape, active }: RowInputs,
-  { centred }: NoisyCodes,
   input: Tensor,
 ): Tensor | null {
-  if (!centred || config.inputDecoding === "none" || config.embeddingNorm === "none") return null;
+  if (config.embeddingNorm === "none") return null;
   const x = takeRows(input, active);
   const gaussian = less(takeRows(reshape(absorbed, [shape.batchSize * shape.length, 1]), active), 0.5);
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
@@ -196,24 +243,55 @@ const checkpointedLayer: typeof transformerLayer = (h, layer, context) => {
   };
 };
 
-function logitTerms(
-  config: ModelConfig,
-  rows: RowInputs,
-  tokens: Embeddings,
-  { centred }: NoisyCodes,
-  head: Tensor,
-): LogitTerm[] {
-  const own = mul(head, config.logitScale);
-  if (!centred || config.inputDecoding === "none") return [{ x: own, table: tokens.table }];
-  const channel = channelTerm(rows, tokens, centred);
+/** Positions in the Gaussian branch, of the rows that are computed. Of all rows it is the channel's own tensor. */
+const gaussianRows = ({ gaussian }: Channel, predicted: Tensor, { active }: RowInputs): Tensor =>
+  active ? and(predicted, takeRows(gaussian, active)) : gaussian;
+
+/**
+ * own [R, D] times E^T, and what the channel says.
+ *
+ * With a frozen codebook x C^T + log p stands already, for the posterior mean of the Gaussian rows: logits that begin with the same
+ * product of the same rows share it, as equal nodes are merged. The bias less log p is then one more column of E. Absorbed rows have no
+ * code, and need no such product. Where probabilities are not kept, nor is that product: it is computed again.
+ */
+function logitsOf(
+  own: Tensor,
+  bias: Tensor,
+  predicted: Tensor,
+  { config, rows, tokens, channel, recompute }: LogitContext,
+): Pick<DenoiserOutput, "logits" | "rowLogits"> {
+  const everywhere = (logits: Logits): Pick<DenoiserOutput, "logits" | "rowLogits"> => ({
+    logits,
+    rowLogits: [{ ...logits, rows: predicted, name: "predicted" }],
+  });
+  const term = { x: own, table: tokens.table };
+  if (!channel || config.inputDecoding === "none") return everywhere({ terms: [term], bias });
+  const { table } = channel.term;
+  const [count, vocabulary] = [own.staticShape[0], bias.staticShape[0]];
+  let x = takeRows(channel.term.x, rows.active);
   // One product serves both when the noise acts on the embeddings themselves.
-  if (channel.table === tokens.table) return [{ x: add(own, channel.x), table: tokens.table }];
-  return [{ x: own, table: tokens.table }, channel];
+  if (table === tokens.table) return everywhere({ terms: [{ x: add(own, x), table }], bias });
+  if (!keepsProbabilities(count, vocabulary, { recompute })) x = after(x, [own]);
+  const wide = {
+    x: concat([own, constant(new Float32Array(count).fill(1), [count, 1])], 1),
+    table: concat([tokens.table, reshape(sub(bias, tokens.prior), [vocabulary, 1])], 1),
+  };
+  const noisy = { terms: [{ x, table }, wide], bias: tokens.prior };
+  const gaussian = gaussianRows(channel, predicted, rows);
+  const absorbed = and(predicted, not(gaussian));
+  return {
+    logits: noisy,
+    rowLogits: [
+      { ...noisy, rows: gaussian, name: "gaussian" },
+      { terms: [term], bias, rows: absorbed, name: "absorbed" },
+    ],
+  };
 }
 
-/** log p(z | token) up to a constant, as a product: (a_t / sigma_t^2) u C^T. */
-export const channelTerm = (rows: RowInputs, tokens: Embeddings, centred: Tensor): LogitTerm => {
-  const positions = rows.shape.batchSize * rows.shape.length;
-  const x = mul(centred, reshape(rows.channel, [positions, 1]));
-  return { x: takeRows(x, rows.active), table: tokens.codebook };
-};
+interface LogitContext {
+  readonly config: ModelConfig;
+  readonly rows: RowInputs;
+  readonly tokens: Embeddings;
+  readonly channel: Channel | null;
+  readonly recompute: boolean;
+}

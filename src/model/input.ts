@@ -11,6 +11,7 @@ import {
   equal,
   gather,
   greater,
+  type LogitTerm,
   layerNorm,
   less,
   linear,
@@ -67,6 +68,24 @@ export interface NoisyCodes {
   readonly previous?: boolean;
 }
 
+/** What the noisy codes alone say of all positions. */
+export interface Channel {
+  /** log p(z | token) up to a constant, as a product: (a_t / sigma_t^2) u [T, D] times C^T. */
+  readonly term: LogitTerm;
+  /** bool [T]: the targets in the Gaussian branch; elsewhere the codes say nothing. */
+  readonly gaussian: Tensor;
+}
+
+/** null in the masked limit. */
+export function channelOf(rows: RowInputs, tokens: Embeddings, { centred }: NoisyCodes): Channel | null {
+  if (!centred) return null;
+  const positions = rows.shape.batchSize * rows.shape.length;
+  return {
+    term: { x: mul(centred, reshape(rows.channel, [positions, 1])), table: tokens.codebook },
+    gaussian: reshape(less(add(rows.given, rows.absorbed), 0.5), [positions]),
+  };
+}
+
 /**
  * What the network is given: E of the token where it is given (or, in the masked limit, not absorbed), m where absorbed, and in between
  * the posterior mean of E under the channel, or z itself scaled to unit variance. Autoregressive: E of the token before. -> [T, D]
@@ -76,6 +95,7 @@ export function networkInput(
   rows: RowInputs,
   tokens: Embeddings,
   { centred, previous = false }: NoisyCodes,
+  channel: Channel | null,
   options: { readonly recompute?: boolean } = {},
 ): Tensor {
   const { batchSize, length } = rows.shape;
@@ -83,20 +103,11 @@ export function networkInput(
   const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
   if (previous) return previousTokens(known, rows, tokens);
   const absorbed = greater(column(rows.absorbed), 0.5);
-  if (!centred) return where(absorbed, tokens.absorbing, known);
+  if (!centred || !channel) return where(absorbed, tokens.absorbing, known);
   const given = greater(column(rows.given), 0.5);
-  const gaussian = less(add(column(rows.given), column(rows.absorbed)), 0.5);
   const noisy =
     config.inputDecoding === "posterior-mean"
-      ? posteriorMean(
-          centred,
-          column(rows.channel),
-          tokens.codebook,
-          tokens.prior,
-          tokens.table,
-          reshape(gaussian, [batchSize * length]),
-          options,
-        )
+      ? posteriorMean(channel.term, tokens.prior, tokens.table, channel.gaussian, options)
       : scaledState(rows, tokens, centred, column);
   return where(given, known, where(absorbed, tokens.absorbing, noisy));
 }

@@ -67,7 +67,8 @@ export function samplingModule(
   const active = typeof rows === "string" ? null : { ...rows, groups: sidesCount * rows.groups };
   const network = { ...shape, batchSize: sidesCount * shape.batchSize };
   const graph = denoisingGraph(config, network, active);
-  const { logitTerms, bias, tokens, moving, predicted, embedding, outputs } = graph;
+  const { logits, tokens, gaussian: moving, predicted, embedding, outputs } = graph;
+  const { terms: logitTerms, bias } = logits;
   const positions = typeof rows === "string" ? shape.batchSize * shape.length : rows.groups * rows.slots;
   return withScope("rounding", () => {
     const { sides, combine } = guided ? guidedRows() : unguidedRows;

@@ -11,7 +11,7 @@ import { gather, gatherElements, scatterElements } from "./indexing.js";
 import { gemm, matmul, sumRows } from "./matmul.js";
 import { softmax } from "./normalise.js";
 import { reduceSum } from "./reduce.js";
-import { chunksWhere, fromGroups } from "./row-groups.js";
+import { chunksWhere, fromGroups, type RowGroups } from "./row-groups.js";
 import { concat, expand, reshape, slice, zeros } from "./shape.js";
 
 const CHUNK_ROWS = 1024;
@@ -26,10 +26,14 @@ export interface RowChunks {
   put(parts: readonly Tensor[]): Tensor;
 }
 
+/** Groups of the rows that are wanted: one sort serves all who ask for the same rows, and their chunks are the same tensors. */
+const groupsOf = new WeakMap<Tensor, RowGroups>();
+
 /** All T rows, or those where `wanted` bool [T] is true, in chunks small enough for [rows, V]. */
 export function rowChunks(rows: number, wanted: Tensor | null): RowChunks {
   if (wanted) {
-    const groups = chunksWhere(wanted, CHUNK_ROWS);
+    const groups = groupsOf.get(wanted) ?? chunksWhere(wanted, CHUNK_ROWS);
+    groupsOf.set(wanted, groups);
     return {
       take: (x) => groups.rows.map((own) => gather(x, own)),
       put: (parts) => reshape(fromGroups(parts, groups), [rows, parts[0].shape[1]]),
@@ -74,8 +78,12 @@ export interface KeepOptions {
   /** Compute them again there, however few they are. Default: only above 64 M. */
   readonly recompute?: boolean;
 }
-const keeps = (rows: number, vocabulary: number, { recompute = false }: KeepOptions): boolean =>
-  !recompute && rows * vocabulary <= KEEP_AT_MOST;
+/** Whether probabilities of so many rows over so many tokens are kept for the backward pass. */
+export const keepsProbabilities = (
+  rows: number,
+  vocabulary: number,
+  { recompute = false }: KeepOptions,
+): boolean => !recompute && rows * vocabulary <= KEEP_AT_MOST;
 
 interface CrossEntropyAttributes extends KeepOptions {
   readonly terms: number;
@@ -107,7 +115,7 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
     const losses = probabilities.map((p, i) =>
       neg(log(maximum(gatherElements(p, reshape(own[i], [own[i].shape[0], 1]), 1), 1e-30))),
     );
-    const keep = keeps(rows, bias.staticShape[0], attributes);
+    const keep = keepsProbabilities(rows, bias.staticShape[0], attributes);
     const outputs = [reshape(chunks.put(losses), [rows])];
     return { outputs, saved: { chunks, probabilities: keep ? probabilities : null } };
   },
@@ -188,66 +196,62 @@ export const crossEntropy = (
 
 const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
   name: "posteriorMean",
-  infer: ([u, , , , table]) => [{ dtype: "float32", shape: [u.shape[0], table.shape[1]] }],
-  lower: ([u, precision, codebook, prior, table, wanted], options) => {
-    const rows = u.staticShape[0];
-    const chunks = rowChunks(rows, wanted ?? null);
-    const term = { x: mul(u, precision), table: codebook };
-    const probabilities = chunkTerms([term], chunks).map((part) => softmax(tiedLogits(part, prior)));
-    const keep = keeps(rows, prior.staticShape[0], options);
+  infer: ([x, , , table]) => [{ dtype: "float32", shape: [x.shape[0], table.shape[1]] }],
+  lower: ([x, codebook, prior, table, wanted], options) => {
+    const chunks = rowChunks(x.staticShape[0], wanted ?? null);
+    const parts = chunkTerms([{ x, table: codebook }], chunks);
+    const probabilities = parts.map((part) => softmax(tiedLogits(part, prior)));
+    const keep = keepsProbabilities(x.staticShape[0], prior.staticShape[0], options);
     const mean = chunks.put(probabilities.map((p) => matmul(p, table)));
     return { outputs: [mean], saved: { chunks, probabilities: keep ? probabilities : null } };
   },
-  // y = P E, P = softmax(S), S = c u C^T + prior: dE = P^T dy, dS = P * (dy E^T - rowsum(P * dy E^T)), du = c dS C, dC = dS^T (c u).
+  // y = P E, P = softmax(S), S = x C^T + prior: dE = P^T dy, dS = P * (dy E^T - rowsum(P * dy E^T)), dx = dS C, dC = dS^T x.
   adjoint: (
     [g],
-    { inputs: [u, precision, codebook, prior, table, wanted], needed, saved: { chunks, probabilities } },
+    { inputs: [x, codebook, prior, table, wanted], needed, saved: { chunks, probabilities } },
   ) => {
     const dys = chunks.take(g!);
     let dTable: Tensor | null = null;
     let dCodebook: Tensor | null = null;
-    const dScaled: Tensor[] = [];
+    const dx: Tensor[] = [];
     const dPrior: Tensor[] = [];
     let before: Tensor[] = [g!];
-    for (const [i, part] of chunkTerms([{ x: mul(u, precision), table: codebook }], chunks).entries()) {
+    for (const [i, part] of chunkTerms([{ x, table: codebook }], chunks).entries()) {
       const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before), prior));
       before = [];
       const dy = dys[i];
-      if (needed[4]) {
+      if (needed[3]) {
         dTable = dTable ? gemm(p, dy, dTable, { transposeA: true }) : matmul(p, dy, { transposeA: true });
         before.push(dTable);
       }
-      if (!needed[0] && !needed[1] && !needed[2] && !needed[3]) continue;
+      if (!needed[0] && !needed[1] && !needed[2]) continue;
       const weighted = mul(p, matmul(dy, table, { transposeB: true }));
       const ds = sub(weighted, mul(p, reduceSum(weighted, [1], true)));
-      dScaled.push(matmul(ds, codebook));
-      before.push(dScaled[i]);
-      if (needed[3]) before.push(dPrior[dPrior.push(reduceSum(ds, [0])) - 1]);
-      if (!needed[2]) continue;
+      dx.push(matmul(ds, codebook));
+      before.push(dx[i]);
+      if (needed[2]) before.push(dPrior[dPrior.push(reduceSum(ds, [0])) - 1]);
+      if (!needed[1]) continue;
       dCodebook = dCodebook
         ? gemm(ds, part[0].x, dCodebook, { transposeA: true })
         : matmul(ds, part[0].x, { transposeA: true });
       before.push(dCodebook);
     }
-    const back = dScaled.length > 0 ? chunks.put(dScaled) : null;
     return [
-      needed[0] ? mul(back!, precision) : null,
-      needed[1] ? reduceSum(mul(back!, u), [1], true) : null,
+      needed[0] ? chunks.put(dx) : null,
       dCodebook,
-      needed[3] ? sumOf(dPrior) : null,
+      needed[2] ? sumOf(dPrior) : null,
       dTable,
       ...(wanted ? [null] : []),
     ];
   },
-  evaluate: ([u, precision, codebook, prior, table, wanted]) => {
-    const [rows, width] = u.shape;
+  evaluate: ([x, codebook, prior, table, wanted]) => {
+    const [rows, width] = x.shape;
     const out = NDArray.zeros([rows, table.shape[1]]);
     for (let t = 0; t < rows; t++) {
       if (wanted?.data[t] === 0) continue;
       const scores = prior.data.slice();
       for (let v = 0; v < scores.length; v++)
-        for (let d = 0; d < width; d++)
-          scores[v] += precision.data[t] * u.data[t * width + d] * codebook.data[v * width + d];
+        for (let d = 0; d < width; d++) scores[v] += x.data[t * width + d] * codebook.data[v * width + d];
       const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
       const weights = scores.map((s) => Math.exp(s - top));
       const total = weights.reduce((a, b) => a + b, 0);
@@ -260,21 +264,15 @@ const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
 });
 
 /**
- * E[table row | u]: softmax(precision * u codebook^T + prior) table. What a token's noisy code alone says about it; zeros where
- * `wanted` is false.
- * u [T, D], precision [T, 1], codebook [V, D], prior [V] (log probabilities), table [V, K], wanted bool [T] -> [T, K].
+ * E[table row | x]: softmax(x codebook^T + prior) table, x being a token's noisy code times its precision. What the code alone says about
+ * the token; zeros where `wanted` is false.
+ * x [T, D], codebook [V, D], prior [V] (log probabilities), table [V, K], wanted bool [T] -> [T, K].
  */
 export const posteriorMean = (
-  u: Tensor,
-  precision: Tensor,
-  codebook: Tensor,
+  { x, table: codebook }: LogitTerm,
   prior: Tensor,
   table: Tensor,
   wanted: Tensor | null = null,
   options: KeepOptions = {},
 ): Tensor =>
-  apply(
-    posteriorMeanOperator,
-    [u, precision, codebook, prior, table, ...(wanted ? [wanted] : [])],
-    options,
-  )[0];
+  apply(posteriorMeanOperator, [x, codebook, prior, table, ...(wanted ? [wanted] : [])], options)[0];

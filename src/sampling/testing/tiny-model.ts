@@ -31,7 +31,7 @@ export const tinyRunConfig = (preset: PresetName, extra: PartialRunConfig = {}):
 export function tinyWeights(config: RunConfig, seed = 7): Record<string, Float32Array> {
   const weights = initialParameters(denoiserParameters(config.model), new CounterRandom(seed), Stream.Init);
   for (const [name, values] of Object.entries(weights))
-    if (name === "output.weight" || name.endsWith("output.weight"))
+    if (name.endsWith("output.weight") || name === "logit_head.weight")
       for (let i = 0; i < values.length; i++) values[i] *= 10;
   return weights;
 }
