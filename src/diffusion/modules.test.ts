@@ -15,7 +15,8 @@ import {
   type TensorData,
 } from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
-import { denoiserParameters, logitHead } from "../model/denoiser.js";
+import { denoiserParameters } from "../model/denoiser.js";
+import { logitHead } from "../model/prediction.js";
 import { channelModule, evaluationModule, trainingModule } from "./modules.js";
 import { padRows } from "./padding.js";
 import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "./testing/tiny.js";

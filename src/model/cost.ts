@@ -10,8 +10,9 @@
  */
 import type { ModelConfig } from "../config/model-config.js";
 import { computedPairs, layerPattern } from "./attention/pattern.js";
-import { denoiserParameters, logitHead } from "./denoiser.js";
+import { denoiserParameters } from "./denoiser.js";
 import { CODEBOOK } from "./embeddings.js";
+import { logitHead } from "./prediction.js";
 
 export interface CostShape {
   /** Rows a step computes at once. */

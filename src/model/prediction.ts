@@ -1,0 +1,191 @@
+/**
+ * @file From the last hidden state h to x0 and to logits over the vocabulary.
+ *
+ *   f = W h + b in R^D;  x0_hat = f, or sum_v p(v) c_v
+ *   logits = scale * f E^T + (a_t / sigma_t^2) u C^T + bias
+ *
+ * The second term (with the posterior-mean input) is what the noisy code alone says, so that the network predicts what context adds:
+ * at the start of training the prediction is the Bayes decode of the channel. Tied to E (METHOD); C is the codebook the noise acts on.
+ *
+ * Where x0_hat is the head's own (prediction "embedding") and the network is given the posterior mean x = E[x0 | z], logits have a head
+ * g of their own, weighed by d = sqrt(E|x0 - x|^2 / D), the deviation that the channel leaves open:
+ *
+ *   logits = scale * d g E^T + (a_t / sigma_t^2) u C^T + bias,  g = W' h + b'
+ *
+ * For f, which is to be all of x0, tells again what the channel told: counted twice, it makes the network worse than no network where
+ * the code alone is all but certain.
+ */
+import type { ModelConfig } from "../config/model-config.js";
+import {
+  add,
+  after,
+  and,
+  concat,
+  constant,
+  greater,
+  keepsProbabilities,
+  type LogitTerm,
+  less,
+  linear,
+  maximum,
+  mul,
+  not,
+  reduceMean,
+  reshape,
+  sqrt,
+  sub,
+  type Tensor,
+  where,
+} from "../graph/index.js";
+import { takeRows } from "./active-rows.js";
+import { type Embeddings, OUTPUT_BIAS } from "./embeddings.js";
+import type { Channel } from "./input.js";
+import type { RowInputs } from "./layout.js";
+import { linearParameters, type ParameterDefinition, type ParameterLookup } from "./parameters.js";
+
+/** The linear layer that logits come from: that of x0_hat, or one of their own beside it. */
+export const logitHead = ({ prediction, inputDecoding }: ModelConfig): "output" | "logit_head" =>
+  prediction === "embedding" && inputDecoding === "posterior-mean" ? "logit_head" : "output";
+
+export function predictionParameters(config: ModelConfig): ParameterDefinition[] {
+  const { hiddenSize, embeddingSize, vocabSize } = config;
+  const heads = new Set(["output", logitHead(config)]);
+  return [
+    ...[...heads].flatMap((name) =>
+      linearParameters(name, embeddingSize, hiddenSize, 0.3 / Math.sqrt(hiddenSize)),
+    ),
+    { name: OUTPUT_BIAS, shape: [vocabSize], trainable: true, init: { kind: "zeros" } },
+  ];
+}
+
+/** Logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
+export interface Logits {
+  readonly terms: readonly LogitTerm[];
+  /** [V] */
+  readonly bias: Tensor;
+}
+
+/** Logits of some rows. */
+export interface RowLogits extends Logits {
+  readonly name: "predicted" | "gaussian" | "absorbed";
+  /** bool [R]: which. */
+  readonly rows: Tensor;
+}
+
+/** R: the rows that are computed, all T = B*N of them or the active ones (rows.active). */
+export interface Prediction {
+  /** The head's own output f, [R, D]: x0_hat where prediction is "embedding". */
+  readonly embedding: Tensor;
+  /** The logits of any row that is predicted. */
+  readonly logits: Logits;
+  /** The same where they are cheapest: groups of rows that make up all that are predicted. */
+  readonly rowLogits: readonly RowLogits[];
+  /** bool [R]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
+  readonly predicted: Tensor;
+  /** bool [R]: those of them in the Gaussian branch; null in the masked limit. */
+  readonly gaussian: Tensor | null;
+}
+
+export interface PredictionContext {
+  readonly config: ModelConfig;
+  readonly rows: RowInputs;
+  readonly tokens: Embeddings;
+  readonly channel: Channel | null;
+  /** What the network was given, [T, D]. */
+  readonly input: Tensor;
+  /** bool [R], from `predictedPositions`. */
+  readonly predicted: Tensor;
+  /** Keep nothing of the size of the vocabulary for the backward pass. */
+  readonly recompute: boolean;
+  readonly parameter: ParameterLookup;
+}
+
+/**
+ * bool [R]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
+ * known. The last layer's experts, the vocabulary and the loss run there alone; for half-masked text that halves their cost.
+ */
+export function predictedPositions({ given, absorbed, shape, active }: RowInputs, gaussian: boolean): Tensor {
+  const wanted = gaussian ? less(given, 0.5) : greater(absorbed, 0.5);
+  const positions = reshape(wanted, [shape.batchSize * shape.length]);
+  return active ? and(takeRows(positions, active), active.present) : positions;
+}
+
+/** @param h [R, hidden], normalised */
+export function predict(h: Tensor, context: PredictionContext): Prediction {
+  const { config, rows, channel, predicted, parameter: p } = context;
+  const embedding = linear(h, p("output.weight"), p("output.bias"));
+  let evidence = embedding;
+  const head = logitHead(config);
+  if (head !== "output") {
+    const open = channel && posteriorDeviation(context);
+    evidence = linear(h, p(`${head}.weight`), p(`${head}.bias`));
+    if (open) evidence = mul(evidence, open);
+  }
+  return {
+    embedding,
+    ...logitsOf(mul(evidence, config.logitScale), p(OUTPUT_BIAS), context),
+    predicted,
+    gaussian: channel && gaussianRows(channel, predicted, rows),
+  };
+}
+
+/**
+ * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1 at
+ * absorbed positions. null where it is not known. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the
+ * added 1e-4 keeps the root's gradient finite.
+ */
+function posteriorDeviation({
+  config,
+  rows: { absorbed, shape, active },
+  input,
+}: PredictionContext): Tensor | null {
+  if (config.embeddingNorm === "none") return null;
+  const x = takeRows(input, active);
+  const gaussian = less(takeRows(reshape(absorbed, [shape.batchSize * shape.length, 1]), active), 0.5);
+  const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
+  return where(gaussian, sqrt(maximum(variance, 1e-4)), 1);
+}
+
+/** Positions in the Gaussian branch, of the rows that are computed. Of all rows it is the channel's own tensor. */
+const gaussianRows = ({ gaussian }: Channel, predicted: Tensor, { active }: RowInputs): Tensor =>
+  active ? and(predicted, takeRows(gaussian, active)) : gaussian;
+
+/**
+ * own [R, D] times E^T, and what the channel says.
+ *
+ * With a frozen codebook x C^T + log p stands already, for the posterior mean of the Gaussian rows: logits that begin with the same
+ * product of the same rows share it, as equal nodes are merged. The bias less log p is then one more column of E. Absorbed rows have no
+ * code, and need no such product. Where probabilities are not kept, nor is that product: it is computed again.
+ */
+function logitsOf(
+  own: Tensor,
+  bias: Tensor,
+  { config, rows, tokens, channel, predicted, recompute }: PredictionContext,
+): Pick<Prediction, "logits" | "rowLogits"> {
+  const everywhere = (logits: Logits): Pick<Prediction, "logits" | "rowLogits"> => ({
+    logits,
+    rowLogits: [{ ...logits, rows: predicted, name: "predicted" }],
+  });
+  const term = { x: own, table: tokens.table };
+  if (!channel || config.inputDecoding === "none") return everywhere({ terms: [term], bias });
+  const { table } = channel.term;
+  const [count, vocabulary] = [own.staticShape[0], bias.staticShape[0]];
+  let x = takeRows(channel.term.x, rows.active);
+  // One product serves both when the noise acts on the embeddings themselves.
+  if (table === tokens.table) return everywhere({ terms: [{ x: add(own, x), table }], bias });
+  if (!keepsProbabilities(count, vocabulary, { recompute })) x = after(x, [own]);
+  const wide = {
+    x: concat([own, constant(new Float32Array(count).fill(1), [count, 1])], 1),
+    table: concat([tokens.table, reshape(sub(bias, tokens.prior), [vocabulary, 1])], 1),
+  };
+  const noisy = { terms: [{ x, table }, wide], bias: tokens.prior };
+  const gaussian = gaussianRows(channel, predicted, rows);
+  const absorbed = and(predicted, not(gaussian));
+  return {
+    logits: noisy,
+    rowLogits: [
+      { ...noisy, rows: gaussian, name: "gaussian" },
+      { terms: [term], bias, rows: absorbed, name: "absorbed" },
+    ],
+  };
+}
