@@ -34,6 +34,45 @@ const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 
 const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${set}`).join("");
 
+/** The command that makes the same table again, but for where it lies and which Python is there. */
+function ownCommand(flags: ClaimsFlags): string {
+  const {
+    quick,
+    data,
+    suites,
+    twins,
+    seeds,
+    items,
+    pairs,
+    maxMinutes,
+    maxTokens,
+    steps,
+    lengths,
+    rounds,
+    threads,
+  } = flags;
+  const named = {
+    data: data?.[0],
+    suites,
+    twins,
+    seeds,
+    items,
+    pairs,
+    "max-minutes": maxMinutes,
+    "max-tokens": maxTokens,
+    steps,
+    lengths,
+    rounds,
+    threads,
+  };
+  const words = Object.entries(named).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name} ${Array.isArray(value) ? value.join(",") : value}`],
+  );
+  return (
+    ["moe-diffuseq claims", ...(quick ? ["--quick"] : []), ...words].join(" ") + setFlags(flags.set ?? [])
+  );
+}
+
 export function registerClaims(program: Command, host: CommandHost): void {
   const command = program
     .command("claims")
@@ -116,7 +155,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
           onProgress,
         },
       }).finally(() => line.end());
-      const own = `moe-diffuseq claims${quick ? " --quick" : ""}${flags.data ? ` --data ${flags.data[0]}` : ""}`;
+      const own = ownCommand(flags);
       const files = {
         json: join(out, "claims.json"),
         markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
