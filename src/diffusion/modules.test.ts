@@ -4,20 +4,24 @@ import { type PartialRunConfig, type PresetName, presetNames } from "../config/i
 import { mergeConfig } from "../config/layers.js";
 import type { Row } from "../data/rows.js";
 import {
+  cast,
   evaluate,
   type GraphModule,
   leavesOf,
   lower,
+  mul,
   NDArray,
+  parameter,
   rootsOf,
   sizeOf,
   type Tensor,
   type TensorData,
+  tiedLogits,
 } from "../graph/index.js";
 import { distance, runOnnx } from "../graph/testing/check.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { logitHead } from "../model/prediction.js";
-import { channelModule, evaluationModule, trainingModule } from "./modules.js";
+import { channelModule, denoisingGraph, evaluationModule, trainingModule } from "./modules.js";
 import { padRows } from "./padding.js";
 import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "./testing/tiny.js";
 
@@ -157,6 +161,39 @@ describe("training loss", () => {
       for (const p of targets) expect(model.nll.data[p]).toBeCloseTo(channel.nll.data[p], 10);
     },
   );
+
+  it("moe-diffuseq: logits of noisy and of absorbed rows equal the plain sum of all that is said", () => {
+    const config = tinyConfig("moe-diffuseq");
+    const { vocabSize, embeddingSize, logitScale } = config.model;
+    const { feeds, shape } = tinyBatch(config, [makeRow(config, 0, [9], 13), makeRow(config, 1, [4, 3], 13)]);
+    const { embedding, tokens, logits, rowLogits } = denoisingGraph(config, shape);
+    const own = { x: mul(embedding, logitScale), table: tokens.table };
+    const plain = tiedLogits([own, logits.terms[0]], parameter("output_bias", [vocabSize]));
+    const groups = Object.fromEntries(
+      rowLogits.flatMap(({ name, terms, bias, rows }) => [
+        [name, tiedLogits(terms, bias)],
+        [`${name} rows`, cast(rows, "float32")],
+      ]),
+    );
+    const state = { dtype: "float32", shape: [2, 13, embeddingSize], data: feeds.noise.data } as const;
+    const parameters = tinyParameters(config);
+    const bias = Float32Array.from({ length: vocabSize }, (_, v) => Math.sin(v));
+    parameters.output_bias = { ...parameters.output_bias, data: bias };
+    const found = evaluate(
+      { name: "logits", outputs: { plain, all: tiedLogits(logits.terms, logits.bias), ...groups } },
+      { ...feeds, state },
+      parameters,
+    );
+    expect(Object.keys(groups)).toEqual(["gaussian", "gaussian rows", "absorbed", "absorbed rows"]);
+    for (let row = 0; row < 26; row++) {
+      const kinds = ["gaussian", "absorbed"].filter((kind) => found[`${kind} rows`].data[row] === 1);
+      expect(kinds.length).toBe(Number(feeds.given.data[row]) === 0 ? 1 : 0);
+      for (const kind of [...kinds, "all"])
+        for (let at = row * vocabSize; at < (row + 1) * vocabSize; at++)
+          expect(found[kind].data[at]).toBeCloseTo(found.plain.data[at], 9);
+    }
+    for (const kind of ["gaussian", "absorbed"]) expect(found[`${kind} rows`].data).toContain(1);
+  });
 
   it("autoregressive: a token's likelihood depends on those before it in its document, and on no other", () => {
     for (const extra of [{}, { model: { attention: { full: false, globalTokens: 2 } } }]) {
