@@ -33,6 +33,16 @@ export const runConfigSchema = z
         'must be 0 with model.codebook "fixed": frozen random vectors are not a regression target',
       );
     }
+    if (
+      model.prediction === "embedding" &&
+      model.inputDecoding === "posterior-mean" &&
+      diffusion.mseWeight === 0
+    ) {
+      fail(
+        ["diffusion", "mseWeight"],
+        'must be above 0 with model.prediction "embedding" and model.inputDecoding "posterior-mean": nothing else teaches x0',
+      );
+    }
     if (diffusion.objective === "next-token") {
       const wanted: [string[], string, boolean][] = [
         [["model", "attention", "causal"], "true", model.attention.causal],

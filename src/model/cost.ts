@@ -9,6 +9,7 @@
  * T = batchSize * length positions, H = hiddenSize, D = embeddingSize, V = vocabSize.
  */
 import type { ModelConfig } from "../config/model-config.js";
+import { keepsProbabilities } from "../graph/index.js";
 import { computedPairs, layerPattern } from "./attention/pattern.js";
 import { denoiserParameters } from "./denoiser.js";
 import { CODEBOOK } from "./embeddings.js";
@@ -90,8 +91,6 @@ interface Product {
   readonly again?: boolean;
 }
 
-/** Probabilities over the vocabulary that the backward pass keeps at most; above, it computes them again (graph/operators/vocabulary). */
-const KEPT_PROBABILITIES = 64 * 2 ** 20;
 const FLOAT = 4;
 
 /** Slots for global tokens that one document needs. */
@@ -189,7 +188,7 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
   const take = (part: FlopPart, rows: number, inner: number, columns: number, backward = 2, again = false) =>
     products.push({ part, flops: 2 * rows * inner * columns, backward, again });
   const { recompute = false } = shape;
-  const overVocabulary = recompute || positions * vocabSize > KEPT_PROBABILITIES;
+  const overVocabulary = !keepsProbabilities(positions, vocabSize, { recompute });
   const decodes = model.inputDecoding === "posterior-mean";
   const learned = model.codebook === "learned";
 
@@ -265,7 +264,7 @@ function activationElements(model: ModelConfig, shape: CostShape): number {
     : layers.reduce((sum, layer) => sum + layer, 0);
   const softmaxes = model.inputDecoding === "posterior-mean" ? 2 : 1;
   const whole = positions * vocabSize;
-  const probabilities = recompute || whole > KEPT_PROBABILITIES ? 0 : softmaxes * whole;
+  const probabilities = keepsProbabilities(positions, vocabSize, { recompute }) ? softmaxes * whole : 0;
   const chunk = Math.min(positions, 1024) * vocabSize;
   return kept + probabilities + 2 * chunk + positions * embeddingSize * (4 + 2 * model.inputConvolution);
 }

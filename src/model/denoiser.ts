@@ -59,7 +59,9 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
   const { batchSize, length } = rows.shape;
   const positions = batchSize * length;
   const channel = channelOf(rows, tokens, codes);
-  const x = withScope("input", () => networkInput(config, rows, tokens, codes, channel, { recompute }));
+  const x = withScope("input", () =>
+    networkInput(config, rows, tokens, channel, codes.previous ?? false, { recompute }),
+  );
   let h = dropout("input", inputLayer(config, rows, x, selfCondition, p));
   const context: LayerContext = {
     config,

@@ -70,6 +70,8 @@ export interface NoisyCodes {
 
 /** What the noisy codes alone say of all positions. */
 export interface Channel {
+  /** u [T, D], from NoisyCodes. */
+  readonly centred: Tensor;
   /** log p(z | token) up to a constant, as a product: (a_t / sigma_t^2) u [T, D] times C^T. */
   readonly term: LogitTerm;
   /** bool [T]: the targets in the Gaussian branch; elsewhere the codes say nothing. */
@@ -81,6 +83,7 @@ export function channelOf(rows: RowInputs, tokens: Embeddings, { centred }: Nois
   if (!centred) return null;
   const positions = rows.shape.batchSize * rows.shape.length;
   return {
+    centred,
     term: { x: mul(centred, reshape(rows.channel, [positions, 1])), table: tokens.codebook },
     gaussian: reshape(less(add(rows.given, rows.absorbed), 0.5), [positions]),
   };
@@ -94,8 +97,8 @@ export function networkInput(
   config: ModelConfig,
   rows: RowInputs,
   tokens: Embeddings,
-  { centred, previous = false }: NoisyCodes,
   channel: Channel | null,
+  previous: boolean,
   options: { readonly recompute?: boolean } = {},
 ): Tensor {
   const { batchSize, length } = rows.shape;
@@ -103,12 +106,12 @@ export function networkInput(
   const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
   if (previous) return previousTokens(known, rows, tokens);
   const absorbed = greater(column(rows.absorbed), 0.5);
-  if (!centred || !channel) return where(absorbed, tokens.absorbing, known);
+  if (!channel) return where(absorbed, tokens.absorbing, known);
   const given = greater(column(rows.given), 0.5);
   const noisy =
     config.inputDecoding === "posterior-mean"
       ? posteriorMean(channel.term, tokens.prior, tokens.table, channel.gaussian, options)
-      : scaledState(rows, tokens, centred, column);
+      : scaledState(rows, tokens, channel.centred, column);
   return where(given, known, where(absorbed, tokens.absorbing, noisy));
 }
 

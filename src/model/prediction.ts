@@ -113,37 +113,33 @@ export function predictedPositions({ given, absorbed, shape, active }: RowInputs
 /** @param h [R, hidden], normalised */
 export function predict(h: Tensor, context: PredictionContext): Prediction {
   const { config, rows, channel, predicted, parameter: p } = context;
+  const gaussian = channel && gaussianRows(channel, predicted, rows);
   const embedding = linear(h, p("output.weight"), p("output.bias"));
   let evidence = embedding;
   const head = logitHead(config);
   if (head !== "output") {
-    const open = channel && posteriorDeviation(context);
+    const open = gaussian && posteriorDeviation(gaussian, context);
     evidence = linear(h, p(`${head}.weight`), p(`${head}.bias`));
     if (open) evidence = mul(evidence, open);
   }
   return {
     embedding,
-    ...logitsOf(mul(evidence, config.logitScale), p(OUTPUT_BIAS), context),
+    ...logitsOf(mul(evidence, config.logitScale), p(OUTPUT_BIAS), gaussian, context),
     predicted,
-    gaussian: channel && gaussianRows(channel, predicted, rows),
+    gaussian,
   };
 }
 
 /**
- * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1 at
- * absorbed positions. null where it is not known. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the
- * added 1e-4 keeps the root's gradient finite.
+ * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1
+ * elsewhere. null where it is not known. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the added 1e-4 keeps the root's
+ * gradient finite.
  */
-function posteriorDeviation({
-  config,
-  rows: { absorbed, shape, active },
-  input,
-}: PredictionContext): Tensor | null {
+function posteriorDeviation(gaussian: Tensor, { config, rows, input }: PredictionContext): Tensor | null {
   if (config.embeddingNorm === "none") return null;
-  const x = takeRows(input, active);
-  const gaussian = less(takeRows(reshape(absorbed, [shape.batchSize * shape.length, 1]), active), 0.5);
+  const x = takeRows(input, rows.active);
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
-  return where(gaussian, sqrt(maximum(variance, 1e-4)), 1);
+  return where(reshape(gaussian, [gaussian.staticShape[0], 1]), sqrt(maximum(variance, 1e-4)), 1);
 }
 
 /** Positions in the Gaussian branch, of the rows that are computed. Of all rows it is the channel's own tensor. */
@@ -160,14 +156,15 @@ const gaussianRows = ({ gaussian }: Channel, predicted: Tensor, { active }: RowI
 function logitsOf(
   own: Tensor,
   bias: Tensor,
+  gaussian: Tensor | null,
   { config, rows, tokens, channel, predicted, recompute }: PredictionContext,
 ): Pick<Prediction, "logits" | "rowLogits"> {
-  const everywhere = (logits: Logits): Pick<Prediction, "logits" | "rowLogits"> => ({
+  const everywhere = (logits: Logits): ReturnType<typeof logitsOf> => ({
     logits,
     rowLogits: [{ ...logits, rows: predicted, name: "predicted" }],
   });
   const term = { x: own, table: tokens.table };
-  if (!channel || config.inputDecoding === "none") return everywhere({ terms: [term], bias });
+  if (!channel || !gaussian || config.inputDecoding === "none") return everywhere({ terms: [term], bias });
   const { table } = channel.term;
   const [count, vocabulary] = [own.staticShape[0], bias.staticShape[0]];
   let x = takeRows(channel.term.x, rows.active);
@@ -179,7 +176,6 @@ function logitsOf(
     table: concat([tokens.table, reshape(sub(bias, tokens.prior), [vocabulary, 1])], 1),
   };
   const noisy = { terms: [{ x, table }, wide], bias: tokens.prior };
-  const gaussian = gaussianRows(channel, predicted, rows);
   const absorbed = and(predicted, not(gaussian));
   return {
     logits: noisy,

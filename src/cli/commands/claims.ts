@@ -34,43 +34,22 @@ const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 
 const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${set}`).join("");
 
-/** The command that makes the same table again, but for where it lies and which Python is there. */
-function ownCommand(flags: ClaimsFlags): string {
-  const {
-    quick,
-    data,
-    suites,
-    twins,
-    seeds,
-    items,
-    pairs,
-    maxMinutes,
-    maxTokens,
-    steps,
-    lengths,
-    rounds,
-    threads,
-  } = flags;
-  const named = {
-    data: data?.[0],
-    suites,
-    twins,
-    seeds,
-    items,
-    pairs,
-    "max-minutes": maxMinutes,
-    "max-tokens": maxTokens,
-    steps,
-    lengths,
-    rounds,
-    threads,
-  };
-  const words = Object.entries(named).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name} ${Array.isArray(value) ? value.join(",") : value}`],
-  );
-  return (
-    ["moe-diffuseq claims", ...(quick ? ["--quick"] : []), ...words].join(" ") + setFlags(flags.set ?? [])
-  );
+/** Flags that say where the table lies and how it is shown, not what is in it. */
+const ELSEWHERE: ReadonlySet<string> = new Set(["out", "markdown", "json"]);
+
+/** The command that makes the same table again. */
+function ownCommand(command: Command, flags: ClaimsFlags): string {
+  const given = command.options.flatMap((option) => {
+    const name = option.attributeName();
+    const value = flags[name as keyof ClaimsFlags];
+    if (value === undefined || value === false || ELSEWHERE.has(name)) return [];
+    if (value === true) return [option.long];
+    // A path on this machine says nothing on another.
+    if (name === "python") return ["--python PYTHON"];
+    if (name === "set") return [setFlags(flags.set ?? []).trim()];
+    return [`${option.long} ${[value].flat().join(",")}`];
+  });
+  return ["moe-diffuseq claims", ...given.filter((words) => words !== "")].join(" ");
 }
 
 export function registerClaims(program: Command, host: CommandHost): void {
@@ -155,7 +134,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
           onProgress,
         },
       }).finally(() => line.end());
-      const own = ownCommand(flags);
+      const own = ownCommand(command, flags);
       const files = {
         json: join(out, "claims.json"),
         markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
