@@ -68,10 +68,7 @@ export class PlainModel extends DiffusionModel {
     for (const id of this.forbidden.ending) penalties[model.vocabSize + id] = -1e9;
     const positions = batchSize * length;
     const ending = input("ending", "int64", [positions]);
-    const logits = add(
-      tiedLogits(ownLogits.terms, ownLogits.bias),
-      gather(constant(penalties, [2, model.vocabSize]), ending),
-    );
+    const logits = add(tiedLogits(ownLogits), gather(constant(penalties, [2, model.vocabSize]), ending));
     const p = softmax(logits);
     const all: Record<string, Tensor> = {
       ...outputs,

@@ -167,20 +167,21 @@ describe("training loss", () => {
     const { vocabSize, embeddingSize, logitScale } = config.model;
     const { feeds, shape } = tinyBatch(config, [makeRow(config, 0, [9], 13), makeRow(config, 1, [4, 3], 13)]);
     const { embedding, tokens, logits, rowLogits } = denoisingGraph(config, shape);
-    const own = { x: mul(embedding, logitScale), table: tokens.table };
-    const plain = tiedLogits([own, logits.terms[0]], parameter("output_bias", [vocabSize]));
+    const bias = parameter("output_bias", [vocabSize]);
+    const own = { x: mul(embedding, logitScale), table: tokens.table, bias };
+    const plain = tiedLogits([own, { ...logits[0], bias: undefined }]);
     const groups = Object.fromEntries(
-      rowLogits.flatMap(({ name, terms, bias, rows }) => [
-        [name, tiedLogits(terms, bias)],
+      rowLogits.flatMap(({ name, terms, rows }) => [
+        [name, tiedLogits(terms)],
         [`${name} rows`, cast(rows, "float32")],
       ]),
     );
     const state = { dtype: "float32", shape: [2, 13, embeddingSize], data: feeds.noise.data } as const;
     const parameters = tinyParameters(config);
-    const bias = Float32Array.from({ length: vocabSize }, (_, v) => Math.sin(v));
-    parameters.output_bias = { ...parameters.output_bias, data: bias };
+    const data = Float32Array.from({ length: vocabSize }, (_, v) => Math.sin(v));
+    parameters.output_bias = { ...parameters.output_bias, data };
     const found = evaluate(
-      { name: "logits", outputs: { plain, all: tiedLogits(logits.terms, logits.bias), ...groups } },
+      { name: "logits", outputs: { plain, all: tiedLogits(logits), ...groups } },
       { ...feeds, state },
       parameters,
     );

@@ -126,8 +126,8 @@ function lossGraph(
   const targets = targetsOf(config, e);
   const nll = withScope("loss", () =>
     sumOf(
-      prediction.rowLogits.map(({ terms, bias, rows: own, name }) =>
-        withScope(name, () => crossEntropy(terms, bias, targets, own, { recompute })),
+      prediction.rowLogits.map(({ terms, rows: own, name }) =>
+        withScope(name, () => crossEntropy(terms, targets, own, { recompute })),
       ),
     ),
   );
@@ -222,7 +222,7 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
     table: zeros([config.model.vocabSize, 1]),
   };
   const term = channelOf(e.rows, e.tokens, codes)?.term ?? nothing;
-  return { name: "channel", outputs: { nll: reshape(crossEntropy([term], e.tokens.prior, targets), grid) } };
+  return { name: "channel", outputs: { nll: reshape(crossEntropy([term], targets), grid) } };
 }
 
 /**

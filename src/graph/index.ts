@@ -34,6 +34,7 @@ export {
   type LogitTerm,
   posteriorMean,
   rowChunks,
+  termsAt,
   tiedLogits,
 } from "./operators/vocabulary.js";
 export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";

@@ -225,10 +225,10 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
   }
   const heads = logitHead(model) === "output" ? 1 : 2;
   take("output", positions, hiddenSize, heads * embeddingSize);
-  // With a frozen codebook the bias is one more column, and what the code says stands already if it was kept.
-  const offset = decodes && !learned ? 1 : 0;
-  take("vocabulary", positions, embeddingSize + offset, vocabSize, 2, overVocabulary);
-  if (offset && overVocabulary) take("vocabulary", positions, embeddingSize, vocabSize, 0, true);
+  take("vocabulary", positions, embeddingSize, vocabSize, 2, overVocabulary);
+  // With a frozen codebook the bias is a column more, and what the code says stands already if it was kept.
+  const more = overVocabulary ? embeddingSize + 1 : 1;
+  if (decodes && !learned) take("vocabulary", positions, more, vocabSize, 0, overVocabulary);
   return products;
 }
 

@@ -72,8 +72,8 @@ export interface NoisyCodes {
 export interface Channel {
   /** u [T, D], from NoisyCodes. */
   readonly centred: Tensor;
-  /** log p(z | token) up to a constant, as a product: (a_t / sigma_t^2) u [T, D] times C^T. */
-  readonly term: LogitTerm;
+  /** log p(z, token) up to a constant, as logits: (a_t / sigma_t^2) u [T, D] times C^T, plus log p(token). */
+  readonly term: Required<LogitTerm>;
   /** bool [T]: the targets in the Gaussian branch; elsewhere the codes say nothing. */
   readonly gaussian: Tensor;
 }
@@ -84,7 +84,11 @@ export function channelOf(rows: RowInputs, tokens: Embeddings, { centred }: Nois
   const positions = rows.shape.batchSize * rows.shape.length;
   return {
     centred,
-    term: { x: mul(centred, reshape(rows.channel, [positions, 1])), table: tokens.codebook },
+    term: {
+      x: mul(centred, reshape(rows.channel, [positions, 1])),
+      table: tokens.codebook,
+      bias: tokens.prior,
+    },
     gaussian: reshape(less(add(rows.given, rows.absorbed), 0.5), [positions]),
   };
 }
@@ -110,7 +114,7 @@ export function networkInput(
   const given = greater(column(rows.given), 0.5);
   const noisy =
     config.inputDecoding === "posterior-mean"
-      ? posteriorMean(channel.term, tokens.prior, tokens.table, channel.gaussian, options)
+      ? posteriorMean(channel.term, tokens.table, channel.gaussian, options)
       : scaledState(rows, tokens, channel.centred, column);
   return where(given, known, where(absorbed, tokens.absorbing, noisy));
 }

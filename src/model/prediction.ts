@@ -20,8 +20,6 @@ import {
   add,
   after,
   and,
-  concat,
-  constant,
   greater,
   keepsProbabilities,
   type LogitTerm,
@@ -58,16 +56,10 @@ export function predictionParameters(config: ModelConfig): ParameterDefinition[]
   ];
 }
 
-/** Logits as products with tables, not yet multiplied out: crossEntropy and tiedLogits take them. */
-export interface Logits {
-  readonly terms: readonly LogitTerm[];
-  /** [V] */
-  readonly bias: Tensor;
-}
-
 /** Logits of some rows. */
-export interface RowLogits extends Logits {
+export interface RowLogits {
   readonly name: "predicted" | "gaussian" | "absorbed";
+  readonly terms: readonly LogitTerm[];
   /** bool [R]: which. */
   readonly rows: Tensor;
 }
@@ -76,8 +68,8 @@ export interface RowLogits extends Logits {
 export interface Prediction {
   /** The head's own output f, [R, D]: x0_hat where prediction is "embedding". */
   readonly embedding: Tensor;
-  /** The logits of any row that is predicted. */
-  readonly logits: Logits;
+  /** The logits of any row that is predicted, not yet multiplied out: crossEntropy and tiedLogits take them. */
+  readonly logits: readonly LogitTerm[];
   /** The same where they are cheapest: groups of rows that make up all that are predicted. */
   readonly rowLogits: readonly RowLogits[];
   /** bool [R]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
@@ -150,8 +142,8 @@ const gaussianRows = ({ gaussian }: Channel, predicted: Tensor, { active }: RowI
  * own [R, D] times E^T, and what the channel says.
  *
  * With a frozen codebook x C^T + log p stands already, for the posterior mean of the Gaussian rows: logits that begin with the same
- * product of the same rows share it, as equal nodes are merged. The bias less log p is then one more column of E. Absorbed rows have no
- * code, and need no such product. Where probabilities are not kept, nor is that product: it is computed again.
+ * term of the same rows share its product, as equal nodes are merged. What the bias adds beyond log p comes with the second term.
+ * Absorbed rows have no code, and need no such product. Where probabilities are not kept, nor is that product: it is computed again.
  */
 function logitsOf(
   own: Tensor,
@@ -159,29 +151,26 @@ function logitsOf(
   gaussian: Tensor | null,
   { config, rows, tokens, channel, predicted, recompute }: PredictionContext,
 ): Pick<Prediction, "logits" | "rowLogits"> {
-  const everywhere = (logits: Logits): ReturnType<typeof logitsOf> => ({
+  const everywhere = (logits: readonly LogitTerm[]): ReturnType<typeof logitsOf> => ({
     logits,
-    rowLogits: [{ ...logits, rows: predicted, name: "predicted" }],
+    rowLogits: [{ terms: logits, rows: predicted, name: "predicted" }],
   });
-  const term = { x: own, table: tokens.table };
-  if (!channel || !gaussian || config.inputDecoding === "none") return everywhere({ terms: [term], bias });
-  const { table } = channel.term;
-  const [count, vocabulary] = [own.staticShape[0], bias.staticShape[0]];
+  const term = { x: own, table: tokens.table, bias };
+  if (!channel || !gaussian || config.inputDecoding === "none") return everywhere([term]);
+  const { table, bias: prior } = channel.term;
   let x = takeRows(channel.term.x, rows.active);
   // One product serves both when the noise acts on the embeddings themselves.
-  if (table === tokens.table) return everywhere({ terms: [{ x: add(own, x), table }], bias });
-  if (!keepsProbabilities(count, vocabulary, { recompute })) x = after(x, [own]);
-  const wide = {
-    x: concat([own, constant(new Float32Array(count).fill(1), [count, 1])], 1),
-    table: concat([tokens.table, reshape(sub(bias, tokens.prior), [vocabulary, 1])], 1),
-  };
-  const noisy = { terms: [{ x, table }, wide], bias: tokens.prior };
-  const absorbed = and(predicted, not(gaussian));
+  if (table === tokens.table) return everywhere([{ ...term, x: add(own, x) }]);
+  if (!keepsProbabilities(own.staticShape[0], table.staticShape[0], { recompute })) x = after(x, [own]);
+  const noisy = [
+    { x, table, bias: prior },
+    { ...term, bias: sub(bias, prior) },
+  ];
   return {
     logits: noisy,
     rowLogits: [
-      { ...noisy, rows: gaussian, name: "gaussian" },
-      { terms: [term], bias, rows: absorbed, name: "absorbed" },
+      { terms: noisy, rows: gaussian, name: "gaussian" },
+      { terms: [term], rows: and(predicted, not(gaussian)), name: "absorbed" },
     ],
   };
 }

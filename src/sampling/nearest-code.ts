@@ -23,6 +23,6 @@ export function nearestCodeModule(model: ModelConfig, positions: number): GraphM
   const { codebook } = embeddings(model, parameterTensors(denoiserParameters(model)));
   const x0 = input("x0", "float32", [positions, model.embeddingSize]);
   const halfNorms = mul(reduceSum(mul(codebook, codebook), [1]), -0.5);
-  const { indices } = topK(tiedLogits([{ x: x0, table: codebook }], halfNorms), 1);
+  const { indices } = topK(tiedLogits([{ x: x0, table: codebook, bias: halfNorms }]), 1);
   return { name: "nearestCode", outputs: { code: gather(codebook, reshape(indices, [positions])) } };
 }

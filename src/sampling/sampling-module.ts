@@ -30,6 +30,7 @@ import {
   rowChunks,
   softmax,
   type Tensor,
+  termsAt,
   tiedLogits,
   withScope,
 } from "../graph/index.js";
@@ -68,25 +69,24 @@ export function samplingModule(
   const network = { ...shape, batchSize: sidesCount * shape.batchSize };
   const graph = denoisingGraph(config, network, active);
   const { logits, tokens, gaussian: moving, predicted, embedding, outputs } = graph;
-  const { terms: logitTerms, bias } = logits;
   const positions = typeof rows === "string" ? shape.batchSize * shape.length : rows.groups * rows.slots;
   return withScope("rounding", () => {
     const { sides, combine } = guided ? guidedRows() : unguidedRows;
     const own = (x: Tensor) => sides(x)[0];
-    const sideTerms = sides(logitTerms[0].x).map((_, side) =>
-      logitTerms.map(({ x, table }) => ({ x: sides(x)[side], table })),
+    const sideTerms = sides(logits[0].x).map((_, side) =>
+      logits.map((term) => ({ ...term, x: sides(term.x)[side] })),
     );
-    const combinedTerms = logitTerms.map(({ x, table }) => ({ x: combine(sides(x)), table }));
+    const combinedTerms = logits.map((term) => ({ ...term, x: combine(sides(term.x)) }));
     const penalties = new Float32Array(2 * model.vocabSize);
     for (const id of forbidden.inside) penalties[id] = FORBIDDEN;
     for (const id of forbidden.ending) penalties[model.vocabSize + id] = FORBIDDEN;
     const penaltyTable = constant(penalties, [2, model.vocabSize]);
     const ending = input("ending", "int64", [positions]);
     const allowed = (terms: readonly LogitTerm[], ends: Tensor) =>
-      add(tiedLogits(terms, bias), gather(penaltyTable, ends));
+      add(tiedLogits(terms), gather(penaltyTable, ends));
 
     const draw = input("draw", "int64", [null]);
-    const drawn = combinedTerms.map(({ x, table }) => ({ x: gather(x, draw), table }));
+    const drawn = termsAt(combinedTerms, (x) => gather(x, draw));
     const held = rows === "hold" ? heldOutputs(graph) : {};
     const rounded: Record<string, Tensor> = {
       ...outputs,

@@ -21,18 +21,24 @@ describe("vocabulary operators", () => {
   it("crossEntropy of one term and of two", async () => {
     const { x, table, bias } = parameters;
     await checkOperator({ x, table, bias }, (p) =>
-      crossEntropy([{ x: p.x, table: p.table }], p.bias, targets()),
+      crossEntropy([{ x: p.x, table: p.table, bias: p.bias }], targets()),
     );
-    await checkOperator(parameters, (p) =>
-      crossEntropy(
-        [
-          { x: p.x, table: p.table },
-          { x: p.u, table: p.codebook },
-        ],
-        p.bias,
-        targets(),
-      ),
-    );
+    const both = { ...parameters, second: array([9], wave(9, 7)) };
+    for (const [first, second] of [
+      [true, true],
+      [true, false],
+      [false, true],
+      [false, false],
+    ])
+      await checkOperator(both, (p) =>
+        crossEntropy(
+          [
+            { x: p.x, table: p.table, bias: first ? p.bias : undefined },
+            { x: p.u, table: p.codebook, bias: second ? p.second : undefined },
+          ],
+          targets(),
+        ),
+      );
   });
   it("crossEntropy of the wanted rows alone", async () => {
     const { x, table, bias } = parameters;
@@ -42,7 +48,7 @@ describe("vocabulary operators", () => {
       [0, 0, 0, 0, 0],
     ])
       await checkOperator({ x, table, bias }, (p) =>
-        crossEntropy([{ x: p.x, table: p.table }], p.bias, targets(), constant(flags, [5], "bool")),
+        crossEntropy([{ x: p.x, table: p.table, bias: p.bias }], targets(), constant(flags, [5], "bool")),
       );
   });
   // Chunks are filled one after the other: with few rows wanted the last ones are empty.
@@ -68,7 +74,7 @@ describe("vocabulary operators", () => {
       [rows],
       "bool",
     );
-    const loss = reduceMean(crossEntropy([p], p.bias, ids, wanted), [0]);
+    const loss = reduceMean(crossEntropy([p], ids, wanted), [0]);
     const [gx, gt, gb] = gradient(loss, [p.x, p.table, p.bias]);
     const module = { name: "ce", outputs: { loss }, gradients: { x: gx, table: gt, bias: gb } };
     const values = { x, table: parameters.table, bias: parameters.bias };
@@ -76,7 +82,7 @@ describe("vocabulary operators", () => {
     const fast = await runOnnx(module, {}, values);
     for (const name of Object.keys(slow)) expect(distance(fast[name], slow[name]), name).toBeLessThan(2e-5);
     // Unwanted rows count nothing, and the loss of the others is what it is without the flags.
-    const each = { name: "o", outputs: { nll: crossEntropy([p], p.bias, ids) } };
+    const each = { name: "o", outputs: { nll: crossEntropy([p], ids) } };
     const nll = evaluate(each, {}, values, { lowered: false }).nll.data;
     const mean = nll.reduce((sum, value, i) => sum + flag(i) * value, 0) / rows;
     expect(slow.loss.data[0]).toBeCloseTo(mean, 9);
@@ -84,7 +90,7 @@ describe("vocabulary operators", () => {
   it("posteriorMean with all gradients and with the table's alone", async () => {
     const { u: x, codebook, bias, table } = parameters;
     const mean = (p: Record<keyof typeof all, Tensor>, wanted: Tensor | null = null) =>
-      posteriorMean({ x: p.x, table: p.codebook }, p.bias, p.table, wanted);
+      posteriorMean({ x: p.x, table: p.codebook, bias: p.bias }, p.table, wanted);
     const all = { x, codebook, bias, table };
     await checkOperator(all, (p) => mean(p));
     await checkOperator(all, (p) => mean(p, constant([0, 1, 1, 0, 1], [5], "bool")));

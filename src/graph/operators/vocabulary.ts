@@ -4,15 +4,15 @@
  */
 import { NDArray } from "../ndarray.js";
 import { defineComposite } from "../operator.js";
-import { apply, type Tensor } from "../tensor.js";
+import { apply, constant, type Tensor } from "../tensor.js";
 import { after } from "./after.js";
-import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
+import { add, log, maximum, mul, neg, sub, sumOf } from "./elementwise.js";
 import { gather, gatherElements, scatterElements } from "./indexing.js";
-import { gemm, matmul, sumRows } from "./matmul.js";
+import { gemm, linear, matmul, sumRows } from "./matmul.js";
 import { softmax } from "./normalise.js";
 import { reduceSum } from "./reduce.js";
 import { chunksWhere, fromGroups, type RowGroups } from "./row-groups.js";
-import { concat, expand, reshape, slice, zeros } from "./shape.js";
+import { concat, reshape, slice, zeros } from "./shape.js";
 
 const CHUNK_ROWS = 1024;
 /** Above this many probabilities the backward pass recomputes them instead of keeping them (256 MB in float32). */
@@ -46,32 +46,53 @@ export function rowChunks(rows: number, wanted: Tensor | null): RowChunks {
   };
 }
 
-/** One product that adds to the logits: x [T, K] times table [V, K] transposed. */
+/** One part of the logits: x [T, K] times table [V, K] transposed, plus bias [V] (default: none). */
 export interface LogitTerm {
   readonly x: Tensor;
   readonly table: Tensor;
+  readonly bias?: Tensor;
 }
 
-/** sum_i x_i table_i^T + bias. x_i [T, K_i], table_i [V, K_i], bias [V] -> [T, V]. */
-export const tiedLogits = (terms: readonly LogitTerm[], bias: Tensor): Tensor =>
-  terms.reduce((total, { x, table }) => gemm(x, table, total, { transposeB: true }), bias);
+/**
+ * The same terms as products that each start from the sum of those before: the first takes its bias along, a later bias is a column more
+ * of its table, against ones. So no bias is a pass over [T, V], and logits that begin with the same term share its product.
+ */
+function asProducts(terms: readonly LogitTerm[]): LogitTerm[] {
+  return terms.map(({ x, table, bias }, k) => {
+    if (k === 0 || !bias) return { x, table, bias };
+    const [rows, vocabulary] = [x.staticShape[0], table.staticShape[0]];
+    const ones = constant(new Float32Array(rows).fill(1), [rows, 1]);
+    return { x: concat([x, ones], 1), table: concat([table, reshape(bias, [vocabulary, 1])], 1) };
+  });
+}
 
-/** The terms of each chunk. */
+/** sum_i (x_i table_i^T + bias_i). x_i [T, K_i], table_i [V, K_i], bias_i [V] -> [T, V]. */
+export const tiedLogits = (terms: readonly LogitTerm[]): Tensor =>
+  asProducts(terms).reduce<Tensor | null>(
+    (total, { x, table, bias }) => linear(x, table, total ?? bias),
+    null,
+  )!;
+
+/** The terms of some rows, for `tiedLogits`. take: x [T, K] -> those rows of it. */
+export const termsAt = (terms: readonly LogitTerm[], take: (x: Tensor) => Tensor): LogitTerm[] =>
+  asProducts(terms).map((term) => ({ ...term, x: take(term.x) }));
+
+/** The terms of each chunk, for `tiedLogits`. */
 export const chunkTerms = (terms: readonly LogitTerm[], chunks: RowChunks): LogitTerm[][] => {
-  const parts = terms.map(({ x }) => chunks.take(x));
-  return parts[0].map((_, i) => terms.map(({ table }, k) => ({ x: parts[k][i], table })));
+  const products = asProducts(terms);
+  const parts = products.map(({ x }) => chunks.take(x));
+  return parts[0].map((_, i) => products.map((product, k) => ({ ...product, x: parts[k][i] })));
 };
 
-/** table.shape gradient rows: adds rows [T, K] into a zero table at `targets` [T]. */
-function rowsToTable(rows: Tensor, targets: Tensor, like: Tensor): Tensor {
-  const [count, width] = rows.staticShape;
-  const index = expand(reshape(targets, [count, 1]), [count, width]);
-  return scatterElements(zeros(like.staticShape), index, rows, 0, "add");
+/** table [V, K] with `rows` [n, K] taken away at `targets` int64 [n]. */
+function subtractRows(table: Tensor, targets: Tensor, rows: Tensor): Tensor {
+  const everyColumn = zeros([1, table.staticShape[1]], "int64");
+  return scatterElements(table, add(reshape(targets, [null, 1]), everyColumn), neg(rows), 0, "add");
 }
 
 /** The terms again, computed when `before` is: what stood in memory for the chunk before has gone by then. */
 const termsAfter = (terms: readonly LogitTerm[], before: readonly Tensor[]): LogitTerm[] =>
-  terms.map(({ x, table }) => ({ x: after(x, before), table }));
+  terms.map((term) => ({ ...term, x: after(term.x, before) }));
 
 /** How probabilities over the vocabulary reach the backward pass. */
 export interface KeepOptions {
@@ -86,7 +107,8 @@ export const keepsProbabilities = (
 ): boolean => !recompute && rows * vocabulary <= KEEP_AT_MOST;
 
 interface CrossEntropyAttributes extends KeepOptions {
-  readonly terms: number;
+  /** For each term, whether it has a bias. */
+  readonly biased: readonly boolean[];
   /** Whether the last input says which rows are wanted. */
   readonly some: boolean;
 }
@@ -96,77 +118,87 @@ interface Saved {
   readonly probabilities: readonly Tensor[] | null;
 }
 
-/** terms, bias, targets, wanted */
-function crossEntropyInputs<T>(inputs: readonly T[], { terms: count, some }: CrossEntropyAttributes) {
-  const terms = Array.from({ length: count }, (_, k) => ({ x: inputs[2 * k], table: inputs[2 * k + 1] }));
-  const [bias, targets, wanted] = inputs.slice(2 * count);
-  return { terms, bias, targets, wanted: some ? wanted : null };
+/** x, table and bias of each term, then targets, wanted. `of`: inputs, or what belongs to them. */
+function crossEntropyInputs<T>(of: readonly T[], { biased, some }: CrossEntropyAttributes) {
+  let next = 0;
+  const terms = biased.map((has) => ({
+    x: of[next++],
+    table: of[next++],
+    bias: has ? of[next++] : undefined,
+  }));
+  return { terms, targets: of[next], wanted: some ? of[next + 1] : null };
 }
 
 const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
   name: "crossEntropy",
   infer: (inputs) => [{ dtype: "float32", shape: [inputs[0].shape[0]] }],
   lower: (inputs, attributes) => {
-    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
+    const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
     const chunks = rowChunks(rows, wanted);
     const own = chunks.take(targets);
-    const probabilities = chunkTerms(terms, chunks).map((part) => softmax(tiedLogits(part, bias)));
+    const probabilities = chunkTerms(terms, chunks).map((part) => softmax(tiedLogits(part)));
     const losses = probabilities.map((p, i) =>
       neg(log(maximum(gatherElements(p, reshape(own[i], [own[i].shape[0], 1]), 1), 1e-30))),
     );
-    const keep = keepsProbabilities(rows, bias.staticShape[0], attributes);
+    const keep = keepsProbabilities(rows, terms[0].table.staticShape[0], attributes);
     const outputs = [reshape(chunks.put(losses), [rows])];
     return { outputs, saved: { chunks, probabilities: keep ? probabilities : null } };
   },
-  // d nll_t / d logits_tv = p_tv - [v = target_t]; the second part moves rows only and needs no product.
+  // d nll_t / d logits_tv = p_tv - [v = target_t]; the second part moves rows only and needs no product. All biases have one gradient.
   adjoint: ([g], { inputs, attributes, needed, saved: { chunks, probabilities } }) => {
-    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
-    const rows = targets.staticShape[0];
-    const counted = wanted ? where(wanted, g!, 0) : g!;
-    const weight = reshape(counted, [rows, 1]);
-    const weights = chunks.take(weight);
+    const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
+    const wants = crossEntropyInputs(needed, attributes).terms;
+    const weights = chunks.take(reshape(g!, [targets.staticShape[0], 1]));
+    const own = chunks.take(targets);
+    const vocabulary = terms[0].table.staticShape[0];
+    const xs = terms.map(({ x }) => chunks.take(x));
     const dx: Tensor[][] = terms.map(() => []);
-    const dTable: (Tensor | null)[] = terms.map(() => null);
+    const dTable: (Tensor | undefined)[] = terms.map(() => undefined);
     let dBias: Tensor | null = null;
     let before: Tensor[] = [g!];
     for (const [i, part] of chunkTerms(terms, chunks).entries()) {
-      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before), bias));
+      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before)));
       before = [];
-      for (const [k, { x, table }] of part.entries()) {
-        if (needed[2 * k]) {
-          dx[k].push(matmul(p, table));
+      for (const [k, { table }] of terms.entries()) {
+        if (wants[k].x) {
+          dx[k].push(mul(sub(matmul(p, table), gather(table, own[i])), weights[i]));
           before.push(dx[k][i]);
         }
-        if (!needed[2 * k + 1]) continue;
-        const weighted = mul(x, weights[i]);
-        dTable[k] = dTable[k]
-          ? gemm(p, weighted, dTable[k], { transposeA: true })
+        if (!wants[k].table) continue;
+        const weighted = mul(xs[k][i], weights[i]);
+        const sum = dTable[k];
+        const all = sum
+          ? gemm(p, weighted, sum, { transposeA: true })
           : matmul(p, weighted, { transposeA: true });
-        before.push(dTable[k]);
+        dTable[k] = subtractRows(all, own[i], weighted);
+        before.push(dTable[k]!);
       }
-      const row = sumRows(p, weights[i]);
+      if (!wants.some(({ bias }) => bias)) continue;
+      const row = subtractRows(reshape(sumRows(p, weights[i]), [vocabulary, 1]), own[i], weights[i]);
       dBias = dBias ? add(dBias, row) : row;
       before.push(dBias);
     }
-    const gradients = terms.flatMap(({ x, table }, k) => [
-      needed[2 * k] ? mul(sub(chunks.put(dx[k]), gather(table, targets)), weight) : null,
-      needed[2 * k + 1] ? sub(dTable[k]!, rowsToTable(mul(x, weight), targets, table)) : null,
+    const gradients = terms.flatMap(({ bias }, k) => [
+      wants[k].x ? chunks.put(dx[k]) : null,
+      dTable[k] ?? null,
+      ...(bias ? [wants[k].bias ? reshape(dBias!, bias.shape) : null] : []),
     ]);
-    const ownBias = scatterElements(zeros(bias.staticShape), targets, counted, 0, "add");
-    return [...gradients, sub(dBias!, ownBias), null, ...(wanted ? [null] : [])];
+    return [...gradients, null, ...(wanted ? [null] : [])];
   },
   evaluate: (inputs, attributes) => {
-    const { terms, bias, targets, wanted } = crossEntropyInputs(inputs, attributes);
-    const [rows, vocabulary] = [targets.shape[0], bias.shape[0]];
+    const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
+    const [rows, vocabulary] = [targets.shape[0], terms[0].table.shape[0]];
     const out = NDArray.zeros([rows]);
     for (let t = 0; t < rows; t++) {
       if (wanted?.data[t] === 0) continue;
-      const logits = bias.data.slice();
-      for (const { x, table } of terms) {
+      const logits = new Float64Array(vocabulary);
+      for (const { x, table, bias } of terms) {
         const width = x.shape[1];
-        for (let v = 0; v < vocabulary; v++)
+        for (let v = 0; v < vocabulary; v++) {
+          logits[v] += bias ? bias.data[v] : 0;
           for (let d = 0; d < width; d++) logits[v] += x.data[t * width + d] * table.data[v * width + d];
+        }
       }
       const top = logits.reduce((a, b) => Math.max(a, b), -Infinity);
       const total = logits.reduce((a, b) => a + Math.exp(b - top), 0);
@@ -177,21 +209,28 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
 });
 
 /**
- * Negative log likelihood of `targets` under softmax(sum_i x_i table_i^T + bias), a value a row; nothing is computed, and 0 returned,
- * where `wanted` is false.
- * x_i [T, K_i], table_i [V, K_i], bias [V], targets int64 [T], wanted bool [T] -> float32 [T] (nats; at most 69, the log of 1e-30).
+ * Negative log likelihood of `targets` under softmax(tiedLogits(terms)), a value a row; nothing is computed, and 0 returned, where
+ * `wanted` is false.
+ * terms as for tiedLogits, targets int64 [T], wanted bool [T] -> float32 [T] (nats; at most 69, the log of 1e-30).
  */
 export const crossEntropy = (
   terms: readonly LogitTerm[],
-  bias: Tensor,
   targets: Tensor,
   wanted: Tensor | null = null,
   options: KeepOptions = {},
 ): Tensor =>
   apply(
     crossEntropyOperator,
-    [...terms.flatMap(({ x, table }) => [x, table]), bias, targets, ...(wanted ? [wanted] : [])],
-    { terms: terms.length, some: wanted !== null, ...options } satisfies CrossEntropyAttributes,
+    [
+      ...terms.flatMap(({ x, table, bias }) => (bias ? [x, table, bias] : [x, table])),
+      targets,
+      ...(wanted ? [wanted] : []),
+    ],
+    {
+      biased: terms.map(({ bias }) => bias !== undefined),
+      some: wanted !== null,
+      ...options,
+    } satisfies CrossEntropyAttributes,
   )[0];
 
 const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
@@ -199,8 +238,8 @@ const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
   infer: ([x, , , table]) => [{ dtype: "float32", shape: [x.shape[0], table.shape[1]] }],
   lower: ([x, codebook, prior, table, wanted], options) => {
     const chunks = rowChunks(x.staticShape[0], wanted ?? null);
-    const parts = chunkTerms([{ x, table: codebook }], chunks);
-    const probabilities = parts.map((part) => softmax(tiedLogits(part, prior)));
+    const parts = chunkTerms([{ x, table: codebook, bias: prior }], chunks);
+    const probabilities = parts.map((part) => softmax(tiedLogits(part)));
     const keep = keepsProbabilities(x.staticShape[0], prior.staticShape[0], options);
     const mean = chunks.put(probabilities.map((p) => matmul(p, table)));
     return { outputs: [mean], saved: { chunks, probabilities: keep ? probabilities : null } };
@@ -216,8 +255,8 @@ const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
     const dx: Tensor[] = [];
     const dPrior: Tensor[] = [];
     let before: Tensor[] = [g!];
-    for (const [i, part] of chunkTerms([{ x, table: codebook }], chunks).entries()) {
-      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before), prior));
+    for (const [i, part] of chunkTerms([{ x, table: codebook, bias: prior }], chunks).entries()) {
+      const p = probabilities?.[i] ?? softmax(tiedLogits(termsAfter(part, before)));
       before = [];
       const dy = dys[i];
       if (needed[3]) {
@@ -264,13 +303,12 @@ const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
 });
 
 /**
- * E[table row | x]: softmax(x codebook^T + prior) table, x being a token's noisy code times its precision. What the code alone says about
- * the token; zeros where `wanted` is false.
- * x [T, D], codebook [V, D], prior [V] (log probabilities), table [V, K], wanted bool [T] -> [T, K].
+ * E[table row | x]: softmax(x codebook^T + log prior) table, x being a token's noisy code times its precision. What the code alone says
+ * about the token; zeros where `wanted` is false.
+ * channel: x [T, D], its table the codebook [V, D], its bias the log prior [V]; table [V, K], wanted bool [T] -> [T, K].
  */
 export const posteriorMean = (
-  { x, table: codebook }: LogitTerm,
-  prior: Tensor,
+  { x, table: codebook, bias: prior }: Required<LogitTerm>,
   table: Tensor,
   wanted: Tensor | null = null,
   options: KeepOptions = {},
