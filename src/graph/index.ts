@@ -19,7 +19,7 @@ export {
 export { type Activation, activation, activationReference } from "./operators/activation.js";
 export { after } from "./operators/after.js";
 export * from "./operators/elementwise.js";
-export { argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { linearInt8 } from "./operators/linear-int8.js";
 export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";

@@ -9,6 +9,7 @@ import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import { showShape, sizeOf } from "../types.js";
+import { add } from "./elementwise.js";
 import { expand, reshape, zeros } from "./shape.js";
 
 const requireIndices = (name: string, indices: Tensor): void => {
@@ -133,6 +134,12 @@ export const scatterElements = (
   axis: number,
   reduction: "none" | "add" = "none",
 ): Tensor => apply(scatterElementsOperator, [x, indices, updates], { axis, reduction })[0];
+
+/** x [T, K] with `rows` [n, K] added at `index` int64 [n], a place as often as it is named. For few rows: it runs on one thread. */
+export function addRows(x: Tensor, index: Tensor, rows: Tensor): Tensor {
+  const everyColumn = zeros([1, x.staticShape[1]], "int64");
+  return scatterElements(x, add(reshape(index, [null, 1]), everyColumn), rows, 0, "add");
+}
 
 const argMaxOperator = definePrimitive<object>({
   name: "argMax",

@@ -7,12 +7,12 @@ import { defineComposite } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { after } from "./after.js";
 import { add, log, maximum, mul, neg, sub, sumOf } from "./elementwise.js";
-import { gather, gatherElements, scatterElements } from "./indexing.js";
+import { addRows, gather, gatherElements } from "./indexing.js";
 import { gemm, linear, matmul, sumRows } from "./matmul.js";
 import { softmax } from "./normalise.js";
 import { reduceSum } from "./reduce.js";
 import { chunksWhere, fromGroups, type RowGroups } from "./row-groups.js";
-import { concat, reshape, slice, zeros } from "./shape.js";
+import { concat, reshape, slice } from "./shape.js";
 
 const CHUNK_ROWS = 1024;
 /** Above this many probabilities the backward pass recomputes them instead of keeping them (256 MB in float32). */
@@ -83,12 +83,6 @@ export const chunkTerms = (terms: readonly LogitTerm[], chunks: RowChunks): Logi
   const parts = products.map(({ x }) => chunks.take(x));
   return parts[0].map((_, i) => products.map((product, k) => ({ ...product, x: parts[k][i] })));
 };
-
-/** table [V, K] with `rows` [n, K] taken away at `targets` int64 [n]. */
-function subtractRows(table: Tensor, targets: Tensor, rows: Tensor): Tensor {
-  const everyColumn = zeros([1, table.staticShape[1]], "int64");
-  return scatterElements(table, add(reshape(targets, [null, 1]), everyColumn), neg(rows), 0, "add");
-}
 
 /** The terms again, computed when `before` is: what stood in memory for the chunk before has gone by then. */
 const termsAfter = (terms: readonly LogitTerm[], before: readonly Tensor[]): LogitTerm[] =>
@@ -171,11 +165,11 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
         const all = sum
           ? gemm(p, weighted, sum, { transposeA: true })
           : matmul(p, weighted, { transposeA: true });
-        dTable[k] = subtractRows(all, own[i], weighted);
+        dTable[k] = addRows(all, own[i], neg(weighted));
         before.push(dTable[k]!);
       }
       if (!wants.some(({ bias }) => bias)) continue;
-      const row = subtractRows(reshape(sumRows(p, weights[i]), [vocabulary, 1]), own[i], weights[i]);
+      const row = addRows(reshape(sumRows(p, weights[i]), [vocabulary, 1]), own[i], neg(weights[i]));
       dBias = dBias ? add(dBias, row) : row;
       before.push(dBias);
     }

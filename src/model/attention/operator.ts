@@ -10,6 +10,7 @@
  */
 import {
   add,
+  addRows,
   apply,
   concat,
   constant,
@@ -165,9 +166,10 @@ const windowAttentionOperator = defineComposite<WindowAttributes, WindowSaved>({
     const used = greater(reshape(valid, [a.batch * a.globals, 1]), 0.5);
     const outer = splitHeads(where(used, gather(g!, index), 0), a, a.globals);
     const [dqs, dkAll, dvAll] = coreAdjoint(global, outer, scale);
+    // Empty slots add zeros, to whatever position they stand at.
     const total = (here: Tensor, all: Tensor | null, slots: Tensor) => {
       const sequence = all ? add(back(here), all) : back(here);
-      return add(mergeHeads(sequence, a, a.length), fromSlots(mergeHeads(slots, a, a.globals), slot));
+      return addRows(mergeHeads(sequence, a, a.length), index, mergeHeads(slots, a, a.globals));
     };
     return [
       total(dq, null, dqs),
