@@ -142,9 +142,9 @@ describe("what a user can get wrong", () => {
     const message = await failure(read(join(folder, "trian.jsonl")));
     expect(message).toContain(join(folder, "trian.jsonl"));
     expect(message).toContain(`the nearest name there is ${join(folder, "train.jsonl")}`);
-    expect(await failure(read(join(folder, "no", "where.txt")))).toContain(
-      `there is no ${join(folder, "no")}`,
-    );
+    const elsewhere = await failure(read(join(folder, "no", "where.txt")));
+    expect(elsewhere).toContain(`there is no ${join(folder, "no")}`);
+    expect(elsewhere).toContain(`nothing in ${folder} has a name like it`);
   });
 
   it("says so when a path holds no documents", async () => {

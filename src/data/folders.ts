@@ -3,7 +3,7 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { closest } from "fastest-levenshtein";
+import { closest, distance } from "fastest-levenshtein";
 import { UserError } from "../errors.js";
 
 /** The files that stand directly in one folder. */
@@ -48,11 +48,14 @@ export async function kindOfPath(path: string): Promise<"file" | "folder"> {
   while (dirname(missing) !== missing && !(await exists(dirname(missing)))) missing = dirname(missing);
   const parent = dirname(missing);
   const siblings = await readdir(parent).catch(() => []);
+  const name = basename(missing);
+  const nearest = siblings.length > 0 ? closest(name, siblings) : null;
   const where = missing === resolve(path) ? "" : ` (there is no ${missing})`;
+  // A name that shares less than half its letters is no help.
   const hint =
-    siblings.length > 0
-      ? `the nearest name there is ${join(parent, closest(basename(missing), siblings))}`
-      : `${parent} is empty`;
+    nearest !== null && 2 * distance(name, nearest) < Math.max(name.length, nearest.length)
+      ? `the nearest name there is ${join(parent, nearest)}`
+      : `nothing in ${parent} has a name like it`;
   throw new UserError(`${path}: expected a file or folder, found nothing${where}; ${hint}`);
 }
 
