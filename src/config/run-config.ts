@@ -43,6 +43,18 @@ export const runConfigSchema = z
         'must be above 0 with model.prediction "embedding" and model.inputDecoding "posterior-mean": nothing else teaches x0',
       );
     }
+    if (training.backwardPieces > 1 && training.activationCheckpointing === "none") {
+      fail(
+        ["training", "backwardPieces"],
+        'must be 1 with training.activationCheckpointing "none": every activation would be copied from piece to piece; set that to "layers"',
+      );
+    }
+    if (training.backwardPieces > model.numLayers) {
+      fail(
+        ["training", "backwardPieces"],
+        `must be at most model.numLayers, ${model.numLayers}: pieces are made of whole layers`,
+      );
+    }
     if (diffusion.objective === "next-token") {
       const wanted: [string[], string, boolean][] = [
         [["model", "attention", "causal"], "true", model.attention.causal],

@@ -17,6 +17,11 @@ export const trainingConfigSchema = z.strictObject({
     .describe(
       "keep every activation for the backward pass, or only what enters a layer: less memory, one more forward pass",
     ),
+  backwardPieces: every
+    .default(1)
+    .describe(
+      "with several ranks: programs that a step is cut into, so that gradients of the last layers are summed while the others' are computed",
+    ),
   packing: z.boolean().default(true).describe("put several short documents into one sequence"),
   learningRate: z.number().positive().default(2e-3).describe("peak learning rate"),
   minLearningRateRatio: z.number().min(0).max(1).default(0.1).describe("learning rate at the end / peak"),

@@ -15,6 +15,7 @@ import {
   add,
   concat,
   crossEntropy,
+  cutModule,
   type GraphModule,
   gradient,
   input,
@@ -30,7 +31,7 @@ import {
   zeros,
 } from "../graph/index.js";
 import { type ActiveShape, heldNames } from "../model/active-rows.js";
-import { type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
+import { backwardPieces, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
 import { absorbingNorm, type Embeddings, embeddings } from "../model/embeddings.js";
 import { channelOf, type NoisyCodes } from "../model/input.js";
 import { fedDropout, noDropout } from "../model/layer.js";
@@ -199,6 +200,21 @@ export function trainingModule(
     gradients: Object.fromEntries(trainable.map((d, i) => [d.name, gradients[i]])),
   };
 }
+
+/**
+ * A training module as `pieces` programs that run one after the other. Each finishes the gradients of some layers, the last ones first;
+ * what crosses are held tensors, by the names `prefix`0 and so on.
+ */
+export const trainingPieces = (
+  training: GraphModule,
+  model: ModelConfig,
+  { pieces, prefix }: { readonly pieces: number; readonly prefix: string },
+): GraphModule[] =>
+  cutModule(
+    training,
+    backwardPieces(model, pieces).map((definitions) => definitions.map(({ name }) => name)),
+    prefix,
+  );
 
 /** The same loss without gradients and dropout; with self-conditioning also the prediction to be fed back, embedding [B, N, D]. */
 export function evaluationModule(config: ModuleConfig, shape: BatchShape): GraphModule {

@@ -2,6 +2,7 @@
  * @file The graph language: symbolic tensors, operators, gradients and the ONNX writer.
  */
 export { checkpoint } from "./checkpoint.js";
+export { cutModule } from "./cut.js";
 export { type EvaluateOptions, evaluate, type Values } from "./evaluate.js";
 export { type FreezeOptions, freeze } from "./freeze.js";
 export { gradient, vectorJacobianProduct } from "./gradient.js";

@@ -18,6 +18,9 @@ import { layerNormParameters, type ParameterDefinition, type ParameterLookup } f
 import { type Prediction, predict, predictedPositions, predictionParameters } from "./prediction.js";
 import { timeParameters } from "./time.js";
 
+const outputNormParameters = ({ normPlacement, hiddenSize }: ModelConfig): ParameterDefinition[] =>
+  normPlacement === "pre" ? layerNormParameters("output_norm", hiddenSize) : [];
+
 /** All parameters and buffers of a model, in the order they are stored. */
 export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
   return [
@@ -25,9 +28,26 @@ export function denoiserParameters(config: ModelConfig): ParameterDefinition[] {
     ...inputParameters(config),
     ...timeParameters(config),
     ...Array.from({ length: config.numLayers }, (_, layer) => layerParameters(config, layer)).flat(),
-    ...(config.normPlacement === "pre" ? layerNormParameters("output_norm", config.hiddenSize) : []),
+    ...outputNormParameters(config),
     ...predictionParameters(config),
   ];
+}
+
+/**
+ * The trainable parameters in as many groups as wanted, in the order in which a backward pass finishes their gradients: the prediction's
+ * with the last layers', layers before them, at last the first layers' with those of everything before.
+ */
+export function backwardPieces(config: ModelConfig, count: number): ParameterDefinition[][] {
+  const { numLayers } = config;
+  const layers = Array.from({ length: numLayers }, (_, layer) => layerParameters(config, layer));
+  const parts = Array.from({ length: count }, (_, piece) => {
+    const bound = (k: number) => numLayers - Math.round((numLayers * k) / count);
+    return layers.slice(bound(piece + 1), bound(piece)).flat();
+  });
+  parts[0] = [...parts[0], ...outputNormParameters(config), ...predictionParameters(config)];
+  const placed = new Set(parts.flat().map(({ name }) => name));
+  parts[count - 1].push(...denoiserParameters(config).filter(({ name }) => !placed.has(name)));
+  return parts.map((part) => part.filter(({ trainable }) => trainable));
 }
 
 export interface DenoiserOutput extends Prediction {

@@ -202,6 +202,12 @@ class CpuParameterStore implements ParameterStore {
     await this.device.thread.call((host) => host.zeroGradients(this.id));
   }
 
+  async gradientsComplete(names: readonly string[]): Promise<void> {
+    this.check();
+    for (const name of names) this.layout.require("gradient", name);
+    await this.device.thread.call((host) => host.gradientsComplete(this.id, [...names]));
+  }
+
   async step(options: AdamWOptions): Promise<StepResult> {
     this.check();
     checkAdamW(this.layout, options);

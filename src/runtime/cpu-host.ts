@@ -191,6 +191,14 @@ export class CpuHost {
     return this.#inOrder(() => this.#memories.get(id)!.zeroGradients());
   }
 
+  /** Answers when the sums have begun. */
+  gradientsComplete(id: number, names: readonly string[]): Promise<void> {
+    return this.#inOrder(() => {
+      const sums = this.#memories.get(id)!.gradientsComplete(names);
+      void this.gate.pass(() => sums).catch(() => {}); // step waits for them, and says so
+    });
+  }
+
   step(id: number, options: AdamWOptions): Promise<StepResult> {
     return this.#inOrder(() => this.gate.pass(() => this.#memories.get(id)!.step(options)));
   }

@@ -82,6 +82,11 @@ export interface ParameterStore {
   /** Sets all gradients to zero. */
   zeroGradients(): Promise<void>;
   /**
+   * Says that nothing more is added to these gradients before `step`: with several ranks their sum begins, and goes on while other
+   * programs run. Resolves at once. Collective; without it `step` does all sums.
+   */
+  gradientsComplete(names: readonly string[]): Promise<void>;
+  /**
    * One AdamW update from the accumulated gradients, which stay as they are.
    *
    * With several ranks: from the sum of all ranks' gradients, bucket by bucket. The gradients are the sums afterwards; sharded, what

@@ -16,7 +16,7 @@ export type {
   Slot,
   StepResult,
 } from "./device.js";
-export { isHeld } from "./device.js";
+export { HELD_PREFIX, isHeld } from "./device.js";
 export {
   groupTimes,
   leastTimes,

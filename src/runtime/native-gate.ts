@@ -2,7 +2,7 @@
  * @file Keeps a thread from being ended while it is inside native code.
  *
  * A thread of ONNX Runtime that is ended in the middle of a run (process.exit, an uncaught error of the caller) cannot hand its result
- * back and aborts the whole process. So the thread tells, through two shared numbers, when it is inside, and the caller shuts the gate
+ * back and aborts the whole process. So the thread tells, through two shared numbers, how often it is inside, and the caller shuts the gate
  * and waits until it is out. Each side first writes its own number and then reads the other's: one of them always sees the other.
  */
 const INSIDE = 0;
@@ -16,9 +16,9 @@ export class NativeGate {
     this.#state = new Int32Array(shared);
   }
 
-  /** Thread's side: does native work, one at a time. Once the gate is closed it never begins nor settles: the thread is ending. */
+  /** Thread's side: does native work. Once the gate is closed it never begins nor settles: the thread is ending. */
   async pass<T>(work: () => Promise<T>): Promise<T> {
-    Atomics.store(this.#state, INSIDE, 1);
+    Atomics.add(this.#state, INSIDE, 1);
     try {
       if (Atomics.load(this.#state, CLOSED) === 1) return await this.#never();
       return await work();
@@ -34,12 +34,14 @@ export class NativeGate {
 
   /** Caller's side: is native work going on? */
   get busy(): boolean {
-    return Atomics.load(this.#state, INSIDE) === 1;
+    return Atomics.load(this.#state, INSIDE) > 0;
   }
 
   /** Caller's side: stops this thread until the work is done, or for at most `milliseconds`. */
   wait(milliseconds: number): void {
-    Atomics.wait(this.#state, INSIDE, 1, milliseconds);
+    const end = performance.now() + milliseconds;
+    for (let inside = 1; inside > 0 && performance.now() < end; inside = Atomics.load(this.#state, INSIDE))
+      Atomics.wait(this.#state, INSIDE, inside, end - performance.now());
   }
 
   #never(): Promise<never> {
@@ -48,7 +50,7 @@ export class NativeGate {
   }
 
   #leave(): void {
-    Atomics.store(this.#state, INSIDE, 0);
+    Atomics.sub(this.#state, INSIDE, 1);
     Atomics.notify(this.#state, INSIDE);
   }
 }

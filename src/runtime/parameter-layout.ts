@@ -241,6 +241,16 @@ export class ParameterLayout {
     return this.#floats(buffers, block, slot, this.#isSharded(slot) ? kept : offset + start, end - start);
   }
 
+  /** The trainable parameters that have floats in a bucket, whoever updates them. */
+  namesIn({ block, start, end }: Bucket): string[] {
+    return this.trainable
+      .filter(({ name, shape }) => {
+        const place = this.#places.get(name)!;
+        return place.block === block && place.offset < end && place.offset + sizeOf(shape) > start;
+      })
+      .map(({ name }) => name);
+  }
+
   /** All floats of a bucket in a slot that every rank has whole, float32 [end - start]. */
   bucketView(buffers: Buffers, slot: "value" | "gradient", { block, start, end }: Bucket): Float32Array {
     return this.#floats(buffers, block, slot, start, end - start);

@@ -18,6 +18,9 @@ export class ParameterMemory {
   readonly #views = new Map<string, Float32Array>();
   /** Gradients that count as zero whatever their memory holds: the first addition overwrites it, which saves two passes over it. */
   readonly #zeroed = new Set<string>();
+  /** Of the step that is under way: gradients that nothing is added to any more, and the sums over ranks that have begun. */
+  readonly #complete = new Set<string>();
+  #exchange: RankExchange | null = null;
 
   /** @param blocks one for each of `layout.blockBytes`, of at least as many bytes, zero */
   constructor(
@@ -84,6 +87,10 @@ export class ParameterMemory {
   }
 
   zeroGradients(): void {
+    if (this.#exchange)
+      throw new Error(
+        "parameters: gradients are being summed over the ranks; step comes before zeroGradients",
+      );
     for (const { name } of this.trainable) this.#zeroed.add(name);
   }
 
@@ -104,14 +111,29 @@ export class ParameterMemory {
   }
 
   /** Writes the zeros that nothing was added to. */
-  #settleGradients(): void {
-    for (const name of this.#zeroed) this.kernelsOf(name).fill(this.view("gradient", name), 0);
-    this.#zeroed.clear();
+  #settleGradients(names: Iterable<string> = this.#zeroed): void {
+    for (const name of names)
+      if (this.#zeroed.delete(name)) this.kernelsOf(name).fill(this.view("gradient", name), 0);
+  }
+
+  /** See ParameterStore. Resolves when the sums that have begun are there. */
+  async gradientsComplete(names: readonly string[]): Promise<void> {
+    if (this.communicator.size === 1) return;
+    this.#settleGradients(names);
+    for (const name of names) this.#complete.add(name);
+    const ready = this.layout.buckets.filter((bucket) =>
+      this.layout.namesIn(bucket).every((name) => this.#complete.has(name)),
+    );
+    this.#exchange ??= new RankExchange(this.communicator, this.layout, this.buffers);
+    const exchange = this.#exchange;
+    await Promise.all(ready.map((bucket) => exchange.sumGradients(bucket)));
   }
 
   step(options: AdamWOptions): Promise<StepResult> {
     this.#settleGradients();
-    const exchange = new RankExchange(this.communicator, this.layout, this.buffers);
+    const exchange = this.#exchange ?? new RankExchange(this.communicator, this.layout, this.buffers);
+    this.#exchange = null;
+    this.#complete.clear();
     return adamwStep(this, options, exchange);
   }
 }

@@ -106,6 +106,48 @@ describe.each([false, true])("AdamW over ranks, sharded: %s", (sharded) => {
     }
   });
 
+  it("sums that begin before the step are its own, once", async () => {
+    const one = await oracle(3, 1);
+    const memories = inProcessRanks(3).map((communicator) => memoryOf(sharded, communicator));
+    const results = await Promise.all(
+      memories.map(async (memory, rank) => {
+        memory.zeroGradients();
+        const { first, ...others } = numbers(trainable, 10 * rank + 1);
+        memory.addGradient("long", others.long);
+        const sums = memory.gradientsComplete(["long"]);
+        memory.addGradient("first", first);
+        memory.addGradient("scalar", others.scalar);
+        await sums;
+        expect(() => memory.zeroGradients()).toThrow("step comes before");
+        return memory.step({ ...adamw, step: 1 });
+      }),
+    );
+    for (const { gradNorm } of results) expect(gradNorm).toBeCloseTo(one.results[0].gradNorm, 10);
+    for (const state of await Promise.all(memories.map(readAll)))
+      for (const slot of slots)
+        for (const [name, array] of Object.entries(one.state[slot]))
+          for (let i = 0; i < array.length; i++)
+            expect(Math.abs(state[slot][name][i] - array[i])).toBeLessThanOrEqual(1e-6);
+  });
+
+  it("whole buckets alone are summed early", async () => {
+    const memories = inProcessRanks(2).map((communicator) => memoryOf(false, communicator));
+    await Promise.all(
+      memories.map((memory) => {
+        memory.write("gradient", {
+          first: new Float32Array(35).fill(1),
+          long: new Float32Array(301).fill(1),
+        });
+        return memory.gradientsComplete(["long"]);
+      }),
+    );
+    const { first, long } = await memories[0].read("gradient", ["first", "long"]);
+    expect(new Set(first)).toEqual(new Set([1]));
+    // What stands in one bucket with another parameter waits for it.
+    expect(long.at(-1)).toBe(2);
+    expect(long.filter((x) => x === 1).length).toBeLessThan(64);
+  });
+
   it("what some ranks hold can be read, and written into another number of ranks", async () => {
     const two = inProcessRanks(2).map((communicator) => memoryOf(sharded, communicator));
     for (const memory of two) memory.write("moment2", numbers(trainable, 7));

@@ -6,15 +6,32 @@ import type { Communicator } from "../distributed/index.js";
 import type { Bucket, ParameterLayout } from "./parameter-layout.js";
 
 export class RankExchange {
+  readonly #sums = new Map<Bucket, Promise<void>>();
+  #last: Promise<void> = Promise.resolve();
+
   constructor(
     private readonly communicator: Communicator,
     private readonly layout: ParameterLayout,
     private readonly buffers: readonly ArrayBuffer[],
   ) {}
 
-  /** The bucket's gradients become sums over all ranks: all of them, or sharded, those that this rank updates. */
-  async sumGradients(bucket: Bucket): Promise<void> {
-    if (this.communicator.size === 1) return;
+  /**
+   * The bucket's gradients become sums over all ranks: all of them, or sharded, those that this rank updates. Once: asked again, it is
+   * the same sum. Sums go one after the other, in the order they are first asked for, which must be the same on all ranks.
+   */
+  sumGradients(bucket: Bucket): Promise<void> {
+    if (this.communicator.size === 1) return Promise.resolve();
+    let sum = this.#sums.get(bucket);
+    if (!sum) {
+      sum = this.#last.then(() => this.#sum(bucket));
+      sum.catch(() => {}); // whoever waits for it hears
+      this.#sums.set(bucket, sum);
+      this.#last = sum;
+    }
+    return sum;
+  }
+
+  async #sum(bucket: Bucket): Promise<void> {
     const gradients = this.layout.bucketView(this.buffers, "gradient", bucket);
     if (!this.layout.sharded) return this.communicator.allReduce(gradients);
     const own = this.layout.inbox(this.buffers, bucket);

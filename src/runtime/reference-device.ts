@@ -114,6 +114,10 @@ class ReferenceParameterStore implements ParameterStore {
   async zeroGradients(): Promise<void> {
     this.memory.zeroGradients();
   }
+  async gradientsComplete(names: readonly string[]): Promise<void> {
+    for (const name of names) this.memory.layout.require("gradient", name);
+    void this.memory.gradientsComplete(names).catch(() => {}); // step waits for it, and says so
+  }
   async step(options: AdamWOptions): Promise<StepResult> {
     checkAdamW(this.memory.layout, options);
     return this.memory.step(options);

@@ -13,7 +13,9 @@ const changeable = [
   "data.tokenizer",
   "data.onBadRecord",
   "training.shardOptimizer",
-  "training.activationCheckpointing", // the same numbers, to the bit
+  // The same numbers, to the bit.
+  "training.activationCheckpointing",
+  "training.backwardPieces",
   "training.maxSteps",
   "training.maxMinutes",
   "training.maxTokens",

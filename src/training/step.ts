@@ -17,6 +17,7 @@ import { type CounterRandom, Stream } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
 import { profileStep, type StepProfile } from "./profile.js";
 import { type RowShare, rowShare } from "./row-share.js";
+import { StepPrograms } from "./step-programs.js";
 import { type MicroBatch, type StepSums, sumOfStep } from "./step-sums.js";
 
 /** What one step did. Losses are means over the step's rows. */
@@ -47,7 +48,7 @@ export class TrainingStep {
     private readonly store: ParameterStore,
     private readonly device: Device,
     private readonly module: GraphModule,
-    private readonly training: Executable,
+    private readonly programs: StepPrograms,
     private readonly predictor: Executable | null,
     readonly timeSampler: TimeSampler,
     private readonly communicator: Communicator,
@@ -74,7 +75,7 @@ export class TrainingStep {
       globalSlots: rows.maxGlobals,
     };
     const module = trainingModule(config, shape, config.training.activationCheckpointing);
-    const training = await device.compile(module);
+    const programs = await StepPrograms.create(module, config, device);
     const predictor = config.model.selfConditioning
       ? await device.compile(evaluationModule(config, shape))
       : null;
@@ -92,7 +93,7 @@ export class TrainingStep {
       store,
       device,
       module,
-      training,
+      programs,
       predictor,
       sampler,
       communicator,
@@ -115,13 +116,11 @@ export class TrainingStep {
     await this.store.zeroGradients();
     for (const [i, { rows, feeds }] of batches.entries()) {
       const complete = await this.withSelfCondition(rows, feeds);
-      const running = this.training.run(this.feedsFor(complete, rows), {
-        parameters: this.store,
-        transferFeeds: true,
-      });
+      const last = i === batches.length - 1;
+      const running = this.programs.run(this.feedsFor(complete, rows), this.store, last);
       running.catch(() => {}); // awaited below, unless the next rows cannot be read
       // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
-      if (i === batches.length - 1 && this.config.diffusion.timeSampler !== "loss-aware")
+      if (last && this.config.diffusion.timeSampler !== "loss-aware")
         this.prepared = this.prepare(firstRow + this.rowsPerStep);
       outputs.push(await running);
     }
@@ -170,22 +169,21 @@ export class TrainingStep {
     return this.store.specs.filter((s) => s.shape.length < 2).map((s) => s.name);
   }
 
-  /** The feeds the training program asks for; dropout masks are drawn here. */
+  /** The feeds that training asks for; dropout masks are drawn here. */
   private feedsFor(feeds: Record<string, TensorData>, rows: readonly Row[]): Record<string, TensorData> {
     return Object.fromEntries(
-      this.training.program.inputs.map(({ name, shape }) => [
+      this.programs.inputs.map(({ name, shape }, site) => [
         name,
-        feeds[name] ?? this.dropoutMask(name, shape as number[], rows),
+        feeds[name] ?? this.dropoutMask(site, shape as number[], rows),
       ]),
     );
   }
 
   /** 0 with probability `dropout`, else 1 / (1 - dropout): float32 [B * N, hidden], every row from its own counter. */
-  private dropoutMask(name: string, shape: readonly number[], rows: readonly Row[]): TensorData {
+  private dropoutMask(site: number, shape: readonly number[], rows: readonly Row[]): TensorData {
     const { dropout } = this.config.model;
     const data = new Float32Array(shape[0] * shape[1]);
     const perRow = data.length / rows.length;
-    const site = this.training.program.inputs.findIndex((input) => input.name === name);
     for (const [b, row] of rows.entries()) {
       const part = data.subarray(b * perRow, (b + 1) * perRow);
       this.random.fillUniform(part, Stream.Dropout, row.sequence, site);

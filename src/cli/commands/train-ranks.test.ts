@@ -14,7 +14,7 @@ const folder = temporaryFolder();
 const configPath = join(folder, "config.json");
 /** A step has four rows; everything that ranks must agree upon is in it. */
 const config = tinyRunConfig(writeCorpus(folder), "moe-diffuseq", {
-  model: { selfConditioning: true, dropout: 0.1, experts: { balance: "loss-free" } },
+  model: { numLayers: 2, selfConditioning: true, dropout: 0.1, experts: { balance: "loss-free" } },
   diffusion: { timeSampler: "loss-aware" },
   training: { batchSize: 2, gradientAccumulation: 2, evalEvery: 2, evalSequences: 3, learningRate: 1e-2 },
 });
@@ -51,7 +51,14 @@ describe.skipIf(noMpirun)(`training by ranks${noMpirun ? `: skipped, ${noMpirun}
     const [one, many] = [join(folder, "one"), join(folder, "many")];
     const plan = [
       { steps: 3, ranks: 2, more: ["--set", "training.shardOptimizer=true"] },
-      { steps: 5, ranks: 4, more: [] },
+      {
+        steps: 5,
+        ranks: 4,
+        more: ["training.activationCheckpointing=layers", "training.backwardPieces=2"].flatMap((one) => [
+          "--set",
+          one,
+        ]),
+      },
       { steps: 7, ranks: 1, more: [] },
     ];
     for (const { steps, ranks, more } of plan) {
