@@ -3,22 +3,25 @@
  * (Gaussian processes), judged by a model that had no part in writing them.
  *
  *   npx tsx bench/quality.ts --model DIR [--texts 8] [--length 512] [--steps 4,8,16,32,64,128] [--tokens 2000000] [--threads N] [--svg FILE]
- *                            [--sides REGULAR_EXPRESSION] [--cache-intervals 1]
+ *                            [--sides REGULAR_EXPRESSION] [--cache-intervals 1] [--dtypes fp32]
  *
- * With several --cache-intervals every side comes once for each of them. In 4 blocks the network runs as often, --steps shared out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so below that of held-out
- * text means duller than it, above it less like it. Repetition: share of 4-grams of words that occurred before in the text. Distinct:
+ * With several --cache-intervals or --dtypes every side comes once for each of them. In 4 blocks the network runs as often, --steps shared out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so below that of held-out
+ * text means duller than it, above it less like it. Own: nats a token by the model itself in float32, whatever it was written in (a bound on the
+ * likelihood in the masked limit, the denoising cross entropy of Gaussian processes). Repetition: share of 4-grams of words that occurred before in the text. Distinct:
  * different words / words over all texts. A low score with much repetition is no good text: read the columns together.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
-import type { GenerationConfig } from "../src/config/index.js";
+import type { GenerationConfig, ModelDType } from "../src/config/index.js";
 import { TokenCorpus } from "../src/data/index.js";
 import { NgramModel, textsOf } from "../src/evaluation/index.js";
 import { distinctN, repetition } from "../src/metrics/index.js";
 import { lineChartSvg, type Series, svgDocument } from "../src/report/index.js";
-import { DiffusionModel, generate } from "../src/sampling/index.js";
+import { buildCanvas, DiffusionModel, generate } from "../src/sampling/index.js";
+
+import { scoreTexts } from "../src/sampling/text-score.js";
 import { loadTrainingData } from "../src/training/training-data.js";
 
 const { values: flags } = parseArgs({
@@ -32,6 +35,7 @@ const { values: flags } = parseArgs({
     svg: { type: "string" },
     sides: { type: "string", default: "." },
     "cache-intervals": { type: "string", default: "1" },
+    dtypes: { type: "string", default: "fp32" },
   },
 });
 if (!flags.model) throw new Error("--model DIR: expected the directory of a trained run");
@@ -41,6 +45,14 @@ const stepCounts = flags.steps.split(",").map(Number);
 
 const model = await DiffusionModel.fromPretrained(flags.model, { threads: Number(flags.threads) });
 const { config, tokenizer } = model;
+const dtypes = flags.dtypes.split(",") as ModelDType[];
+const writers = new Map<ModelDType, DiffusionModel>([["fp32", model]]);
+for (const dtype of dtypes)
+  if (!writers.has(dtype))
+    writers.set(
+      dtype,
+      await DiffusionModel.fromPretrained(flags.model, { threads: Number(flags.threads), dtype }),
+    );
 const { vocabSize, special } = tokenizer;
 const data = await loadTrainingData(config, { tokenizer });
 const rowsOf = (source: typeof data.train, most: number) =>
@@ -74,15 +86,32 @@ const sides: Record<string, Settings> = config.diffusion.gaussian
 
 interface Quality {
   readonly nats: number;
+  readonly own: number;
   readonly repetition: number;
   readonly distinct: number;
 }
 
-function qualityOf(written: readonly { readonly ids: ArrayLike<number>; readonly text: string }[]): Quality {
+/** Mean nats a token by the model itself. */
+async function ownNats(written: readonly { readonly ids: Int32Array }[]): Promise<number> {
+  let sum = 0;
+  for (const { ids } of written) {
+    const canvas = buildCanvas({ length: ids.length }, config, tokenizer, ids.length);
+    const whole = canvas.row.ids.slice();
+    whole.set(ids, whole.length - ids.length);
+    const shape = { batchSize: 1, length: whole.length };
+    [sum] = (await scoreTexts(model, [{ canvas, ids: whole }], { seed: 1, shape })).map((nats) => sum + nats);
+  }
+  return sum / written.length;
+}
+
+async function qualityOf(
+  written: readonly { readonly ids: Int32Array; readonly text: string }[],
+): Promise<Quality> {
   const corpus = new TokenCorpus(vocabSize);
   for (const { ids } of written) corpus.append(Int32Array.from(ids), new Uint8Array(ids.length));
   return {
     nats: judge.evaluate(corpus).trigram.natsPerToken,
+    own: await ownNats(written),
     repetition: written.reduce((sum, { text }) => sum + repetition(text, 4), 0) / written.length,
     distinct: distinctN(
       written.map(({ text }) => text),
@@ -96,33 +125,48 @@ const heldOut = textsOf(rowsOf(data.valid, 64), vocabSize);
 const pieces = Array.from({ length: heldOut.size }, (_, d) => heldOut.ids(d))
   .filter((ids) => ids.length >= length / 4)
   .slice(0, 4 * texts)
-  .map((ids) => ({ ids: ids.subarray(0, length), text: tokenizer.decode(ids.subarray(0, length)) }));
+  .map((ids) => ({
+    ids: Int32Array.from(ids.subarray(0, length)),
+    text: tokenizer.decode(ids.subarray(0, length)),
+  }));
 
 const table = new Table({
-  head: ["", "steps run", "nats/token", "repetition", "distinct words", "seconds a text"],
+  head: ["", "steps run", "nats/token", "own nats/token", "repetition", "distinct words", "seconds a text"],
   style: { head: [], border: [] },
 });
-const row = (name: string, { nats, repetition, distinct }: Quality, steps: string, seconds: string) =>
-  table.push([name, steps, nats.toFixed(3), repetition.toFixed(3), distinct.toFixed(3), seconds]);
-row("held-out text", qualityOf(pieces), "", "");
+const row = (name: string, { nats, own, repetition, distinct }: Quality, steps: string, seconds: string) =>
+  table.push([
+    name,
+    steps,
+    nats.toFixed(3),
+    own.toFixed(3),
+    repetition.toFixed(3),
+    distinct.toFixed(3),
+    seconds,
+  ]);
+const reference = await qualityOf(pieces);
+row("held-out text", reference, "", "");
 const series: Series[] = [];
 const intervals = flags["cache-intervals"].split(",").map(Number);
 const wanted = Object.entries(sides)
   .filter(([name]) => new RegExp(flags.sides).test(name))
   .flatMap(([name, own]) =>
-    intervals.map((cacheInterval): [string, Settings] => [
-      cacheInterval === 1 ? name : `${name}, cached ${cacheInterval}`,
-      { ...own, cacheInterval },
-    ]),
+    intervals.flatMap((cacheInterval) =>
+      dtypes.map((dtype) => ({
+        name: `${name}${cacheInterval === 1 ? "" : `, cached ${cacheInterval}`}${dtype === "fp32" ? "" : `, ${dtype}`}`,
+        settings: { ...own, cacheInterval } as Settings,
+        writer: writers.get(dtype)!,
+      })),
+    ),
   );
-for (const [i, [name, settings]] of wanted.entries()) {
+for (const [i, { name, settings, writer }] of wanted.entries()) {
   const points: { x: number; y: number }[] = [];
   for (const steps of stepCounts) {
     const start = performance.now();
     const own = settings.blockLength ? Math.max(1, Math.round(steps / BLOCKS)) : steps;
-    const written = await generate(model, {}, { ...settings, length, steps: own, num: texts, seed: 1 });
+    const written = await generate(writer, {}, { ...settings, length, steps: own, num: texts, seed: 1 });
     const seconds = (performance.now() - start) / 1000 / texts;
-    const quality = qualityOf(written);
+    const quality = await qualityOf(written);
     const run = written.reduce((sum, one) => sum + one.steps, 0) / texts;
     row(name, quality, `${run.toFixed(0)} of ${steps}`, seconds.toFixed(2));
     points.push({ x: Math.log2(steps), y: quality.nats });
@@ -130,7 +174,7 @@ for (const [i, [name, settings]] of wanted.entries()) {
   }
   series.push({ name, color: `var(--series-${i})`, points, style: "marked" });
 }
-await model.dispose();
+for (const writer of writers.values()) await writer.dispose();
 console.log(
   `${flags.model}: ${texts} texts of ${length} tokens each, trigram model of ${judge.trainTokens} tokens`,
 );
@@ -145,7 +189,7 @@ if (flags.svg)
         yLabel: "nats a token (trigram model)",
         formatX: (x) => String(Math.round(2 ** x)),
         series,
-        references: [{ name: "held-out text", value: qualityOf(pieces).nats }],
+        references: [{ name: "held-out text", value: reference.nats }],
       }),
     ),
   );
