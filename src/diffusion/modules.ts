@@ -236,6 +236,7 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
   const nothing = {
     x: zeros([shape.batchSize * shape.length, 1]),
     table: zeros([config.model.vocabSize, 1]),
+    bias: e.tokens.prior,
   };
   const term = channelOf(e.rows, e.tokens, codes)?.term ?? nothing;
   return { name: "channel", outputs: { nll: reshape(crossEntropy([term], targets), grid) } };
