@@ -12,7 +12,7 @@ import { UserError } from "../errors.js";
 import { freeze } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM } from "../model/embeddings.js";
-import { isInt8Weight } from "../model/parameters.js";
+import { isInt8Weight } from "../model/int8-weights.js";
 import { createDevice, type DeviceKind } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";

@@ -1,12 +1,18 @@
 /** @file Frozen modules compute what they did, need no parameters, and int8 goes where it is allowed. */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "./evaluate.js";
-import { freeze } from "./freeze.js";
+import { freeze, Int8Memory } from "./freeze.js";
+import { lower } from "./lower.js";
+import { type GraphModule, rootsOf } from "./module.js";
 import { writeOnnx } from "./onnx.js";
-import { linear } from "./operators/matmul.js";
-import { rmsNorm } from "./operators/normalise.js";
-import { input, parameter } from "./tensor.js";
+import { add } from "./operators/elementwise.js";
+import { gather } from "./operators/indexing.js";
+import { linear, matmul } from "./operators/matmul.js";
+import { rmsNorm, softmax } from "./operators/normalise.js";
+import { concat, reshape } from "./operators/shape.js";
+import { constant, input, parameter } from "./tensor.js";
 import { array, distance, runOnnx, wave } from "./testing/check.js";
+import { topologicalOrder } from "./walk.js";
 
 const x = input("x", "float32", [3, 64]);
 const module = {
@@ -47,6 +53,37 @@ describe("freeze", () => {
     expect(error).toBeLessThan(0.03);
     const none = freeze(module, values, { int8: () => false });
     expect(writeOnnx(none).bytes.length).toBeGreaterThan(writeOnnx(frozen).bytes.length + 2 * 32 * 64);
+  });
+  it("takes int8 for products with what is made of named parameters, over rows that are taken too", async () => {
+    const index = constant([2, 0], [2], "int64");
+    const table = rmsNorm(parameter("first.weight", [32, 64]));
+    const wide = concat([table, reshape(parameter("first.bias", [32]), [32, 1])], 1);
+    const ones = constant(new Float32Array(3).fill(1), [3, 1]);
+    const rows = concat([x, ones], 1);
+    const logits = linear(gather(rows, index), wide);
+    // The same once more: one product serves both.
+    const again = linear(gather(rows, index), wide);
+    const means = matmul(softmax(add(logits, again)), table);
+    const outputs = { logits, means };
+    const expected = evaluate({ name: "vocabulary", outputs }, feeds, parameters);
+    const memory = new Int8Memory();
+    const options = { int8: (name: string) => name.startsWith("first"), memory };
+    const frozen = freeze({ name: "vocabulary", outputs }, values, options);
+    const fast = await runOnnx(frozen, feeds);
+    for (const name of ["logits", "means"] as const) {
+      expect(distance(evaluate(frozen, feeds)[name], expected[name]), name).toBeLessThan(0.03);
+      expect(distance(fast[name], expected[name]), name).toBeLessThan(0.03);
+    }
+    expect([memory.weights.size, memory.tables.size]).toEqual([1, 1]);
+    const [packed] = memory.weights.values();
+    freeze({ name: "again", outputs: { logits } }, values, options);
+    expect([...memory.weights.values()]).toEqual([packed]);
+    const products = (module: GraphModule) =>
+      topologicalOrder(lower(rootsOf(module))).filter(({ operator }) => /Int8$/.test(operator.name)).length;
+    expect(products(frozen)).toBe(2);
+    expect(
+      products(freeze({ name: "none", outputs }, values, { int8: (name) => name === "first.weight" })),
+    ).toBe(1);
   });
   it("says which value is missing or has another size, and that gradients cannot be frozen", () => {
     const { "second.weight": _, ...some } = values;

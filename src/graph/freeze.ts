@@ -1,16 +1,37 @@
 /**
  * @file A module for inference: its parameters become constants of the model. ONNX Runtime then arranges weights once, when it loads
- * them, instead of at every run, and computes ahead what depends on nothing else. Weights of linear layers may become int8.
+ * them, instead of at every run, and computes ahead what depends on nothing else. Products with known matrices may become int8:
+ *
+ *     x W^T (+ c)   one scale a row of x and of W (linear-int8.ts): linear layers, logits over a table of embeddings
+ *     P T           one scale a block of the vocabulary (mean-int8.ts): means of a table's rows
  */
+import { KnownTensors } from "./known-tensors.js";
 import { lower } from "./lower.js";
 import { type GraphModule, rootsOf } from "./module.js";
-import { linearInt8 } from "./operators/linear-int8.js";
-import { apply, atScope, constant, type LeafAttributes, type Node, type Tensor } from "./tensor.js";
+import { add } from "./operators/elementwise.js";
+import {
+  type Int8Rows,
+  type Int8Weight,
+  linearInt8,
+  packInt8,
+  quantizeRows,
+  takeInt8Rows,
+} from "./operators/linear-int8.js";
+import { type Int8Table, meanInt8, packTable } from "./operators/mean-int8.js";
+import { apply, atScope, constant, type Node, type Tensor } from "./tensor.js";
 import { topologicalOrder } from "./walk.js";
 
+/** Matrices in eight bits, by what they are made of: kept beside the parameters, they serve every module frozen with them. */
+export class Int8Memory {
+  readonly weights = new Map<string, Int8Weight>();
+  readonly tables = new Map<string, Int8Table>();
+}
+
 export interface FreezeOptions {
-  /** Names of the parameters that int8 will do for, where they are the weight [out, in] of a linear layer. Default: none. */
+  /** Names of the parameters that int8 will do for, where products are with matrices made of them alone. Default: none. */
   readonly int8?: (name: string) => boolean;
+  /** Of an earlier call with the same values. */
+  readonly memory?: Int8Memory;
 }
 
 /**
@@ -21,38 +42,69 @@ export interface FreezeOptions {
 export function freeze(
   module: GraphModule,
   values: Readonly<Record<string, Float32Array>>,
-  { int8 = () => false }: FreezeOptions = {},
+  { int8 = () => false, memory = new Int8Memory() }: FreezeOptions = {},
 ): GraphModule {
   if (Object.keys(module.gradients ?? {}).length > 0)
     throw new Error(`freeze: expected a module without gradients, got "${module.name}"`);
   const roots = lower(rootsOf(module));
   const frozen = new Map<Tensor, Tensor>();
+  const known = new KnownTensors(values);
+  const rounded = new Map<Tensor, Int8Rows>();
 
-  const numbersOf = (parameter: Tensor): Float32Array => {
-    const { name, shape } = parameter.node.attributes as LeafAttributes;
-    const value = values[name];
-    const size = shape.reduce<number>((product, d) => product * d!, 1);
-    if (value?.length !== size)
-      throw new Error(`freeze: expected ${size} values for "${name}", got ${value?.length ?? "none"}`);
-    return value;
+  // ONNX Runtime merges equal nodes, but not the product in eight bits: those are made once here.
+  const taken = new Pairs<Int8Rows, Tensor, Int8Rows>();
+  const products = new Pairs<Int8Rows, Int8Weight, Tensor>();
+
+  /** Rows in eight bits, once for all who ask. Rows that are gathered are rounded before: experts and chunks share their tokens. */
+  const int8Rows = (x: Tensor): Int8Rows => {
+    const found = rounded.get(x);
+    if (found) return found;
+    const { operator, inputs, attributes } = x.node;
+    const gathered =
+      operator.name === "gather" && (attributes as { axis: number }).axis === 0 && inputs[0].rank === 2;
+    const rows = gathered
+      ? taken.get(int8Rows(inputs[0]), frozen.get(inputs[1])!, takeInt8Rows)
+      : quantizeRows(frozen.get(x)!);
+    rounded.set(x, rows);
+    return rows;
+  };
+  const fits = (matrix: Tensor): boolean => {
+    const parameters = known.origin(matrix)?.parameters ?? [];
+    return matrix.rank === 2 && [...parameters].length > 0 && [...parameters].every(int8);
+  };
+  const remembered = <T>(
+    map: Map<string, T>,
+    matrix: Tensor,
+    pack: typeof packInt8 | typeof packTable,
+  ): T => {
+    const { key } = known.origin(matrix)!;
+    const [rows, columns] = matrix.staticShape;
+    const packed = map.get(key) ?? (pack(known.value(matrix), rows, columns) as T);
+    map.set(key, packed);
+    return packed;
   };
   const rewrite = (node: Node): readonly Tensor[] => {
     const { operator, attributes } = node;
     if (operator.kind === "parameter") {
       const parameter = node.outputs[0];
-      return [constant(numbersOf(parameter), parameter.staticShape)];
+      return [constant(known.parameter(parameter), parameter.staticShape)];
     }
-    const linear = linearLayer(node);
-    if (linear && int8((linear.weight.node.attributes as LeafAttributes).name)) {
-      const bias = linear.bias ? frozen.get(linear.bias)! : null;
-      const [outer, inner] = linear.weight.staticShape;
-      return [linearInt8(frozen.get(linear.x)!, numbersOf(linear.weight), [outer, inner], bias)];
+    const product = rowProduct(node);
+    if (product && fits(product.matrix)) {
+      const { x, matrix, transposed, addend } = product;
+      if (transposed) {
+        const weight = remembered(memory.weights, matrix, packInt8);
+        const result = products.get(int8Rows(x), weight, linearInt8);
+        return [addend ? add(result, frozen.get(addend)!) : result];
+      }
+      if (!addend) return [meanInt8(frozen.get(x)!, remembered(memory.tables, matrix, packTable))];
     }
     const inputs = node.inputs.map((x) => frozen.get(x)!);
     return inputs.every((x, i) => x === node.inputs[i]) ? node.outputs : apply(operator, inputs, attributes);
   };
 
   for (const node of topologicalOrder(roots)) {
+    known.visit(node);
     const outputs = atScope(node.scope, () => rewrite(node));
     for (const [i, out] of node.outputs.entries()) frozen.set(out, outputs[i]);
   }
@@ -62,13 +114,24 @@ export function freeze(
   };
 }
 
-/** x W^T (+ b) of a matrix x and a parameter W, or null. */
-function linearLayer({ operator, inputs, attributes }: Node) {
+/** What was made of two things, by which they are. */
+class Pairs<A extends object, B extends object, C> {
+  private readonly made = new Map<A, Map<B, C>>();
+
+  get(a: A, b: B, make: (a: A, b: B) => C): C {
+    const own = this.made.get(a) ?? new Map<B, C>();
+    this.made.set(a, own);
+    const result = own.get(b) ?? make(a, b);
+    own.set(b, result);
+    return result;
+  }
+}
+
+/** x M, or x M^T, (+ c) of a matrix x whose rows are rows of the result, or null. */
+function rowProduct({ operator, inputs, attributes }: Node) {
   const { transposeA, transposeB, scale } = attributes as Record<string, unknown>;
   const isProduct = operator.name === "gemm" || (operator.name === "matmul" && scale === 1);
-  if (!isProduct || transposeA || !transposeB) return null;
-  const [x, weight, bias] = inputs;
-  if (x.rank !== 2 || weight.node.operator.kind !== "parameter" || weight.rank !== 2) return null;
-  if (bias && bias.rank !== 1) return null;
-  return { x, weight, bias: bias ?? null };
+  const [x, matrix, addend = null] = inputs;
+  if (!isProduct || transposeA || x.rank !== 2) return null;
+  return { x, matrix, transposed: transposeB === true, addend };
 }

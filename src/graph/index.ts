@@ -4,7 +4,7 @@
 export { checkpoint } from "./checkpoint.js";
 export { cutModule } from "./cut.js";
 export { type EvaluateOptions, evaluate, type Values } from "./evaluate.js";
-export { type FreezeOptions, freeze } from "./freeze.js";
+export { type FreezeOptions, freeze, Int8Memory } from "./freeze.js";
 export { gradient, vectorJacobianProduct } from "./gradient.js";
 export { lower } from "./lower.js";
 export { type GraphModule, leavesOf, rootsOf } from "./module.js";
@@ -21,10 +21,9 @@ export { type Activation, activation, activationReference } from "./operators/ac
 export { after } from "./operators/after.js";
 export * from "./operators/elementwise.js";
 export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
-export { linearInt8 } from "./operators/linear-int8.js";
 export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
-export { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./operators/reduce.js";
+export { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./operators/reduce.js";
 export { rotary } from "./operators/rotary.js";
 export { fromGroups, groupRows, onesOfGroups, type RowGroups, toGroups } from "./operators/row-groups.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";

@@ -33,6 +33,8 @@ export class NDArray {
         return { dtype, shape, data: BigInt64Array.from(Array.from(data, (v) => BigInt(v))) };
       case "int32":
         return { dtype, shape, data: Int32Array.from(data) };
+      case "int8":
+        return { dtype, shape, data: Int8Array.from(data) };
       default:
         return { dtype, shape, data: Uint8Array.from(data) };
     }

@@ -36,7 +36,7 @@ interface Initializer {
   readonly data: TypedData;
 }
 
-const elementTypes: Record<DType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+const elementTypes: Record<DType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 
 /** Writes a module as an ONNX model. Throws when it holds an operator that is known to be wrong (see lint). */
 export function writeOnnx(module: GraphModule): OnnxProgram {

@@ -135,7 +135,9 @@ export function constant(
         ? BigInt64Array.from(Array.from(list, (v) => BigInt(v)))
         : dtype === "int32"
           ? Int32Array.from(list)
-          : Uint8Array.from(list);
+          : dtype === "int8"
+            ? Int8Array.from(list)
+            : Uint8Array.from(list);
   if (data.length !== dims.reduce((a, b) => a * b, 1))
     throw new Error(`constant: expected ${dims.join("x") || "1"} values, got ${data.length}`);
   return apply(constantOperator, [], { dtype, shape: dims, data } satisfies ConstantAttributes)[0];

@@ -1,13 +1,13 @@
 /** @file Element types, shapes and host-side tensor data: the vocabulary every graph, runtime and test shares. */
 
 /** Element types a graph may hold. Reference evaluation computes float32 values in float64. */
-export type DType = "float32" | "int64" | "int32" | "uint8" | "bool";
+export type DType = "float32" | "int64" | "int32" | "uint8" | "int8" | "bool";
 
 /** A dimension; `null` when it is known at run time only (rows routed to one expert). */
 export type Dim = number | null;
 export type Shape = readonly Dim[];
 
-export type TypedData = Float32Array | BigInt64Array | Int32Array | Uint8Array;
+export type TypedData = Float32Array | BigInt64Array | Int32Array | Uint8Array | Int8Array;
 
 /** A tensor on the host. `data` is row-major; bool is one byte an element. */
 export interface TensorData {

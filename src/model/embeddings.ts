@@ -21,6 +21,7 @@ import {
 } from "../graph/index.js";
 import type { ParameterDefinition, ParameterLookup } from "./parameters.js";
 
+export const EMBEDDINGS = "embeddings.weight";
 /** Buffers filled from the data before training: log of the smoothed unigram frequencies [V]. */
 export const LOG_UNIGRAM = "log_unigram";
 export const CODEBOOK = "codebook.weight";
@@ -36,7 +37,7 @@ export function embeddingParameters(config: ModelConfig): ParameterDefinition[] 
   });
   const { globalTokens } = config.attention;
   return [
-    table("embeddings.weight", vocabSize, config.embeddingInitScale),
+    table(EMBEDDINGS, vocabSize, config.embeddingInitScale),
     ...(globalTokens > 0 ? [table("global_tokens.weight", globalTokens, 1)] : []),
     ...(config.codebook === "fixed" ? [table(CODEBOOK, vocabSize, 1, false)] : []),
     ...(config.absorbingState === "learned"
@@ -70,7 +71,7 @@ export interface Embeddings {
 
 export function embeddings(config: ModelConfig, p: ParameterLookup): Embeddings {
   const { vocabSize, embeddingSize } = config;
-  const raw = p("embeddings.weight");
+  const raw = p(EMBEDDINGS);
   const unit = (x: Tensor) => (config.embeddingNorm === "rms" ? rmsNorm(x) : x);
   const table = unit(raw);
   const codebook = config.codebook === "fixed" ? rmsNorm(p(CODEBOOK)) : table;

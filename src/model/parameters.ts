@@ -29,13 +29,6 @@ export const linearParameters = (
   { name: `${name}.bias`, shape: [out], trainable: true, init: { kind: "zeros" } },
 ];
 
-/**
- * Whether eight bits will do for a weight when a model is run: the linear layers inside the transformer. Routers are left as they are
- * (small, and a choice of experts is all or nothing), embeddings and head too (they serve few rows and set the probabilities).
- */
-export const isInt8Weight = (name: string): boolean =>
-  /^layers\.\d+\.(attention|experts|shared_expert|mlp)\..*weight$/.test(name);
-
 /** Finds a parameter's tensor by name. */
 export type ParameterLookup = (name: string) => Tensor;
 

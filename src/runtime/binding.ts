@@ -23,6 +23,7 @@ const arrayTypes: Record<DType, { readonly name: string; new (length: number): T
   int64: BigInt64Array,
   int32: Int32Array,
   uint8: Uint8Array,
+  int8: Int8Array,
   bool: Uint8Array,
 };
 

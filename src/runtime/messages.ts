@@ -1,5 +1,6 @@
 /** @file Moving arrays between threads without copying them, and freeing them without waiting for the garbage collector. */
 import { MessageChannel } from "node:worker_threads";
+import type { TypedData } from "../graph/index.js";
 
 interface HasArray {
   readonly data: ArrayBufferView;
@@ -14,10 +15,7 @@ export const buffersOf = (tensors: readonly HasArray[]): ArrayBuffer[] => [
  * An array that may be handed to another thread: `array` itself when it is given up and is all of its buffer, otherwise a copy.
  * Sending a view as it is would copy the whole buffer below it, twice.
  */
-export function sendable<A extends Float32Array | BigInt64Array | Int32Array | Uint8Array>(
-  array: A,
-  givenUp: boolean,
-): A {
+export function sendable<A extends TypedData>(array: A, givenUp: boolean): A {
   const whole = array.byteLength === array.buffer.byteLength && array.buffer instanceof ArrayBuffer;
   return givenUp && whole ? array : (array.slice() as A);
 }

@@ -10,10 +10,11 @@ import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js
 import type { Tokenizer } from "../data/tokenizer.js";
 import { codebookModule, evaluationModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
-import { freeze, type GraphModule, type TensorData } from "../graph/index.js";
+import { freeze, type GraphModule, Int8Memory, type TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
+import { isInt8Weight } from "../model/int8-weights.js";
 import type { BatchShape } from "../model/layout.js";
-import { isInt8Weight } from "../model/parameters.js";
+
 import {
   createDevice,
   type Device,
@@ -79,9 +80,10 @@ export class DiffusionModel {
     this.tokenizer = tokenizer;
     this.device = device;
     this.#parts = parts;
+    const memory = new Int8Memory();
     this.#programs = new ProgramCache(async (module) =>
       device.compile(
-        dtype === "q8" ? freeze(module, await parameters.read(slot), { int8: isInt8Weight }) : module,
+        dtype === "q8" ? freeze(module, await parameters.read(slot), { int8: isInt8Weight, memory }) : module,
       ),
     );
   }

@@ -201,7 +201,7 @@ export function erfReference(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction));
 }
 
-const onnxTypes: Record<DType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+const onnxTypes: Record<DType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 const castOperator = definePrimitive<{ to: DType }>({
   name: "cast",
   infer: ([x], { to }) => [{ dtype: to, shape: x.shape }],

@@ -1,88 +1,145 @@
 /**
- * @file x W^T + b with W in eight bits, for inference: one scale for every `block` weights along the rows of W,
+ * @file x W^T in eight bits, for inference. Every row of x has a scale of its own, and so has every row of W:
  *
- *     W[o, k] = scale[o, k / block] * (q[o, k] - 128),     scale = max |W| of the block / 127.
+ *     x[r, k] ~ s[r] (q[r, k] - 128),   W[o, k] ~ t[o] p[o, k],   s, t = the largest absolute value of the row / 127
+ *     (x W^T)[r, o] ~ s[r] t[o] sum_k (q[r, k] - 128) p[o, k]
  *
- * ONNX Runtime's kernel also rounds x to eight bits, block by block within a row, so a row's result does not depend on the other rows
- * (a kernel with one scale for all of x would tie a text to its batch). The reference evaluation keeps x as it is.
+ * The sum is exact, in integers, so a row's result does not depend on the other rows (`DynamicQuantizeMatMul`, with one scale for all of
+ * x, would tie a text to its batch). Unsigned x times signed W is the one pairing with a fast kernel: on a processor with VNNI 3.5
+ * times float32, where unsigned by unsigned has 1.6 and `MatMulNBits` 1.0 to 1.7 (see also mean-int8.ts). Not differentiable.
  */
 import { NDArray } from "../ndarray.js";
-import { definePrimitive } from "../operator.js";
+import { defineComposite, definePrimitive } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { showShape } from "../types.js";
+import { add, cast, maximum, mul, neg } from "./elementwise.js";
+import { gather } from "./indexing.js";
+import { reduceMax, reduceMin } from "./reduce.js";
+import { reshape } from "./shape.js";
 
-interface Int8Attributes {
-  readonly outer: number;
-  readonly inner: number;
-  readonly block: number;
+/** What stands for zero in q. */
+const ZERO = 128;
+/** The least of largest values: rows of zeros have a scale too. */
+const TINY = 1e-30;
+
+/** Rows in eight bits. */
+export interface Int8Rows {
+  /** uint8 [R, K] */
+  readonly q: Tensor;
+  /** float32 [R, 1] */
+  readonly scale: Tensor;
 }
 
-/** The finest and coarsest blocks of the kernel: longer ones are faster. */
-const BLOCKS = [128, 64, 32] as const;
+/** A weight W [out, in] in eight bits, turned as the kernel wants it. Constants, which products may share, in one graph or in several. */
+export interface Int8Weight {
+  /** int8 [in, out] */
+  readonly q: Tensor;
+  /** float32 [out] */
+  readonly scales: Tensor;
+}
 
-const linearInt8Operator = definePrimitive<Int8Attributes>({
-  name: "linearInt8",
-  infer: ([x], { outer, inner }) => {
-    if (x.rank !== 2 || x.shape[1] !== inner)
-      throw new Error(`linearInt8: expected x [rows, ${inner}], got ${showShape(x.shape)}`);
-    return [{ dtype: "float32", shape: [x.shape[0], outer] }];
+const toByte = (x: number): number => {
+  const low = Math.floor(x);
+  const half = x - low === 0.5;
+  return Math.max(0, Math.min(255, ZERO + (half ? low + (low & 1) : Math.round(x))));
+};
+
+/** x [R, K], scale [R], zero points uint8 [R] -> uint8 [R, K]: x / scale rounded, halves to even, around the zero point. */
+const quantizeOperator = definePrimitive<object>({
+  name: "quantize",
+  infer: ([x]) => [{ dtype: "uint8", shape: x.shape }],
+  onnx: () => ({ type: "QuantizeLinear", attributes: { axis: 0 } }),
+  evaluate: ([x, scale]) => [
+    new NDArray(
+      "uint8",
+      x.shape,
+      x.data.map((v, i) => toByte(v / scale.data[Math.floor(i / x.shape[1])])),
+    ),
+  ],
+});
+
+const quantizeRowsOperator = defineComposite<object, null>({
+  name: "quantizeRows",
+  infer: ([x]) => [
+    { dtype: "uint8", shape: x.shape },
+    { dtype: "float32", shape: [x.shape[0], 1] },
+  ],
+  lower: ([x]) => {
+    const ends = maximum(reduceMax(x, [1], true), neg(reduceMin(x, [1], true)));
+    const scale = mul(maximum(ends, TINY), 1 / 127);
+    const each = reshape(scale, [x.shape[0]]);
+    const zero = cast(add(mul(each, 0), ZERO), "uint8");
+    return { outputs: [apply(quantizeOperator, [x, each, zero], {})[0], scale], saved: null };
   },
-  onnx: ({ outer, inner, block }, inputs) => ({
-    type: "MatMulNBits",
-    domain: "com.microsoft",
-    attributes: { K: inner, N: outer, bits: 8, block_size: block, accuracy_level: 4 },
-    // Zero points (128 when left out) and an obsolete input stand before the bias.
-    places: inputs.length === 4 ? [0, 1, 2, null, null, 3] : [0, 1, 2],
-  }),
-  evaluate: ([x, packed, scales, bias], { outer, inner, block }) => {
-    const rows = x.shape[0];
-    const blocks = Math.ceil(inner / block);
+  evaluate: ([x]) => {
+    const [rows, width] = x.shape;
+    const q = NDArray.zeros(x.shape, "uint8");
+    const scale = NDArray.zeros([rows, 1]);
+    for (let r = 0; r < rows; r++) {
+      const row = x.data.subarray(r * width, (r + 1) * width);
+      scale.data[r] = row.reduce((a, v) => Math.max(a, Math.abs(v)), TINY) / 127;
+      for (let k = 0; k < width; k++) q.data[r * width + k] = toByte(row[k] / scale.data[r]);
+    }
+    return [q, scale];
+  },
+});
+
+/** x float32 [R, K], R maybe known at run time only. */
+export function quantizeRows(x: Tensor): Int8Rows {
+  if (x.rank !== 2) throw new Error(`quantizeRows: expected x [R, K], got ${showShape(x.shape)}`);
+  const [q, scale] = apply(quantizeRowsOperator, [x], {});
+  return { q, scale };
+}
+
+/** The rows that `index` int64 [n] names: the same bytes as of rows that are taken first and then rounded. */
+export const takeInt8Rows = ({ q, scale }: Int8Rows, index: Tensor): Int8Rows => ({
+  q: gather(q, index),
+  scale: gather(scale, index),
+});
+
+/** q uint8 [R, K], p int8 [K, N], t [N] and two constants of the kernel -> t sum_k (q - 128) p, float32 [R, N] */
+const productOperator = definePrimitive<object>({
+  name: "productInt8",
+  infer: ([q, p]) => [{ dtype: "float32", shape: [q.shape[0], p.shape[1]] }],
+  // Scale 1 of q here; its rows' own come afterwards.
+  onnx: () => ({ type: "MatMulIntegerToFloat", domain: "com.microsoft", places: [0, 1, 3, 2, 4] }),
+  evaluate: ([q, p, scales]) => {
+    const [rows, inner] = q.shape;
+    const outer = p.shape[1];
     const out = NDArray.zeros([rows, outer]);
     for (let r = 0; r < rows; r++)
-      for (let o = 0; o < outer; o++) {
-        let sum = bias ? bias.data[o] : 0;
-        for (let k = 0; k < inner; k++) {
-          const scale = scales.data[o * blocks + Math.floor(k / block)];
-          sum += x.data[r * inner + k] * scale * (packed.data[o * blocks * block + k] - 128);
-        }
-        out.data[r * outer + o] = sum;
+      for (let k = 0; k < inner; k++) {
+        const own = q.data[r * inner + k] - ZERO;
+        for (let o = 0; o < outer; o++) out.data[r * outer + o] += own * p.data[k * outer + o];
       }
+    for (let i = 0; i < out.data.length; i++) out.data[i] *= scales.data[i % outer];
     return [out];
   },
 });
 
-/** W [out, in], row-major, as the kernel wants it. `block` divides `in` where one of the kernel's blocks does. */
-export function packInt8(weight: Float32Array, outer: number, inner: number) {
-  const block = BLOCKS.find((size) => inner % size === 0) ?? 32;
-  const blocks = Math.ceil(inner / block);
-  const packed = new Uint8Array(outer * blocks * block).fill(128);
-  const scales = new Float32Array(outer * blocks);
-  for (let o = 0; o < outer; o++)
-    for (let b = 0; b < blocks; b++) {
-      const end = Math.min(inner, (b + 1) * block);
-      let largest = 0;
-      for (let k = b * block; k < end; k++) largest = Math.max(largest, Math.abs(weight[o * inner + k]));
-      const scale = largest / 127;
-      scales[o * blocks + b] = scale;
-      if (scale === 0) continue;
-      for (let k = b * block; k < end; k++)
-        packed[o * blocks * block + k] = 128 + Math.round(weight[o * inner + k] / scale);
-    }
-  return { packed, scales, block, blocks };
+/** W [out, in], row-major. */
+export function packInt8(weight: Float32Array, outer: number, inner: number): Int8Weight {
+  const q = new Int8Array(weight.length);
+  const scales = new Float32Array(outer);
+  for (let o = 0; o < outer; o++) {
+    const row = weight.subarray(o * inner, (o + 1) * inner);
+    let largest = TINY;
+    for (const w of row) largest = Math.max(largest, Math.abs(w));
+    scales[o] = largest / 127;
+    const inverse = 127 / largest;
+    for (let k = 0; k < inner; k++) q[k * outer + o] = Math.round(row[k] * inverse);
+  }
+  return { q: constant(q, [inner, outer], "int8"), scales: constant(scales, [outer]) };
 }
 
-/** x [rows, in], weight float32 [out, in] (row-major, known now), bias [out] or none -> [rows, out]. Not differentiable. */
-export function linearInt8(
-  x: Tensor,
-  weight: Float32Array,
-  [outer, inner]: readonly [number, number],
-  bias: Tensor | null = null,
-): Tensor {
-  const { packed, scales, block, blocks } = packInt8(weight, outer, inner);
-  const inputs = [x, constant(packed, [outer, blocks, block], "uint8"), constant(scales, [outer * blocks])];
-  return apply(linearInt8Operator, bias ? [...inputs, bias] : inputs, {
-    outer,
-    inner,
-    block,
-  } satisfies Int8Attributes)[0];
+/**
+ * x W^T.
+ * @param x of [R, in] @param weight W [out, in], from `packInt8`
+ * @returns float32 [R, out]
+ */
+export function linearInt8(x: Int8Rows, { q, scales }: Int8Weight): Tensor {
+  if (x.q.shape[1] !== q.shape[0])
+    throw new Error(`linearInt8: expected x [rows, ${q.shape[0]}], got ${showShape(x.q.shape)}`);
+  const inputs = [x.q, q, scales, constant(1), constant(ZERO, [], "uint8")];
+  return mul(apply(productOperator, inputs, {})[0], x.scale);
 }

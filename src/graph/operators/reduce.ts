@@ -1,4 +1,4 @@
-/** @file Reductions (sum, mean, max over axes) and the cumulative sum. */
+/** @file Reductions (sum, mean, max, min over axes) and the cumulative sum. */
 import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive, type PrimitiveOperator } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
@@ -70,6 +70,7 @@ const meanOperator = reduction(
   (count) => 1 / count,
 );
 const maxOperator = reduction("reduceMax", "ReduceMax", -Infinity, Math.max, (total) => total);
+const minOperator = reduction("reduceMin", "ReduceMin", Infinity, Math.min, (total) => total);
 
 const call = (operator: PrimitiveOperator, x: Tensor, axes: readonly number[], keepDims: boolean): Tensor =>
   apply(operator, [x], { axes: axes.map((a) => (a < 0 ? a + x.rank : a)), keepDims })[0];
@@ -83,6 +84,9 @@ export const reduceMean = (x: Tensor, axes: readonly number[], keepDims = false)
 /** Maximum over `axes`; not differentiable here. */
 export const reduceMax = (x: Tensor, axes: readonly number[], keepDims = false): Tensor =>
   call(maxOperator, x, axes, keepDims);
+/** Minimum over `axes`; not differentiable here. */
+export const reduceMin = (x: Tensor, axes: readonly number[], keepDims = false): Tensor =>
+  call(minOperator, x, axes, keepDims);
 
 const cumsumOperator = definePrimitive<{ axis: number; exclusive: boolean }>({
   name: "cumulativeSum",
