@@ -249,7 +249,7 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
 export interface DenoisingGraph extends DenoiserOutput {
   readonly tokens: Embeddings;
   /** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts (of active rows as if B were 1); embedding
-   * float32 [R, D] (the head's own output, to be fed back) when self-conditioning. */
+   * float32 [T, D] (the head's own output, to be fed back) when self-conditioning. */
   readonly outputs: Readonly<Record<string, Tensor>>;
 }
 

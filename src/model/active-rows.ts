@@ -11,7 +11,7 @@
  *   activePlace int64 [B*N]    0, or 1 + the slot of an active row
  *   "held:key.<l>", "held:value.<l>" float32 [B*N, hidden]   keys (turned by their positions) and values of layer l
  */
-import { div, gather, greater, input, type Tensor } from "../graph/index.js";
+import { concat, div, gather, greater, input, type Tensor, zeros } from "../graph/index.js";
 import type { BatchShape } from "./layout.js";
 
 /** The sizes a graph of active rows is built for. */
@@ -77,6 +77,10 @@ export function heldKeysAndValues(
   const shape = [batchSize * length, hiddenSize];
   return { key: input(key, "float32", shape), value: input(value, "float32", shape) };
 }
+
+/** x [R, D] of the rows that are computed, at their places: [B*N, D], zeros elsewhere. */
+export const placeRows = (x: Tensor, active: ActiveRows | null): Tensor =>
+  active ? gather(concat([zeros([1, x.staticShape[1]]), x], 0), active.place) : x;
 
 /** x [B*N, ...] at the rows that are computed: [R, ...], or all of it. */
 export const takeRows = (x: Tensor, active: ActiveRows | null): Tensor =>

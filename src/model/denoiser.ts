@@ -4,8 +4,16 @@
  *   h0 = input(z_t, t, flags);  h_{l+1} = layer_l(h_l);  x0_hat, logits = prediction(LN(h_L))
  */
 import type { ModelConfig } from "../config/model-config.js";
-import { checkpoint, greaterOrEqual, layerNorm, reshape, type Tensor, withScope } from "../graph/index.js";
-import type { KeysAndValues } from "./active-rows.js";
+import {
+  and,
+  checkpoint,
+  greaterOrEqual,
+  layerNorm,
+  reshape,
+  type Tensor,
+  withScope,
+} from "../graph/index.js";
+import { type KeysAndValues, placeRows, takeRows } from "./active-rows.js";
 import { CachedKeys } from "./attention/cached.js";
 import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters } from "./embeddings.js";
@@ -93,13 +101,14 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     parameter: p,
   };
   const predicted = predictedPositions(rows, channel !== null);
+  const routedLast = rows.active ? and(takeRows(predicted, rows.active), rows.active.present) : predicted;
   const routers: DenoiserOutput["routers"][number][] = [];
   const keysAndValues: KeysAndValues[] = [];
   for (let layer = 0; layer < config.numLayers; layer++) {
     const last = layer === config.numLayers - 1;
     // The backward pass begins with the last layer: nothing would be gained by letting go of it.
     const run = recompute && !last ? checkpointedLayer : transformerLayer;
-    const own = run(h, layer, last ? { ...context, routed: predicted } : context);
+    const own = run(h, layer, last ? { ...context, routed: routedLast } : context);
     h = own.output;
     keysAndValues.push(own.keysAndValues);
     const { losses, statistics } = own.feedForward;
@@ -109,7 +118,15 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     if (config.normPlacement === "pre")
       h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
     return {
-      ...predict(h, { config, rows, tokens, channel, input: x, predicted, recompute, parameter: p }),
+      ...predict(placeRows(h, rows.active), {
+        config,
+        tokens,
+        channel,
+        input: x,
+        predicted,
+        recompute,
+        parameter: p,
+      }),
       keysAndValues,
       routers,
     };

@@ -35,7 +35,6 @@ import {
   type Tensor,
   where,
 } from "../graph/index.js";
-import { takeRows } from "./active-rows.js";
 import { type Embeddings, OUTPUT_BIAS } from "./embeddings.js";
 import type { Channel } from "./input.js";
 import type { RowInputs } from "./layout.js";
@@ -60,32 +59,31 @@ export function predictionParameters(config: ModelConfig): ParameterDefinition[]
 export interface RowLogits {
   readonly name: "predicted" | "gaussian" | "absorbed";
   readonly terms: readonly LogitTerm[];
-  /** bool [R]: which. */
+  /** bool [T]: which. */
   readonly rows: Tensor;
 }
 
-/** R: the rows that are computed, all T = B*N of them or the active ones (rows.active). */
+/** At all T = B*N positions; where only active rows are computed (rows.active), it means nothing elsewhere. */
 export interface Prediction {
-  /** The head's own output f, [R, D]: x0_hat where prediction is "embedding". */
+  /** The head's own output f, [T, D]: x0_hat where prediction is "embedding". */
   readonly embedding: Tensor;
   /** The logits of any row that is predicted, not yet multiplied out: crossEntropy and tiedLogits take them. */
   readonly logits: readonly LogitTerm[];
   /** The same where they are cheapest: groups of rows that make up all that are predicted. */
   readonly rowLogits: readonly RowLogits[];
-  /** bool [R]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
+  /** bool [T]: the positions that are predicted (see `predictedPositions`); elsewhere the output means nothing. */
   readonly predicted: Tensor;
-  /** bool [R]: those of them in the Gaussian branch; null in the masked limit. */
+  /** bool [T]: those of them in the Gaussian branch; null in the masked limit. */
   readonly gaussian: Tensor | null;
 }
 
 export interface PredictionContext {
   readonly config: ModelConfig;
-  readonly rows: RowInputs;
   readonly tokens: Embeddings;
   readonly channel: Channel | null;
   /** What the network was given, [T, D]. */
   readonly input: Tensor;
-  /** bool [R], from `predictedPositions`. */
+  /** bool [T], from `predictedPositions`. */
   readonly predicted: Tensor;
   /** Keep nothing of the size of the vocabulary for the backward pass. */
   readonly recompute: boolean;
@@ -93,19 +91,19 @@ export interface PredictionContext {
 }
 
 /**
- * bool [R]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
+ * bool [T]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
  * known. The last layer's experts, the vocabulary and the loss run there alone; for half-masked text that halves their cost.
  */
 export function predictedPositions({ given, absorbed, shape, active }: RowInputs, gaussian: boolean): Tensor {
   const wanted = gaussian ? less(given, 0.5) : greater(absorbed, 0.5);
   const positions = reshape(wanted, [shape.batchSize * shape.length]);
-  return active ? and(takeRows(positions, active), active.present) : positions;
+  return active ? and(positions, greater(active.place, 0)) : positions;
 }
 
-/** @param h [R, hidden], normalised */
+/** @param h [T, hidden], normalised */
 export function predict(h: Tensor, context: PredictionContext): Prediction {
-  const { config, rows, channel, predicted, parameter: p } = context;
-  const gaussian = channel && gaussianRows(channel, predicted, rows);
+  const { config, channel, predicted, parameter: p } = context;
+  const gaussian = channel?.gaussian ?? null;
   const embedding = linear(h, p("output.weight"), p("output.bias"));
   let evidence = embedding;
   const head = logitHead(config);
@@ -123,23 +121,18 @@ export function predict(h: Tensor, context: PredictionContext): Prediction {
 }
 
 /**
- * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [R, 1], and 1
+ * How far x0 is from its posterior mean, the network's input x [T, D] in the Gaussian branch: sqrt(E|x0 - x|^2 / D) [T, 1], and 1
  * elsewhere. null where it is not known. Rows of E have unit mean square, so E|x0 - x|^2 = D - |x|^2; the added 1e-4 keeps the root's
  * gradient finite.
  */
-function posteriorDeviation(gaussian: Tensor, { config, rows, input }: PredictionContext): Tensor | null {
+function posteriorDeviation(gaussian: Tensor, { config, input: x }: PredictionContext): Tensor | null {
   if (config.embeddingNorm === "none") return null;
-  const x = takeRows(input, rows.active);
   const variance = sub(1 + 1e-4, reduceMean(mul(x, x), [1], true));
   return where(reshape(gaussian, [gaussian.staticShape[0], 1]), sqrt(maximum(variance, 1e-4)), 1);
 }
 
-/** Positions in the Gaussian branch, of the rows that are computed. Of all rows it is the channel's own tensor. */
-const gaussianRows = ({ gaussian }: Channel, predicted: Tensor, { active }: RowInputs): Tensor =>
-  active ? and(predicted, takeRows(gaussian, active)) : gaussian;
-
 /**
- * own [R, D] times E^T, and what the channel says.
+ * own [T, D] times E^T, and what the channel says.
  *
  * With a frozen codebook x C^T + log p stands already, for the posterior mean of the Gaussian rows: logits that begin with the same
  * term of the same rows share its product, as equal nodes are merged. What the bias adds beyond log p comes with the second term.
@@ -149,7 +142,7 @@ function logitsOf(
   own: Tensor,
   bias: Tensor,
   gaussian: Tensor | null,
-  { config, rows, tokens, channel, predicted, recompute }: PredictionContext,
+  { config, tokens, channel, predicted, recompute }: PredictionContext,
 ): Pick<Prediction, "logits" | "rowLogits"> {
   const everywhere = (logits: readonly LogitTerm[]): ReturnType<typeof logitsOf> => ({
     logits,
@@ -158,7 +151,7 @@ function logitsOf(
   const term = { x: own, table: tokens.table, bias };
   if (!channel || !gaussian || config.inputDecoding === "none") return everywhere([term]);
   const { table, bias: prior } = channel.term;
-  let x = takeRows(channel.term.x, rows.active);
+  let { x } = channel.term;
   // One product serves both when the noise acts on the embeddings themselves.
   if (table === tokens.table) return everywhere([{ ...term, x: add(own, x) }]);
   if (!keepsProbabilities(own.staticShape[0], table.staticShape[0], { recompute })) x = after(x, [own]);

@@ -1,7 +1,7 @@
 /**
  * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
  * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts). With a
- * cacheInterval above 1, steps between full runs compute some positions only (see step-rows.ts); what comes back is put at their places.
+ * cacheInterval above 1, steps between full runs compute some positions only (see step-rows.ts).
  */
 import { BatchBuffers } from "../diffusion/buffers.js";
 import { hasCondition, withoutConditions } from "../diffusion/condition-dropout.js";
@@ -17,11 +17,11 @@ import { type SampleSetting, SampleState } from "./sample-state.js";
 import type { StepShape } from "./sampling-module.js";
 import {
   ChangedRows,
+  copyActiveRows,
   type GroupShape,
   groupShape,
   type PlacedRows,
   placeActiveRows,
-  spreadRows,
 } from "./step-rows.js";
 
 /** A sample to be written. */
@@ -183,7 +183,7 @@ export class SampleBatch {
     const outputs = await model.run(program, feeds, planning.held ?? undefined);
     this.computed = 0;
     for (const [b, sample] of this.samples.entries())
-      if (!sample.finished) this.computed += placed?.slots[b].length ?? sample.canvas.target.length;
+      if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
     await this.take(outputs, draws, placed, step);
     this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
   }
@@ -206,22 +206,13 @@ export class SampleBatch {
   ): Promise<void> {
     const { setting, shape } = this;
     const width = this.model.config.model.embeddingSize;
-    const positions = shape.batchSize * shape.length;
-    const floats = (output: TensorData | undefined, size: number) => {
-      const data = output?.data as Float32Array | undefined;
-      return data && placed
-        ? spreadRows(data, placed, size, new Float32Array(positions * size))
-        : (data ?? null);
-    };
-    const predicted = floats(outputs.x0, width);
+    const predicted = outputs.x0?.data as Float32Array | undefined;
     const x0 = predicted && (await this.clamped(predicted));
-    const probability = floats(outputs.probability, 1);
-    const ids = outputs.likeliest?.data as BigInt64Array | undefined;
-    const likeliest =
-      ids && placed ? spreadRows(ids, placed, 1, new BigInt64Array(positions)) : (ids ?? null);
+    const probability = outputs.probability?.data as Float32Array | undefined;
+    const likeliest = outputs.likeliest?.data as BigInt64Array | undefined;
     if (this.selfCondition) {
       const embedding = outputs.embedding.data as Float32Array;
-      if (placed) spreadRows(embedding, placed, width, this.selfCondition);
+      if (placed) copyActiveRows(embedding, placed, width, this.selfCondition);
       else this.selfCondition.set(embedding);
     }
     const drawLogits = outputs.drawLogits.data as Float32Array;
@@ -259,10 +250,7 @@ export class SampleBatch {
   ): Record<string, TensorData> {
     const { model, setting, shape, buffers, rows, state, ending } = this;
     const { batchSize, length } = shape;
-    const slotAt = (position: number) => Number(placed!.feeds.activePlace.data[position]) - 1;
-    const draw = draws.flatMap((positions, b) =>
-      positions.map((p) => (placed ? slotAt(b * length + p) : b * length + p)),
-    );
+    const draw = draws.flatMap((positions, b) => positions.map((p) => b * length + p));
     const levels = allocateLevels(rows.length, length, buffers);
     if (rows.length > batchSize) state.copyWithin(state.length / 2, 0, state.length / 2);
     // t as the network sees it; below the smallest level of training it sees that one.
@@ -271,13 +259,12 @@ export class SampleBatch {
       const sample = b % batchSize;
       setLevel(levels, b, level, this.targets[sample], this.absorbed[sample]);
     }
-    const own = placed ? this.endingsOf(placed) : ending;
     const wide = [rows.length, length, model.config.model.embeddingSize];
     return {
       ...placeRows(rows, model.globalSlots, buffers),
       ...levelTensors(levels),
       ...(placed?.feeds ?? {}),
-      ending: { dtype: "int64", shape: [own.length], data: own },
+      ending: { dtype: "int64", shape: [ending.length], data: ending },
       // One row at least: empty tensors are a corner nobody needs to stand in.
       draw: {
         dtype: "int64",
@@ -290,13 +277,6 @@ export class SampleBatch {
         ? { selfCondition: { dtype: "float32", shape: wide, data: this.selfCondition } }
         : {}),
     };
-  }
-
-  /** int64 [G*Q]: `ending` of the samples' slots. */
-  private endingsOf({ shape: { groups, slots }, at }: PlacedRows): BigInt64Array {
-    return BigInt64Array.from({ length: groups * slots }, (_, slot) =>
-      at[slot] < 0 ? 0n : this.ending[at[slot]],
-    );
   }
 
   /** x0 [B*N, D], moved to the nearest codes when the configuration asks for it. */

@@ -3,11 +3,11 @@
  * computed where they are wanted, and logits stay on the device but for the few rows a token is drawn from: all of them would cost as
  * much as the network itself.
  *
- * R: the positions that are computed, B * N, or the slots of active rows (model/active-rows.ts). Inputs beside the denoiser's: ending
- * int64 [R], 1 where the text may end; draw int64 [K], which of the R to draw at. Outputs beside the router's and `embedding` [R, D]:
- * drawLogits float32 [K, V]; x0 float32 [R, D] for Gaussian processes, at targets that are not absorbed (elsewhere 0, or what the head
- * says); with `guess` also likeliest int64 [R] and its probability float32 [R] at predicted positions (elsewhere 0). Forbidden tokens have
- * logits below -1e8. Where keys and values are to be held, those of every layer.
+ * T = B * N positions. Inputs beside the denoiser's: ending int64 [T], 1 where the text may end; draw int64 [K], where to draw. Outputs
+ * beside the router's and `embedding` [T, D]: drawLogits float32 [K, V]; x0 float32 [T, D] for Gaussian processes, at targets that are not
+ * absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [T] and its probability float32 [T] at predicted
+ * positions (elsewhere 0). Where only active rows are computed (model/active-rows.ts), the outputs mean something there alone. Forbidden
+ * tokens have logits below -1e8. Where keys and values are to be held, those of every layer.
  *
  * Guided (guidance.ts), the denoiser has twice as many rows: those of samples and behind them, as many, of twins without condition. Input
  * guidance float32 [1]; the outputs above say what both come to, but for `embedding` and the router's, which every row has of its own.
@@ -69,7 +69,7 @@ export function samplingModule(
   const network = { ...shape, batchSize: sidesCount * shape.batchSize };
   const graph = denoisingGraph(config, network, active);
   const { logits, tokens, gaussian: moving, predicted, embedding, outputs } = graph;
-  const positions = typeof rows === "string" ? shape.batchSize * shape.length : rows.groups * rows.slots;
+  const positions = shape.batchSize * shape.length;
   return withScope("rounding", () => {
     const { sides, combine } = guided ? guidedRows() : unguidedRows;
     const own = (x: Tensor) => sides(x)[0];

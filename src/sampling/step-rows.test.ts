@@ -4,7 +4,7 @@ import { UserError } from "../errors.js";
 import { onEveryDevice } from "../runtime/testing/devices.js";
 import { generate, generateSteps, type StepEvent } from "./generate.js";
 import type { GenerationSettings } from "./sampling-settings.js";
-import { ChangedRows, groupCount, groupPositions, placeActiveRows, spreadRows } from "./step-rows.js";
+import { ChangedRows, copyActiveRows, groupCount, groupPositions, placeActiveRows } from "./step-rows.js";
 import { tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
 
 describe("rows of a step", () => {
@@ -44,17 +44,22 @@ describe("rows of a step", () => {
     expect(Array.from(placed.at)).toEqual([2, 3, 8, -1, 20, -1, 29, -1, 32, 33, 38, -1, 50, -1, 59, -1]);
     expect(row).toEqual([2, 3, 8, 8, 20, 20, 29, 29, 32, 33, 38, 38, 50, 50, 59, 59]);
     expect(start).toEqual([2, 8, 20, 29, 32, 38, 50, 59]);
-    expect(placed.slots).toEqual([[0, 1, 2], [], [4, 6]]);
+    expect(placed.active).toEqual(active);
     for (const [position, slot] of place.entries())
       expect(slot === 0 ? placed.at.includes(position) : placed.at[slot - 1] !== position).toBe(false);
-    const spread = spreadRows(
-      Float32Array.from({ length: 16 }, (_, i) => i),
+    const copy = new Float32Array(120);
+    copyActiveRows(
+      Float32Array.from({ length: 120 }, (_, i) => 1 + i),
       placed,
       2,
-      new Float32Array(60),
+      copy,
     );
-    expect([4, 5, 6, 7, 16, 17, 40, 41].map((i) => spread[i])).toEqual([0, 1, 2, 3, 4, 5, 8, 9]);
-    expect(spread.filter((x) => x !== 0).length).toBe(9);
+    expect(Array.from(copy, (x, i) => [x, i]).filter(([x]) => x !== 0)).toEqual(
+      Array.from(placed.at)
+        .filter((position) => position >= 0)
+        .sort((a, b) => a - b)
+        .flatMap((position) => [0, 1].map((d) => [1 + 2 * position + d, 2 * position + d])),
+    );
   });
 });
 

@@ -119,8 +119,8 @@ export interface PlacedRows {
   readonly shape: ActiveShape;
   /** Inputs of the network (model/active-rows.ts). */
   readonly feeds: Readonly<Record<string, TensorData>>;
-  /** [sample][i]: slot of the sample's i-th active position. */
-  readonly slots: readonly (readonly number[])[];
+  /** [sample]: its active positions. */
+  readonly active: readonly (readonly number[])[];
   /** int32 [sides * G*Q]: flattened position in the network's rows that each slot stands for; -1: empty. */
   readonly at: Int32Array;
 }
@@ -145,7 +145,6 @@ export function placeActiveRows(
   const at = new Int32Array(sides * rows).fill(-1);
   const start = new BigInt64Array(sides * count);
   const place = new BigInt64Array(sides * batchSize * length);
-  const slots: number[][] = active.map(() => []);
   for (let side = 0; side < sides; side++)
     for (const [g, own] of groups.entries()) {
       const first = side * batchSize * length;
@@ -157,7 +156,6 @@ export function placeActiveRows(
         row[from + i] = BigInt(first + position);
         present[from + i] = 1;
         place[first + position] = BigInt(1 + from + i);
-        if (side === 0) slots[Math.floor(position / length)].push(from + i);
       }
     }
   const int64 = (data: BigInt64Array): TensorData => ({ dtype: "int64", shape: [data.length], data });
@@ -169,24 +167,21 @@ export function placeActiveRows(
       activeStart: int64(start),
       activePlace: int64(place),
     },
-    slots,
+    active,
     at,
   };
 }
 
-/**
- * Rows of slots [R, width] put at their positions in `into` [.., width]. R may be less than all slots: then they are those of the first
- * sides.
- */
-export function spreadRows<A extends Float32Array | BigInt64Array>(
-  rows: A,
-  { at }: PlacedRows,
+/** Copies the active ones of `rows` [T, width] into `into` [T, width]. */
+export function copyActiveRows(
+  rows: Float32Array,
+  { at }: Pick<PlacedRows, "at">,
   width: number,
-  into: A,
-): A {
-  for (let slot = 0; slot < rows.length / width; slot++) {
-    if (at[slot] < 0) continue;
-    for (let d = 0; d < width; d++) into[at[slot] * width + d] = rows[slot * width + d];
+  into: Float32Array,
+): void {
+  for (const position of at) {
+    if (position < 0) continue;
+    const from = position * width;
+    into.set(rows.subarray(from, from + width), from);
   }
-  return into;
 }
