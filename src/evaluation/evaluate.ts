@@ -13,7 +13,7 @@ import { freeze } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM } from "../model/embeddings.js";
 import { isInt8Weight } from "../model/int8-weights.js";
-import { createDevice, type DeviceKind } from "../runtime/index.js";
+import { createDevice, createInt8Memory, type DeviceKind } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
@@ -142,8 +142,9 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
     const { loss, rows } = whole;
     let quantized: QuantizedLoss | null = null;
     if (options.dtype === "q8") {
+      const memory = await createInt8Memory(device);
       const q8 = await NoisyRows.create(config, valid, count, device, store, (module) =>
-        freeze(module, weights, { int8: isInt8Weight }),
+        freeze(module, weights, { int8: isInt8Weight, memory }),
       );
       quantized = quantizedLoss(whole, await measure(q8, "loss with weights in eight bits"));
       await q8.dispose();

@@ -7,6 +7,7 @@ import { type GraphModule, rootsOf } from "./module.js";
 import { writeOnnx } from "./onnx.js";
 import { add } from "./operators/elementwise.js";
 import { gather } from "./operators/indexing.js";
+import { int8Range } from "./operators/linear-int8.js";
 import { linear, matmul } from "./operators/matmul.js";
 import { rmsNorm, softmax } from "./operators/normalise.js";
 import { concat, reshape } from "./operators/shape.js";
@@ -46,7 +47,10 @@ describe("freeze", () => {
     expect(distance((await runOnnx(frozen, feeds)).y, expected)).toBeLessThan(2e-6);
   });
   it("takes int8 for the weights that are named, and no others", async () => {
-    const frozen = freeze(module, values, { int8: (name) => name.startsWith("first") });
+    const frozen = freeze(module, values, {
+      int8: (name) => name.startsWith("first"),
+      memory: new Int8Memory(int8Range.safe),
+    });
     const expected = evaluate(module, feeds, parameters).y;
     const error = distance((await runOnnx(frozen, feeds)).y, expected);
     expect(error).toBeGreaterThan(1e-5);
@@ -66,7 +70,7 @@ describe("freeze", () => {
     const means = matmul(softmax(add(logits, again)), table);
     const outputs = { logits, means };
     const expected = evaluate({ name: "vocabulary", outputs }, feeds, parameters);
-    const memory = new Int8Memory();
+    const memory = new Int8Memory(int8Range.safe);
     const options = { int8: (name: string) => name.startsWith("first"), memory };
     const frozen = freeze({ name: "vocabulary", outputs }, values, options);
     const fast = await runOnnx(frozen, feeds);

@@ -12,6 +12,7 @@ import { add } from "./operators/elementwise.js";
 import {
   type Int8Rows,
   type Int8Weight,
+  int8Range,
   linearInt8,
   packInt8,
   quantizeRows,
@@ -25,6 +26,9 @@ import { topologicalOrder } from "./walk.js";
 export class Int8Memory {
   readonly weights = new Map<string, Int8Weight>();
   readonly tables = new Map<string, Int8Table>();
+
+  /** @param largest absolute value of a weight (see `int8Range`) */
+  constructor(readonly largest: number = int8Range.full) {}
 }
 
 export interface FreezeOptions {
@@ -75,11 +79,11 @@ export function freeze(
   const remembered = <T>(
     map: Map<string, T>,
     matrix: Tensor,
-    pack: typeof packInt8 | typeof packTable,
+    pack: (values: Float32Array, rows: number, columns: number) => T,
   ): T => {
     const { key } = known.origin(matrix)!;
     const [rows, columns] = matrix.staticShape;
-    const packed = map.get(key) ?? (pack(known.value(matrix), rows, columns) as T);
+    const packed = map.get(key) ?? pack(known.value(matrix), rows, columns);
     map.set(key, packed);
     return packed;
   };
@@ -93,7 +97,9 @@ export function freeze(
     if (product && fits(product.matrix)) {
       const { x, matrix, transposed, addend } = product;
       if (transposed) {
-        const weight = remembered(memory.weights, matrix, packInt8);
+        const weight = remembered(memory.weights, matrix, (values, outer, inner) =>
+          packInt8(values, outer, inner, memory.largest),
+        );
         const result = products.get(int8Rows(x), weight, linearInt8);
         return [addend ? add(result, frozen.get(addend)!) : result];
       }

@@ -21,6 +21,7 @@ export { type Activation, activation, activationReference } from "./operators/ac
 export { after } from "./operators/after.js";
 export * from "./operators/elementwise.js";
 export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export { int8Range, linearInt8, packInt8, quantizeRows } from "./operators/linear-int8.js";
 export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./operators/reduce.js";

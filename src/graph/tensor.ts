@@ -130,14 +130,14 @@ export function constant(
   const dims = shape ?? (typeof values === "number" ? [] : [list.length]);
   const data =
     dtype === "float32"
-      ? Float32Array.from(list)
+      ? new Float32Array(list)
       : dtype === "int64"
         ? BigInt64Array.from(Array.from(list, (v) => BigInt(v)))
         : dtype === "int32"
           ? Int32Array.from(list)
           : dtype === "int8"
-            ? Int8Array.from(list)
-            : Uint8Array.from(list);
+            ? new Int8Array(list)
+            : new Uint8Array(list);
   if (data.length !== dims.reduce((a, b) => a * b, 1))
     throw new Error(`constant: expected ${dims.join("x") || "1"} values, got ${data.length}`);
   return apply(constantOperator, [], { dtype, shape: dims, data } satisfies ConstantAttributes)[0];

@@ -17,6 +17,7 @@ export type {
   StepResult,
 } from "./device.js";
 export { HELD_PREFIX, isHeld } from "./device.js";
+export { createInt8Memory } from "./int8-memory.js";
 export {
   groupTimes,
   leastTimes,

@@ -10,13 +10,14 @@ import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js
 import type { Tokenizer } from "../data/tokenizer.js";
 import { codebookModule, evaluationModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
-import { freeze, type GraphModule, Int8Memory, type TensorData } from "../graph/index.js";
+import { freeze, type GraphModule, type Int8Memory, type TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { isInt8Weight } from "../model/int8-weights.js";
 import type { BatchShape } from "../model/layout.js";
 
 import {
   createDevice,
+  createInt8Memory,
   type Device,
   type DeviceKind,
   type HeldTensors,
@@ -80,11 +81,14 @@ export class DiffusionModel {
     this.tokenizer = tokenizer;
     this.device = device;
     this.#parts = parts;
-    const memory = new Int8Memory();
+    let memory: Promise<Int8Memory> | undefined;
+    const int8 = async (module: GraphModule): Promise<GraphModule> => {
+      memory ??= createInt8Memory(device);
+      const options = { int8: isInt8Weight, memory: await memory };
+      return freeze(module, await parameters.read(slot), options);
+    };
     this.#programs = new ProgramCache(async (module) =>
-      device.compile(
-        dtype === "q8" ? freeze(module, await parameters.read(slot), { int8: isInt8Weight, memory }) : module,
-      ),
+      device.compile(dtype === "q8" ? await int8(module) : module),
     );
   }
 

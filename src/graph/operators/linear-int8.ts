@@ -6,7 +6,8 @@
  *
  * The sum is exact, in integers, so a row's result does not depend on the other rows (`DynamicQuantizeMatMul`, with one scale for all of
  * x, would tie a text to its batch). Unsigned x times signed W is the one pairing with a fast kernel: on a processor with VNNI 3.5
- * times float32, where unsigned by unsigned has 1.6 and `MatMulNBits` 1.0 to 1.7 (see also mean-int8.ts). Not differentiable.
+ * times float32, where unsigned by unsigned has 1.6 and `MatMulNBits` 1.0 to 1.7 (see also mean-int8.ts). Without VNNI it may overflow:
+ * `int8Range`. Not differentiable.
  */
 import { NDArray } from "../ndarray.js";
 import { defineComposite, definePrimitive } from "../operator.js";
@@ -117,16 +118,24 @@ const productOperator = definePrimitive<object>({
   },
 });
 
+/** Largest absolute value of a weight: all of eight bits, or what two products in 16 bits have room for. */
+export const int8Range = { full: 127, safe: 63 } as const;
+
 /** W [out, in], row-major. */
-export function packInt8(weight: Float32Array, outer: number, inner: number): Int8Weight {
+export function packInt8(
+  weight: Float32Array,
+  outer: number,
+  inner: number,
+  range: number = int8Range.full,
+): Int8Weight {
   const q = new Int8Array(weight.length);
   const scales = new Float32Array(outer);
   for (let o = 0; o < outer; o++) {
     const row = weight.subarray(o * inner, (o + 1) * inner);
     let largest = TINY;
     for (const w of row) largest = Math.max(largest, Math.abs(w));
-    scales[o] = largest / 127;
-    const inverse = 127 / largest;
+    scales[o] = largest / range;
+    const inverse = range / largest;
     for (let k = 0; k < inner; k++) q[k * outer + o] = Math.round(row[k] * inverse);
   }
   return { q: constant(q, [inner, outer], "int8"), scales: constant(scales, [outer]) };

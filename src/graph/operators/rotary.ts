@@ -46,7 +46,19 @@ const rotaryEmbedding = definePrimitive<object>({
   },
 });
 
-function tables({ headSize, theta, maxPosition }: RotaryAttributes, direction: 1 | -1): [Tensor, Tensor] {
+/** The tables made last, of each direction: all layers of a graph want the same. */
+const lastTables = new Map<1 | -1, { readonly key: string; readonly made: [Tensor, Tensor] }>();
+
+function tables(attributes: RotaryAttributes, direction: 1 | -1): [Tensor, Tensor] {
+  const key = JSON.stringify(attributes);
+  const last = lastTables.get(direction);
+  if (last?.key === key) return last.made;
+  const made = makeTables(attributes, direction);
+  lastTables.set(direction, { key, made });
+  return made;
+}
+
+function makeTables({ headSize, theta, maxPosition }: RotaryAttributes, direction: 1 | -1): [Tensor, Tensor] {
   const half = headSize / 2;
   const angles = Float64Array.from(
     { length: maxPosition * half },
