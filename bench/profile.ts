@@ -11,16 +11,9 @@ import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import type { PartialRunConfig } from "../src/config/index.js";
 import { leavesOf, lower, rootsOf } from "../src/graph/index.js";
-import {
-  createDevice,
-  groupTimes,
-  leastTimes,
-  type NodeTime,
-  partOf,
-  phaseOf,
-  totalTime,
-} from "../src/runtime/index.js";
+import { createDevice, leastTimes, totalTime } from "../src/runtime/index.js";
 import { measureCeiling } from "../src/training/profile.js";
+import { printProfile } from "./profile-tables.js";
 import { referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -58,23 +51,4 @@ console.log(
     `(whole steps ${runs.map((run) => ms(totalTime(run))).join(" ")}), load ${loadavg()[0].toFixed(1)}; ` +
     `a product of 1,024 cubed: ${ceiling.toFixed(0)} GFLOP/s\n`,
 );
-const place = (node: NodeTime) => `${phaseOf(node)} ${partOf(node)}`;
-table("operator", ({ operator }) => operator);
-table("part", place);
-table("part and operator", (node) => `${place(node)}  ${node.operator}`);
-table("operator on shapes", (node) => `${node.operator} ${node.shapes}  ${place(node)}`);
-
-/** Prints the groups that take most time. */
-function table(title: string, keyOf: (node: NodeTime) => string): void {
-  console.log(`      ms  share  count  GFLOP/s  ${title}`);
-  for (const { name, count, microseconds, flops } of groupTimes(nodes, keyOf).slice(0, Number(flags.rows))) {
-    const columns = [
-      (microseconds / 1000).toFixed(1).padStart(8),
-      `${((100 * microseconds) / totalTime(nodes)).toFixed(1)}%`.padStart(6),
-      String(count).padStart(6),
-      (flops > 0 ? (flops / microseconds / 1000).toFixed(0) : "").padStart(8),
-    ];
-    console.log(`${columns.join(" ")}  ${name}`);
-  }
-  console.log();
-}
+printProfile(nodes, Number(flags.rows));

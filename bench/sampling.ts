@@ -56,14 +56,15 @@ async function untrained() {
 }
 const { config, tokenizer, weights } = flags.model ? await readPretrained(flags.model) : await untrained();
 const device = await createDevice("cpu", { threads: Number(flags.threads) });
-const ours = await DiffusionModel.fromWeights(config, tokenizer, weights, { device });
-const int8 = await DiffusionModel.fromWeights(config, tokenizer, weights, { device, dtype: "q8" });
+// A model for each side: a model keeps the last few programs only, and sides must not throw out one another's.
+const ours = () => DiffusionModel.fromWeights(config, tokenizer, weights, { device });
+const int8 = () => DiffusionModel.fromWeights(config, tokenizer, weights, { device, dtype: "q8" });
 const blockLength = Number(flags["block-length"]);
 const inBlocks = { blockLength, steps: Math.max(1, Math.round((steps * blockLength) / length)) };
 const cached = { cacheInterval: Number(flags["cache-interval"]) };
 const halved = { steps: Math.ceil(steps / 2), reabsorb: 0.25 };
-const sides = [
-  { name: "plain loop", model: await plain(), own: {} },
+const allSides = [
+  { name: "plain loop", model: plain, own: {} },
   { name: "ours", model: ours, own: {} },
   { name: "int8 weights", model: int8, own: {} },
   ...(config.diffusion.gaussian ? [] : [{ name: "int8, half, reabsorb", model: int8, own: halved }]),
@@ -75,12 +76,15 @@ const sides = [
   { name: "blocks, cached, int8", model: int8, own: { ...inBlocks, ...cached } },
 ]
   .filter(({ name }) => /^(plain loop|ours)$/.test(name) || new RegExp(flags.sides).test(name))
-  .map((side) => ({
-    ...side,
+  .map(async ({ name, model, own }) => ({
+    name,
+    model: await model(),
+    own,
     milliseconds: [] as number[],
     processor: [] as number[],
     ids: [] as ArrayLike<number>,
   }));
+const sides = await Promise.all(allSides);
 
 async function plain(): Promise<PlainModel> {
   const parameters = await device.createParameters(denoiserParameters(config.model));

@@ -17,10 +17,10 @@ export class ProgramCache {
   /** In order of last use. */
   readonly #entries = new Map<string, Entry>();
 
-  /** @param capacity programs kept compiled while nobody uses them */
+  /** @param capacity programs kept compiled while nobody uses them: a text in blocks that keeps keys and values takes six */
   constructor(
     private readonly compile: (module: GraphModule) => Promise<Executable>,
-    private readonly capacity = 4,
+    private readonly capacity = 8,
   ) {}
 
   async use(name: string, module: () => GraphModule): Promise<Program> {
