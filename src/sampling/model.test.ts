@@ -66,6 +66,31 @@ describe("a model from a directory", () => {
     );
   });
 
+  it.each(["moe-diffuseq", "masked"] as const)(
+    "%s in eight bits: the same text alone, in a batch, padded, with one thread and two, keys kept or not",
+    async (preset) => {
+      const own = tinyRunConfig(preset);
+      const weights = tinyWeights(own);
+      const write = async (threads: number, num: number, lengthMultiple: number) => {
+        const model = await DiffusionModel.fromWeights(own, await tinyTokenizer(), weights, {
+          threads,
+          dtype: "q8",
+        });
+        const texts = [];
+        for (const cacheInterval of [1, 3]) {
+          const settings = { length: 30, steps: 5, num, cacheInterval, seed: 3 };
+          const [{ ids }] = await generate(model, { prompt: "the" }, settings, { lengthMultiple });
+          texts.push([...ids]);
+        }
+        await model.dispose();
+        return texts;
+      };
+      const alone = await write(1, 1, 32);
+      expect(await write(2, 3, 32)).toEqual(alone);
+      expect(await write(1, 2, 80)).toEqual(alone);
+    },
+  );
+
   it("takes its defaults for drawing from generation_config.json", async () => {
     await save();
     await writeFile(join(folder, "generation_config.json"), JSON.stringify({ length: 7, steps: 2 }));

@@ -35,7 +35,7 @@ export interface ModelOptions {
   readonly device?: DeviceKind | Device;
   /** Threads that share one operator, when the device is made here. Default: the processors this process may use. */
   readonly threads?: number;
-  /** Weights of the transformer's linear layers: "fp32" (default), or "q8", eight bits with a scale for every 128 (see linear-int8.ts). */
+  /** "fp32" (default), or "q8": linear layers and the tables of the vocabulary in eight bits (see graph/freeze.ts). */
   readonly dtype?: ModelDType;
 }
 
