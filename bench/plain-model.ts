@@ -24,6 +24,10 @@ import type { Program } from "../src/sampling/program-cache.js";
 export class PlainModel extends DiffusionModel {
   #programs = new Map<string, Promise<Program>>();
 
+  override get keeps(): boolean {
+    return false;
+  }
+
   override async denoiser(batchSize: number, length: number): Promise<Program> {
     const key = `${batchSize}x${length}`;
     const compile = async (): Promise<Program> => ({

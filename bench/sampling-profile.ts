@@ -19,6 +19,7 @@ import {
   createInt8Memory,
   type HeldTensors,
   leastTimes,
+  type RunOptions,
   totalTime,
 } from "../src/runtime/index.js";
 import { DiffusionModel, generate } from "../src/sampling/index.js";
@@ -45,7 +46,7 @@ const wanted = Number(flags.step);
 interface StepRun {
   readonly module: GraphModule;
   readonly feeds: Record<string, TensorData>;
-  readonly held: HeldTensors | undefined;
+  readonly kept: Pick<RunOptions, "held" | "heldRows"> | undefined;
 }
 
 /** A model that remembers what step number `wanted` ran. */
@@ -69,15 +70,15 @@ class WatchedModel extends DiffusionModel {
   override async run(
     program: Program,
     feeds: Readonly<Record<string, TensorData>>,
-    held?: HeldTensors,
+    kept?: Pick<RunOptions, "held" | "heldRows">,
   ): Promise<Record<string, TensorData>> {
     const module = this.#modules.get(program.executable);
     if (module && ++this.#steps === wanted) {
       const known = program.executable.program.inputs.filter(({ name }) => Object.hasOwn(feeds, name));
       const copies = known.map(({ name }) => [name, structuredClone(feeds[name])]);
-      this.found = { module, feeds: Object.fromEntries(copies), held };
+      this.found = { module, feeds: Object.fromEntries(copies), kept };
     }
-    return super.run(program, feeds, held);
+    return super.run(program, feeds, kept);
   }
 }
 
@@ -101,12 +102,12 @@ await generate(
   },
 );
 if (!model.found) throw new Error(`--step ${wanted}: there were fewer steps`);
-const { module, feeds, held } = model.found;
+const { module, feeds, kept } = model.found;
 const int8 = dtype === "q8" ? { int8: isInt8Weight, memory: await createInt8Memory(device) } : null;
 const own = int8 ? freeze(module, values, int8) : module;
 const runs = await device.profile(own, feeds, {
   parameters: int8 ? undefined : parameters,
-  held,
+  ...kept,
   runs: Number(flags.runs),
 });
 await device.dispose();

@@ -287,11 +287,17 @@ export function denoisingGraph(
   };
 }
 
-/** The keys and values of every layer as outputs that stay on the device, for later runs on active rows. */
-export const heldOutputs = ({ keysAndValues }: DenoiserOutput): Record<string, Tensor> =>
+/**
+ * The keys and values of every layer as outputs that stay on the device, for later runs on active rows: those of all rows, or of the
+ * active ones that were computed.
+ */
+export const heldOutputs = (
+  { keysAndValues }: DenoiserOutput,
+  rows: "all" | "active" = "all",
+): Record<string, Tensor> =>
   Object.fromEntries(
     keysAndValues.flatMap(({ key, value }, layer) => {
-      const names = heldNames(layer);
+      const names = heldNames(layer, rows === "all" ? "held" : "held-rows");
       return [
         [names.key, key],
         [names.value, value],

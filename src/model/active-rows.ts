@@ -10,6 +10,8 @@
  *   activeStart int64 [G]      flattened first position of each group; an empty group stands at 0
  *   activePlace int64 [B*N]    0, or 1 + the slot of an active row
  *   "held:key.<l>", "held:value.<l>" float32 [B*N, hidden]   keys (turned by their positions) and values of layer l
+ *
+ * Outputs "held-rows:key.<l>", "held-rows:value.<l>" float32 [G*Q, hidden], where they are to be kept: those of the active rows.
  */
 import { concat, div, gather, greater, input, type Tensor, zeros } from "../graph/index.js";
 import type { BatchShape } from "./layout.js";
@@ -61,10 +63,13 @@ export interface KeysAndValues {
   readonly value: Tensor;
 }
 
-/** Names of a layer's keys and values: of inputs here, of outputs where all rows are computed. */
-export const heldNames = (layer: number): Record<keyof KeysAndValues, string> => ({
-  key: `held:key.${layer}`,
-  value: `held:value.${layer}`,
+/** Names of a layer's keys and values: of inputs here, of outputs where all rows are computed; with "held-rows" of outputs here. */
+export const heldNames = (
+  layer: number,
+  prefix: "held" | "held-rows" = "held",
+): Record<keyof KeysAndValues, string> => ({
+  key: `${prefix}:key.${layer}`,
+  value: `${prefix}:value.${layer}`,
 });
 
 /** Declares the keys and values of a layer that an earlier run has left. */

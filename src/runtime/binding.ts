@@ -13,7 +13,7 @@ import {
   sizeOf,
   type TensorData,
 } from "../graph/index.js";
-import { isHeld, type ProgramInfo, type RunOptions } from "./device.js";
+import { heldOfRows, isHeld, isHeldRows, type ProgramInfo, type RunOptions } from "./device.js";
 import type { ParameterLayout } from "./parameter-layout.js";
 
 export type Feeds = Readonly<Record<string, TensorData>>;
@@ -87,9 +87,42 @@ export function checkHeld(program: ProgramInfo, held: HeldSpecs | undefined): vo
   }
 }
 
-/** The held outputs of a program. Their shapes are known in advance. */
+/** The outputs of a program that are left as whole held tensors. Their shapes are known in advance. */
 export const heldOutputsOf = ({ outputs }: ProgramInfo): readonly IoSpec[] =>
-  outputs.filter(({ name }) => isHeld(name));
+  outputs.filter(({ name }) => isHeld(name) && !isHeldRows(name));
+
+/**
+ * @throws UserError unless every output of rows has a held tensor whose rows it can take the place of, and every row number is one of it
+ */
+export function checkHeldRows(program: ProgramInfo, held: HeldSpecs | undefined, rows?: Int32Array): void {
+  for (const { name, dtype, shape } of program.outputs) {
+    if (!isHeldRows(name)) continue;
+    const where = `program "${program.name}", output "${name}"`;
+    const whole = heldOfRows(name);
+    const found = held?.get(whole);
+    if (found?.dtype !== dtype || !sameShape(found.shape.slice(1), shape.slice(1)))
+      throw new UserError(
+        `${where}: expected ${dtype} "${whole}" with rows of ${showShape(shape.slice(1))}, got ` +
+          (found ? `${found.dtype}${showShape(found.shape)}` : "none by that name") +
+          "; run the program that leaves it first",
+      );
+    if (shape[0] !== rows?.length)
+      throw new UserError(
+        `${where}: expected heldRows for its ${shape[0]} rows, got ${rows?.length ?? "none"}; pass { heldRows } to run`,
+      );
+    const last = Number(found.shape[0]) - 1;
+    const beyond = rows.find((row) => row < -1 || row > last);
+    if (beyond !== undefined)
+      throw new UserError(`${where}: expected heldRows from -1 to ${last}, got ${beyond}`);
+  }
+}
+
+/** Copies the rows of `from` [R, ...] to where `rows` int32 [R] says in `into` [T, ...]; -1: nowhere. */
+export function writeRows<A extends TensorData["data"]>(from: A, rows: Int32Array, into: A): void {
+  const width = from.length / rows.length;
+  for (const [r, row] of rows.entries())
+    if (row >= 0) into.set(from.subarray(r * width, (r + 1) * width) as never, row * width);
+}
 
 /** Name of the parameter whose gradient an output is. */
 export const parameterOfGradient = (spec: IoSpec): string => spec.name.slice(GRADIENT_PREFIX.length);

@@ -14,6 +14,7 @@ import { checkAdamW } from "./adamw.js";
 import {
   checkFeeds,
   checkHeld,
+  checkHeldRows,
   checkParameters,
   type Feeds,
   type HeldSpecs,
@@ -259,6 +260,8 @@ class CpuExecutable implements Executable {
     for (const [name, { dtype, shape, data }] of Object.entries(feeds))
       sent[name] = { dtype, shape: [...shape], data: sendable(data, options.transferFeeds ?? false) };
     const kept = heldOutputsOf(this.program);
+    const { heldRows } = options;
+    checkHeldRows(this.program, held?.specs, heldRows);
     if (held && kept.length > 0)
       held.specs = new Map([...held.specs, ...kept.map((spec) => [spec.name, spec] as const)]);
     const { slot = "value" } = options;
@@ -267,6 +270,7 @@ class CpuExecutable implements Executable {
       host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), {
         parameters,
         held: held?.id ?? null,
+        heldRows: heldRows ?? null,
         slot,
       }),
     );

@@ -10,10 +10,12 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import { alone, type Communicator } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import type { OnnxProgram, TensorData } from "../graph/index.js";
-import { type Feeds, parameterOfGradient } from "./binding.js";
+import { type Feeds, parameterOfGradient, writeRows } from "./binding.js";
 import {
   type AdamWOptions,
+  heldOfRows,
   isHeld,
+  isHeldRows,
   type ParameterOptions,
   type ParameterSpec,
   type Slot,
@@ -36,6 +38,7 @@ interface Program {
 export interface HostRunOptions {
   readonly parameters: number | null;
   readonly held: number | null;
+  readonly heldRows: Int32Array | null;
   readonly slot: "value" | "ema";
 }
 
@@ -120,9 +123,13 @@ export class CpuHost {
       }
       for (const { name } of onnx.outputs) {
         if (!isHeld(name)) continue;
-        const before = held!.get(name);
-        held!.set(name, results[name] as Tensor);
-        if (before) discard((before.data as Float32Array<ArrayBuffer>).buffer);
+        const result = results[name] as Tensor;
+        const rows = isHeldRows(name);
+        const before = held!.get(rows ? heldOfRows(name) : name);
+        if (rows) writeRows(result.data as Float32Array, options.heldRows!, before!.data as Float32Array);
+        else held!.set(name, result);
+        const dropped = rows ? result : before;
+        if (dropped) discard((dropped.data as Float32Array<ArrayBuffer>).buffer);
       }
       const returned = onnx.outputs.filter(({ name }) => !isHeld(name));
       const outputs = Object.fromEntries(

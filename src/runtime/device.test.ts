@@ -99,32 +99,6 @@ onEveryDevice((device) => {
       await Promise.all([program.dispose(), parameters.dispose()]);
     });
 
-    it("leave held tensors on the device and take them from there", async () => {
-      const first = input("x", "float32", [2, 3]);
-      const writer = await device().compile({
-        name: "writer",
-        outputs: { sum: reduceSum(first, [0, 1]), "held:a": mul(first, 2), "held:b": add(first, 1) },
-      });
-      const [a, b] = ["held:a", "held:b"].map((name) => input(name, "float32", [2, 3]));
-      const reader = await device().compile({ name: "reader", outputs: { y: add(a, mul(b, first)) } });
-      const [held, others] = [await device().createHeld(), await device().createHeld()];
-      const expected = xs.map((v) => 2 * v + (v + 1) * v);
-      for (let run = 0; run < 2; run++) {
-        expect(Object.keys(await writer.run({ x }, { held }))).toEqual(["sum"]);
-        await writer.run({ x: float32([2, 3], [9, 9, 9, 9, 9, 9]) }, { held: others });
-        for (let again = 0; again < 2; again++)
-          expectClose(numbersOf((await reader.run({ x }, { held })).y), expected);
-      }
-      await expect(reader.run({ x })).rejects.toThrow("expected a place for its 2 held tensors, got none");
-      const empty = await device().createHeld();
-      await expect(reader.run({ x }, { held: empty })).rejects.toThrow(
-        'input "held:a": expected a held float32[2, 3], got none by that name; run the program that leaves it first',
-      );
-      await Promise.all([held.dispose(), others.dispose(), empty.dispose()]);
-      await expect(reader.run({ x }, { held })).rejects.toThrow("disposed");
-      await held.dispose();
-    });
-
     it("add gradients to the parameter store", async () => {
       const program = await device().compile(regression());
       const parameters = await training();

@@ -99,7 +99,8 @@ export interface ParameterStore {
 
 /**
  * Tensors that stay on the device between runs: a program's outputs named "held:..." are left here, in place of what was here by that
- * name, and its inputs named so are taken from here. Nothing of them crosses to the caller.
+ * name, and its inputs named so are taken from here. Outputs named "held-rows:..." take the place of some rows of what is here as
+ * "held:..." (`RunOptions.heldRows`). Nothing of them crosses to the caller.
  */
 export interface HeldTensors {
   /** Frees the memory. A second call does nothing. */
@@ -107,7 +108,11 @@ export interface HeldTensors {
 }
 
 export const HELD_PREFIX = "held:";
-export const isHeld = (name: string): boolean => name.startsWith(HELD_PREFIX);
+export const HELD_ROWS_PREFIX = "held-rows:";
+export const isHeldRows = (name: string): boolean => name.startsWith(HELD_ROWS_PREFIX);
+export const isHeld = (name: string): boolean => name.startsWith(HELD_PREFIX) || isHeldRows(name);
+/** Name of the held tensor that an output of rows belongs to. */
+export const heldOfRows = (name: string): string => HELD_PREFIX + name.slice(HELD_ROWS_PREFIX.length);
 
 export interface RunOptions {
   /** Values for the program's parameters, from the same device. Needed when the program has any. */
@@ -116,6 +121,11 @@ export interface RunOptions {
   readonly slot?: "value" | "ema";
   /** Where the program's held tensors are left and found, from the same device. Needed when the program has any. */
   readonly held?: HeldTensors;
+  /**
+   * int32 [R]: row of the held tensor that each row of an output "held-rows:..." [R, ...] takes the place of; -1: none. Nothing is
+   * copied but these rows. Needed when the program has such outputs.
+   */
+  readonly heldRows?: Int32Array;
   /** Hand the feeds' memory over instead of copying it: the arrays may be empty afterwards. Default: false. */
   readonly transferFeeds?: boolean;
 }

@@ -14,13 +14,15 @@ import {
   writeOnnx,
 } from "../graph/index.js";
 import { checkAdamW } from "./adamw.js";
-import { checkFeeds, checkHeld, checkParameters, type Feeds } from "./binding.js";
+import { checkFeeds, checkHeld, checkHeldRows, checkParameters, type Feeds, writeRows } from "./binding.js";
 import {
   type AdamWOptions,
   type Device,
   type Executable,
   type HeldTensors,
+  heldOfRows,
   isHeld,
+  isHeldRows,
   type ParameterOptions,
   type ParameterSpec,
   type ParameterStore,
@@ -147,6 +149,8 @@ class ReferenceExecutable implements Executable {
     checkParameters(this.program, memory?.layout, options);
     const held = this.#heldOf(options);
     checkHeld(this.program, held);
+    const { heldRows } = options;
+    checkHeldRows(this.program, held, heldRows);
     const { slot = "value" } = options;
     const parameters = Object.fromEntries(
       this.program.parameters.map(({ name, shape }): [string, TensorData] => [
@@ -162,7 +166,11 @@ class ReferenceExecutable implements Executable {
       name,
       (values[name] as NDArray).toTensorData(),
     ]);
-    for (const [name, value] of outputs) if (isHeld(name)) held!.set(name, value);
+    for (const [name, value] of outputs) {
+      if (!isHeld(name)) continue;
+      if (isHeldRows(name)) writeRows(value.data, heldRows!, held!.get(heldOfRows(name))!.data);
+      else held!.set(name, value);
+    }
     return Object.fromEntries(outputs.filter(([name]) => !isHeld(name)));
   }
 

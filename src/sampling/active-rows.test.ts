@@ -39,6 +39,7 @@ const variants: { name: string; preset: PresetName; extra?: PartialRunConfig }[]
       },
     },
   },
+  { name: "causal", preset: "masked", extra: { model: { attention: { causal: true } } } },
   {
     name: "one full layer, without convolution",
     preset: "masked",

@@ -24,7 +24,7 @@ import {
   generationConfig,
 } from "./sampling-settings.js";
 import { SamplingProcess } from "./sampling-times.js";
-import { checkCaching } from "./step-rows.js";
+import { chooseKeeping } from "./step-rows.js";
 import { BlockText, writeBlocks } from "./write-blocks.js";
 
 /** One text. */
@@ -87,7 +87,7 @@ export interface StepEvent {
   readonly samples: readonly SampleProgress[];
   /** [layer][expert], 1: even share; null without experts. */
   readonly expertLoad: ExpertLoad | null;
-  /** Positions the network computed in this step: all of the samples', or with `cacheInterval` some. A twin (guidance) is not counted. */
+  /** Positions the network computed in this step: all of the samples', or (left to right, `cacheInterval`) some. A twin (guidance) is not counted. */
   readonly computed: number;
   /** Wall-clock time of this step. */
   readonly milliseconds: number;
@@ -166,7 +166,7 @@ async function* run(
   const sampler = chooseSampler(model.config.diffusion, config);
   const process = new SamplingProcess(model.config.diffusion);
   const times = chooseTimes(process, config, sampler, model.config.diffusion.minTime);
-  checkCaching(model.config.model, config);
+  const keeping = chooseKeeping(model.config, config);
   signal?.throwIfAborted();
   const codes = process.gaussian ? await model.hostCodes() : null;
   const setting: SampleSetting = {
@@ -175,6 +175,7 @@ async function* run(
     config,
     sampler,
     autoregressive,
+    keeping: model.keeps ? keeping : "none",
     random: new CounterRandom(config.seed),
     vocabSize: model.config.model.vocabSize,
     special: model.tokenizer.special,

@@ -23,6 +23,7 @@ import {
   type HeldTensors,
   isHeld,
   type ParameterStore,
+  type RunOptions,
 } from "../runtime/index.js";
 import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
@@ -145,6 +146,11 @@ export class DiffusionModel {
     return this.#programs.use(name, () => samplingModule(this.config, shape, this.forbidden, step));
   }
 
+  /** Whether a run may leave keys and values for the next ones. */
+  get keeps(): boolean {
+    return true;
+  }
+
   /** Keys and values that runs leave on the device. */
   hold(): Promise<HeldTensors> {
     return this.device.createHeld();
@@ -163,17 +169,17 @@ export class DiffusionModel {
 
   /**
    * Runs a program with the model's parameters. Feeds the program does not know are left out.
-   * @param held what the program leaves on the device or takes from there
+   * @param kept what the program leaves on the device or takes from there
    */
   run(
     { executable }: Program,
     feeds: Readonly<Record<string, TensorData>>,
-    held?: HeldTensors,
+    kept: Pick<RunOptions, "held" | "heldRows"> = {},
   ): Promise<Outputs> {
     const { parameters, slot } = this.#parts;
     const wanted = executable.program.inputs.filter(({ name }) => !isHeld(name));
     const own = Object.fromEntries(wanted.map(({ name }) => [name, feeds[name]]));
-    return executable.run(own, { parameters, slot, held });
+    return executable.run(own, { parameters, slot, ...kept });
   }
 
   /** Codebook and absorbing state as they are now. */

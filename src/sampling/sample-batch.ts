@@ -1,7 +1,7 @@
 /**
  * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
- * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts). With a
- * cacheInterval above 1, steps between full runs compute some positions only (see step-rows.ts).
+ * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts). Where keys and
+ * values are kept, steps between full runs compute some positions only (see step-rows.ts).
  */
 import { BatchBuffers } from "../diffusion/buffers.js";
 import { hasCondition, withoutConditions } from "../diffusion/condition-dropout.js";
@@ -20,8 +20,12 @@ import {
   copyActiveRows,
   type GroupShape,
   groupShape,
+  type Keeping,
   type PlacedRows,
   placeActiveRows,
+  placeNextRows,
+  type StepRows,
+  TextSoFar,
 } from "./step-rows.js";
 
 /** A sample to be written. */
@@ -46,7 +50,9 @@ interface SamplePlanning {
   readonly guess: boolean;
   /** Moves predictions to the nearest codes; null: they stay. */
   readonly nearest: Program | null;
-  /** Keys and values between full runs; null: every run is full. */
+  /** Which keys and values are kept. */
+  readonly keeping: Keeping;
+  /** Where they are; null: nowhere, every run is full. */
   readonly held: HeldTensors | null;
 }
 
@@ -69,7 +75,7 @@ export class SampleBatch {
   /** [rows, N, D] */
   private readonly state: Float32Array;
   private readonly selfCondition: Float32Array | null;
-  private readonly changed: readonly ChangedRows[];
+  private readonly stepRows: readonly StepRows[];
   private readonly group: GroupShape;
   private readonly programs = new Map<string, Program>();
   private released = false;
@@ -113,7 +119,8 @@ export class SampleBatch {
         z: this.state.subarray(from, setting.absorbing ? from + n * width : from),
       });
     });
-    this.changed = plans.map(({ canvas: { target } }, b) => {
+    this.stepRows = plans.map(({ canvas: { target } }, b) => {
+      if (planning.keeping === "text") return new TextSoFar();
       const now = { ids: own[b].ids, absorbed: this.absorbed[b] };
       return new ChangedRows(now, target, setting.absorbing !== null);
     });
@@ -132,19 +139,21 @@ export class SampleBatch {
     look: boolean,
   ): Promise<SampleBatch> {
     const gaussian = setting.absorbing !== null;
-    // Gaussian processes read their text off the last prediction; guesses at every step are for those who look.
-    const guess = look || (gaussian && setting.config.earlyStop === "on");
+    const { keeping = "none" } = setting;
+    // Gaussian processes read their text off the last prediction; guesses at every step are for those who look. Left to right, what is
+    // not written has no prediction yet.
+    const guess = (look && keeping !== "text") || (gaussian && setting.config.earlyStop === "on");
     const { vocabSize } = model.config.model;
     // Without a condition, a twin would say the same.
     const guided =
       setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
-    const caches = setting.config.cacheInterval > 1;
     const clamps = setting.config.clamp && gaussian;
     const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
-    const held = caches ? await model.hold() : null;
-    const batch = new SampleBatch(model, setting, plans, shape, { guided, guess, nearest, held }, look);
+    const held = keeping === "none" ? null : await model.hold();
+    const planning = { guided, guess, nearest, keeping, held };
+    const batch = new SampleBatch(model, setting, plans, shape, planning, look);
     try {
-      await batch.program(guess, caches ? "hold" : "all");
+      await batch.program(guess, "all");
       return batch;
     } catch (error) {
       await batch.release();
@@ -155,11 +164,17 @@ export class SampleBatch {
   /** A program for these rows, on loan until the batch is released. */
   private async program(guess: boolean, rows: StepShape["rows"]): Promise<Program> {
     const { model, shape, planning, programs } = this;
-    const step = { guess, guided: planning.guided, rows };
+    const step = { guess, guided: planning.guided, rows, hold: this.holds(rows) };
     const key = JSON.stringify(step);
     const program = programs.get(key) ?? (await model.denoiser(shape.batchSize, shape.length, step));
     programs.set(key, program);
     return program;
+  }
+
+  /** Whether a run on these rows leaves their keys and values. */
+  private holds(rows: StepShape["rows"]): boolean {
+    const { keeping } = this.planning;
+    return keeping === "text" || (keeping === "interval" && rows === "all");
   }
 
   /** Whether no sample has anything left to do. */
@@ -169,32 +184,66 @@ export class SampleBatch {
 
   /** All samples that are not finished go from t_{step - 1} to t_step. */
   async advance(step: number): Promise<void> {
-    const { model, setting, planning, changed } = this;
-    const { cacheInterval } = setting.config;
+    const { setting, planning, stepRows } = this;
     const last = step === setting.times.length - 1;
     const draws = this.samples.map((sample) => sample.positionsToDraw(step));
-    const full = (step - 1) % cacheInterval === 0;
-    const placed = full ? null : this.activeRows(draws, last);
+    this.computed = 0;
+    if (this.isFull(step)) for (const [b, rows] of stepRows.entries()) rows.seen(draws[b]);
+    const placed = this.isFull(step) ? null : await this.activeRows(draws, step);
     // Gaussian processes read their text off the last step.
     const guess = planning.guess || (last && setting.absorbing !== null);
-    const program = await this.program(guess, placed?.shape ?? (planning.held ? "hold" : "all"));
-    if (full) for (const rows of changed) rows.seen();
-    const feeds = this.feeds(setting.times[step - 1], draws, placed);
-    const outputs = await model.run(program, feeds, planning.held ?? undefined);
-    this.computed = 0;
-    for (const [b, sample] of this.samples.entries())
-      if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
+    const outputs = await this.run(step, draws, placed, guess);
     await this.take(outputs, draws, placed, step);
     this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
   }
 
+  /** Whether a step runs the network on all positions. */
+  private isFull(step: number): boolean {
+    const { keeping } = this.planning;
+    if (keeping === "text") return step === 1;
+    return keeping === "none" || (step - 1) % this.setting.config.cacheInterval === 0;
+  }
+
   /** The rows of a step that does not compute all. */
-  private activeRows(draws: readonly (readonly number[])[], last: boolean): PlacedRows {
-    const all = last && this.setting.absorbing !== null;
+  private async activeRows(draws: readonly (readonly number[])[], step: number): Promise<PlacedRows> {
+    const { setting, stepRows, group, shape, planning } = this;
+    const all = step === setting.times.length - 1 && setting.absorbing !== null;
+    const sides = planning.guided ? 2 : 1;
     const active = this.samples.map((sample, b) =>
-      sample.finished ? [] : this.changed[b].active(all ? "all" : draws[b]),
+      sample.finished ? [] : stepRows[b].active(all ? "all" : draws[b]),
     );
-    return placeActiveRows(active, this.group, this.shape, this.planning.guided ? 2 : 1);
+    if (planning.keeping !== "text") return placeActiveRows(active, group, shape, sides);
+    // Given text behind a gap that is full now. It has a run of its own, so that the texts beside it do not notice.
+    const before = active.map((positions) => positions.slice(0, -1));
+    if (before.some((positions) => positions.length > 0))
+      await this.run(
+        step,
+        before.map(() => []),
+        placeActiveRows(before, group, shape, sides),
+        false,
+      );
+    return placeNextRows(
+      active.map((positions) => positions.at(-1) ?? null),
+      shape,
+      sides,
+    );
+  }
+
+  /** One run of the network. draws: positions of every sample to draw tokens at. @param placed the rows to compute; null: all */
+  private async run(
+    step: number,
+    draws: readonly (readonly number[])[],
+    placed: PlacedRows | null,
+    guess: boolean,
+  ): Promise<Readonly<Record<string, TensorData>>> {
+    const rows = placed?.shape ?? "all";
+    const program = await this.program(guess, rows);
+    for (const [b, sample] of this.samples.entries())
+      if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
+    return this.model.run(program, this.feeds(this.setting.times[step - 1], draws, placed), {
+      held: this.planning.held ?? undefined,
+      heldRows: placed && this.holds(rows) ? placed.at : undefined,
+    });
   }
 
   /** Hands every sample its part of the outputs. */

@@ -13,6 +13,7 @@ import { Reabsorption } from "./reabsorption.js";
 import { RepetitionControl } from "./repetition.js";
 import { roundLogits } from "./rounding.js";
 import type { Sampler } from "./sampling-settings.js";
+import type { Keeping } from "./step-rows.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
 import {
   type DrawnScores,
@@ -31,6 +32,8 @@ export interface SampleSetting {
   readonly sampler: Sampler;
   /** One token a step, from left to right: the model predicts a token from those before it. Default false. */
   readonly autoregressive?: boolean;
+  /** Which keys and values are kept between steps. Default "none". */
+  readonly keeping?: Keeping;
   readonly random: CounterRandom;
   /** Random numbers of step k are those of step firstStep + k; the start's are those of step firstStep. Default 0. */
   readonly firstStep?: number;

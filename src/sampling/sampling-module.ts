@@ -52,8 +52,10 @@ export interface StepShape {
   readonly guess: boolean;
   /** Whether every row has a twin. */
   readonly guided: boolean;
-  /** "all": every row is computed; "hold": and leaves its keys and values; else the active rows of the samples, which use them. */
-  readonly rows: "all" | "hold" | ActiveShape;
+  /** "all": every row is computed; else the active rows of the samples, beside kept keys and values of the others. */
+  readonly rows: "all" | ActiveShape;
+  /** Whether the rows that are computed leave their keys and values. */
+  readonly hold: boolean;
 }
 
 /** @param shape of the samples: B rows */
@@ -61,11 +63,11 @@ export function samplingModule(
   config: ModuleConfig,
   shape: BatchShape,
   forbidden: ForbiddenTokens,
-  { guess, guided, rows }: StepShape,
+  { guess, guided, rows, hold }: StepShape,
 ): GraphModule {
   const { model } = config;
   const sidesCount = guided ? 2 : 1;
-  const active = typeof rows === "string" ? null : { ...rows, groups: sidesCount * rows.groups };
+  const active = rows === "all" ? null : { ...rows, groups: sidesCount * rows.groups };
   const network = { ...shape, batchSize: sidesCount * shape.batchSize };
   const graph = denoisingGraph(config, network, active);
   const { logits, tokens, gaussian: moving, predicted, embedding, outputs } = graph;
@@ -87,7 +89,7 @@ export function samplingModule(
 
     const draw = input("draw", "int64", [null]);
     const drawn = termsAt(combinedTerms, (x) => gather(x, draw));
-    const held = rows === "hold" ? heldOutputs(graph) : {};
+    const held = hold ? heldOutputs(graph, rows === "all" ? "all" : "active") : {};
     const rounded: Record<string, Tensor> = {
       ...outputs,
       ...held,

@@ -1,6 +1,10 @@
 /**
- * @file Which positions a step computes (generation.cacheInterval). Every n-th step runs the network on all positions and leaves the keys
- * and values of every layer on the device; the steps between compute
+ * @file Which positions a step computes, where keys and values of every layer are kept on the device.
+ *
+ * Left to right (next-token models): all positions in the first step, then one a step. With causal attention a position's keys and values
+ * depend on the tokens before it alone, so those in front of the token that is written are final, and what is kept is exact.
+ *
+ * Else with generation.cacheInterval n: every n-th step runs the network on all positions; the steps between compute
  *
  *     positions whose input has changed since,  and those whose prediction the step wants
  *
@@ -18,15 +22,21 @@ import { layerPattern } from "../model/attention/pattern.js";
 /** Of a group of active rows: Q and P (see model/active-rows.ts). */
 export type GroupShape = Pick<ActiveShape, "slots" | "span">;
 
-/** @throws UserError for a model whose tokens cannot be computed by themselves */
-export function checkCaching(
-  { attention, experts }: RunConfig["model"],
-  { cacheInterval }: GenerationConfig,
-): void {
+/** Which keys and values are kept: those of the text so far, those of the last full run, none. */
+export type Keeping = "text" | "interval" | "none";
+
+/**
+ * What a model's text is written with. A next-token model keeps its text wherever tokens can be computed by themselves, whatever is asked
+ * for.
+ * @throws UserError for a cacheInterval with a model whose tokens cannot
+ */
+export function chooseKeeping(
+  { model: { experts }, diffusion }: Pick<RunConfig, "model" | "diffusion">,
+  { cacheInterval }: Pick<GenerationConfig, "cacheInterval">,
+): Keeping {
   const others = "the experts of a token depend on which others are computed";
   const routed = experts.numExperts > 1;
   const reasons: [boolean, string][] = [
-    [attention.causal, "attention of kept keys knows no causal pattern"],
     [routed && experts.router === "expert-choice", `with router "expert-choice" ${others}`],
     [routed && experts.capacityFactor !== null, `with capacityFactor ${experts.capacityFactor} ${others}`],
   ];
@@ -35,11 +45,13 @@ export function checkCaching(
     throw new UserError(
       `generation.cacheInterval: expected 1, got ${cacheInterval}; ${reason[1]}: leave --cache-interval out`,
     );
+  if (diffusion.objective === "next-token") return reason ? "none" : "text";
+  return cacheInterval > 1 ? "interval" : "none";
 }
 
 /**
  * Groups as long as a window, at most 64, whose span allows for the rows between them that are not active: none where all states move, as
- * many as active ones where some wait. Tokens released at random are a few everywhere, n steps' share of the text at most: groups of half
+ * many as active ones where some wait; none in given text that is passed from left to right. Tokens released at random are a few everywhere, n steps' share of the text at most: groups of half
  * the size, in a span that holds as many of them, at most eightfold.
  */
 export function groupShape(
@@ -54,13 +66,38 @@ export function groupShape(
   const powerOfTwo = (x: number, least: number, most: number) =>
     Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(x))));
   const slots = powerOfTwo(Math.max(...windows), 8, 64);
+  if (diffusion.objective === "next-token") return { slots, span: slots };
   if (diffusion.gaussian) return { slots, span: diffusion.absorbRate > 0 ? 2 * slots : slots };
   if (release !== "random") return { slots, span: 2 * slots };
   return { slots: slots / 2, span: (slots / 2) * powerOfTwo(steps / cacheInterval, 1, 8) };
 }
 
+/** Which positions of one sample a step has to compute. */
+export interface StepRows {
+  /** Tells of a full run on what is there now. @param wanted as in `active` */
+  seen(wanted: readonly number[]): void;
+  /** The positions to compute, ascending. @param wanted positions whose prediction the step needs; "all": every target */
+  active(wanted: readonly number[] | "all"): number[];
+}
+
+/** Left to right: the positions up to the one that is written, as far as they are not known. Only the input of those behind it changes. */
+export class TextSoFar implements StepRows {
+  /** Positions whose keys and values are final. */
+  private known = 0;
+
+  seen(wanted: readonly number[]): void {
+    for (const p of wanted) this.known = Math.max(this.known, p + 1);
+  }
+
+  active(wanted: readonly number[]): number[] {
+    const { known } = this;
+    this.seen(wanted);
+    return Array.from({ length: this.known - known }, (_, i) => known + i);
+  }
+}
+
 /** What the network is given at the positions of one sample, and what it was given at the last full run. */
-export class ChangedRows {
+export class ChangedRows implements StepRows {
   private readonly ids: Int32Array;
   private readonly absorbed: Uint8Array;
 
@@ -74,13 +111,11 @@ export class ChangedRows {
     this.absorbed = now.absorbed.slice();
   }
 
-  /** Tells of a full run on what is there now. */
   seen(): void {
     this.ids.set(this.now.ids);
     this.absorbed.set(this.now.absorbed);
   }
 
-  /** The positions to compute, ascending. @param wanted positions whose prediction the step needs; "all": every target */
   active(wanted: readonly number[] | "all"): number[] {
     const { ids, absorbed } = this.now;
     const marked = new Uint8Array(this.target.length);
@@ -125,6 +160,18 @@ export interface PlacedRows {
   readonly at: Int32Array;
 }
 
+/** Positions of one sequence that stand in a group, flattened; none: the group stands at `first`. */
+interface Group {
+  readonly first: number;
+  readonly positions: readonly number[];
+}
+
+/** A batch of B rows of N positions. */
+interface RowShape {
+  readonly batchSize: number;
+  readonly length: number;
+}
+
 /**
  * Places the active positions of every sample.
  * @param active [sample] ascending positions @param shape of the batch @param sides 2: every row has a twin, whose groups stand behind
@@ -132,14 +179,43 @@ export interface PlacedRows {
 export function placeActiveRows(
   active: readonly (readonly number[])[],
   group: GroupShape,
-  { batchSize, length }: { readonly batchSize: number; readonly length: number },
+  shape: RowShape,
   sides: 1 | 2,
 ): PlacedRows {
   const groups = active.flatMap((positions, b) =>
-    groupPositions(positions, group).map((own) => own.map((p) => b * length + p)),
+    groupPositions(positions, group).map((own): Group => {
+      const flat = own.map((p) => b * shape.length + p);
+      return { first: flat[0], positions: flat };
+    }),
   );
-  const count = groupCount(groups.length);
-  const rows = count * group.slots;
+  return { ...placeGroups(groups, { groups: groupCount(groups.length), ...group }, shape, sides), active };
+}
+
+/**
+ * Places one position of every sample, in a group of its own: group b belongs to row b. So one program serves all steps.
+ * @param next [sample] position; null: none
+ */
+export function placeNextRows(next: readonly (number | null)[], shape: RowShape, sides: 1 | 2): PlacedRows {
+  const { batchSize, length } = shape;
+  const groups = Array.from({ length: batchSize }, (_, b): Group => {
+    const at = b * length + (next[b] ?? 0);
+    return { first: at, positions: next[b] === undefined || next[b] === null ? [] : [at] };
+  });
+  // Products of a single row are another kernel with another order of sums than those of several: two at least, so that a text does not
+  // depend on the batch.
+  const slots = sides * batchSize === 1 ? 2 : 1;
+  const active = next.map((position) => (position === null ? [] : [position]));
+  return { ...placeGroups(groups, { groups: batchSize, slots, span: 1 }, shape, sides), active };
+}
+
+function placeGroups(
+  groups: readonly Group[],
+  shape: ActiveShape,
+  { batchSize, length }: RowShape,
+  sides: 1 | 2,
+): Omit<PlacedRows, "active"> {
+  const { groups: count, slots: size } = shape;
+  const rows = count * size;
   const row = new BigInt64Array(sides * rows);
   const present = new Float32Array(sides * rows);
   const at = new Int32Array(sides * rows).fill(-1);
@@ -148,10 +224,10 @@ export function placeActiveRows(
   for (let side = 0; side < sides; side++)
     for (const [g, own] of groups.entries()) {
       const first = side * batchSize * length;
-      const from = side * rows + g * group.slots;
-      start[side * count + g] = BigInt(first + own[0]);
-      row.fill(BigInt(first + own[0]), from, from + group.slots);
-      for (const [i, position] of own.entries()) {
+      const from = side * rows + g * size;
+      start[side * count + g] = BigInt(first + own.first);
+      row.fill(BigInt(first + own.first), from, from + size);
+      for (const [i, position] of own.positions.entries()) {
         at[from + i] = first + position;
         row[from + i] = BigInt(first + position);
         present[from + i] = 1;
@@ -160,14 +236,13 @@ export function placeActiveRows(
     }
   const int64 = (data: BigInt64Array): TensorData => ({ dtype: "int64", shape: [data.length], data });
   return {
-    shape: { groups: count, ...group },
+    shape,
     feeds: {
       activeRow: int64(row),
       activePresent: { dtype: "float32", shape: [present.length], data: present },
       activeStart: int64(start),
       activePlace: int64(place),
     },
-    active,
     at,
   };
 }

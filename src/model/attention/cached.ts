@@ -5,7 +5,7 @@
  *   out_r = sum_j p_rj v_j,   p_rj as in operator.ts,   (k_j, v_j) = fresh of slot place_j - 1 if place_j > 0, else held
  *
  * The queries of a group share a range of keys: its span and the window to both sides, or the whole row with full attention, and the
- * row's global slots. A range is counted from the group's first row and never moved to fit, so that a row's sum has the same order
+ * row's global slots; a causal pattern leaves out what stands behind the query. A range is counted from the group's first row and never moved to fit, so that a row's sum has the same order
  * whatever the batch and its padding. Rows of keys are gathered head by head, from held and fresh ones as if they were one table. Global
  * positions are seen, but must not be active: their queries would see everything. Not differentiable.
  */
@@ -149,7 +149,8 @@ function groupKeys(
   const sequence = div(start, length);
   const rowStart = reshape(mul(sequence, length), [groups, 1]);
   const reach = pattern.window * pattern.dilation;
-  const count = pattern.full ? length : span + 2 * reach;
+  const causal = pattern.causal ?? false;
+  const count = pattern.full ? length : span + (causal ? reach : 2 * reach);
   const from = pattern.full ? rowStart : sub(reshape(start, [groups, 1]), reach);
   const steps = constant(
     Array.from({ length: count }, (_, i) => i),
@@ -164,9 +165,11 @@ function groupKeys(
   const keyOf = (x: Tensor) => reshape(x, [groups, 1, x.staticShape[1]]);
   let seen = and(equal(querySegment, keyOf(gather(segments, local))), keyOf(inside));
   const slotted = globals && !pattern.full;
+  const distance = sub(query, keyOf(wanted));
+  if (causal) seen = and(seen, greaterOrEqual(distance, 0));
   if (!pattern.full) {
-    const distance = sub(query, keyOf(wanted));
-    seen = and(seen, and(lessOrEqual(distance, reach), greaterOrEqual(distance, -reach)));
+    seen = and(seen, lessOrEqual(distance, reach));
+    if (!causal) seen = and(seen, greaterOrEqual(distance, -reach));
     if (pattern.dilation > 1)
       seen = and(seen, equal(mul(div(distance, pattern.dilation), pattern.dilation), distance));
     // Globals are seen through their slots, so as local keys they are hidden.
@@ -174,8 +177,10 @@ function groupKeys(
   }
   const parts = { key: [local], seen: [seen] };
   if (slotted) {
-    parts.key.unshift(gather(reshape(globals.index, [batch, globals.count]), sequence));
-    parts.seen.unshift(equal(querySegment, keyOf(gather(slotSegments(layout, globals), sequence))));
+    const slots = gather(reshape(globals.index, [batch, globals.count]), sequence);
+    const same = equal(querySegment, keyOf(gather(slotSegments(layout, globals), sequence)));
+    parts.key.unshift(slots);
+    parts.seen.unshift(causal ? and(same, greaterOrEqual(query, keyOf(slots))) : same);
   }
   const key = concat(parts.key, 1);
   const slot = gather(place, key);

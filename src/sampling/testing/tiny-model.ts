@@ -54,3 +54,17 @@ export const forceToken =
   (weights: Record<string, Float32Array>): void => {
     weights[OUTPUT_BIAS][id] = 1e4;
   };
+
+/** Keeps nothing between steps: every token is a run over the whole text. The oracle of what is kept. */
+export class LoopModel extends DiffusionModel {
+  override get keeps(): boolean {
+    return false;
+  }
+
+  static async tiny(device: Device, preset: PresetName, extra: PartialRunConfig = {}): Promise<LoopModel> {
+    const config = tinyRunConfig(preset, extra);
+    const parameters = await device.createParameters(denoiserParameters(config.model));
+    await parameters.write("value", tinyWeights(config));
+    return new LoopModel({ config, tokenizer: await tinyTokenizer(), device, parameters });
+  }
+}

@@ -1,0 +1,67 @@
+import { expect, it } from "vitest";
+import { add, input, mul, reduceSum } from "../graph/index.js";
+import { float32, numbersOf, onEveryDevice } from "./testing/devices.js";
+
+const xs = [0.5, -1, 2, 1, 0, -0.25];
+const x = float32([2, 3], xs);
+const expectClose = (actual: ArrayLike<number>, expected: ArrayLike<number>) => {
+  expect(actual.length).toBe(expected.length);
+  for (let i = 0; i < actual.length; i++)
+    expect(Math.abs(actual[i] - expected[i])).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(expected[i])));
+};
+
+onEveryDevice((device) => {
+  it("leave held tensors on the device and take them from there", async () => {
+    const first = input("x", "float32", [2, 3]);
+    const writer = await device().compile({
+      name: "writer",
+      outputs: { sum: reduceSum(first, [0, 1]), "held:a": mul(first, 2), "held:b": add(first, 1) },
+    });
+    const [a, b] = ["held:a", "held:b"].map((name) => input(name, "float32", [2, 3]));
+    const reader = await device().compile({ name: "reader", outputs: { y: add(a, mul(b, first)) } });
+    const [held, others] = [await device().createHeld(), await device().createHeld()];
+    const expected = xs.map((v) => 2 * v + (v + 1) * v);
+    for (let run = 0; run < 2; run++) {
+      expect(Object.keys(await writer.run({ x }, { held }))).toEqual(["sum"]);
+      await writer.run({ x: float32([2, 3], [9, 9, 9, 9, 9, 9]) }, { held: others });
+      for (let again = 0; again < 2; again++)
+        expectClose(numbersOf((await reader.run({ x }, { held })).y), expected);
+    }
+    await expect(reader.run({ x })).rejects.toThrow("expected a place for its 2 held tensors, got none");
+    const empty = await device().createHeld();
+    await expect(reader.run({ x }, { held: empty })).rejects.toThrow(
+      'input "held:a": expected a held float32[2, 3], got none by that name; run the program that leaves it first',
+    );
+    await Promise.all([held.dispose(), others.dispose(), empty.dispose()]);
+    await expect(reader.run({ x }, { held })).rejects.toThrow("disposed");
+    await held.dispose();
+  });
+
+  it("exchange rows of held tensors", async () => {
+    const all = await device().compile({
+      name: "all",
+      outputs: { "held:a": mul(input("x", "float32", [2, 3]), 1) },
+    });
+    const rows = input("rows", "float32", [3, 3]);
+    const a = input("held:a", "float32", [2, 3]);
+    const some = await device().compile({
+      name: "some",
+      outputs: { before: mul(a, 1), "held-rows:a": mul(rows, 10) },
+    });
+    const feeds = { rows: float32([3, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9]) };
+    const held = await device().createHeld();
+    await expect(some.run(feeds, { held, heldRows: Int32Array.of(1, -1, -1) })).rejects.toThrow(
+      "none by that name",
+    );
+    await all.run({ x }, { held });
+    const run = async (...heldRows: number[]) =>
+      numbersOf((await some.run(feeds, { held, heldRows: Int32Array.from(heldRows) })).before);
+    expectClose(await run(-1, 1, -1), xs);
+    const exchanged = [...xs.slice(0, 3), 40, 50, 60];
+    expectClose(await run(-1, -1, 0), exchanged);
+    expectClose(await run(-1, -1, -1), [70, 80, 90, 40, 50, 60]);
+    await expect(some.run(feeds, { held })).rejects.toThrow("expected heldRows for its 3 rows, got none");
+    await expect(run(0, 2, -1)).rejects.toThrow("expected heldRows from -1 to 1, got 2");
+    await held.dispose();
+  });
+});
