@@ -13,7 +13,7 @@ import {
   type Tensor,
   withScope,
 } from "../graph/index.js";
-import { type KeysAndValues, placeRows, takeRows } from "./active-rows.js";
+import { type KeysAndValues, takeRows } from "./active-rows.js";
 import { CachedKeys } from "./attention/cached.js";
 import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters } from "./embeddings.js";
@@ -118,11 +118,12 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     if (config.normPlacement === "pre")
       h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
     return {
-      ...predict(placeRows(h, rows.active), {
+      ...predict(h, {
         config,
         tokens,
         channel,
-        input: x,
+        active: rows.active,
+        input: x.all,
         predicted,
         recompute,
         parameter: p,

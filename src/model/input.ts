@@ -5,16 +5,21 @@
 import type { ModelConfig } from "../config/model-config.js";
 import {
   add,
+  and,
   cast,
   concat,
   constant,
+  div,
   equal,
   gather,
   greater,
+  greaterOrEqual,
   type LogitTerm,
   layerNorm,
   less,
   linear,
+  maximum,
+  minimum,
   mul,
   pad,
   posteriorMean,
@@ -93,9 +98,17 @@ export function channelOf(rows: RowInputs, tokens: Embeddings, { centred }: Nois
   };
 }
 
+/** What the network is given. */
+export interface NetworkInput {
+  /** At all positions: [T, D]. */
+  readonly all: Tensor;
+  /** At some: flattened positions int64 [M] -> [M, D]. In the masked limit nothing is computed at the others. */
+  at(position: Tensor): Tensor;
+}
+
 /**
- * What the network is given: E of the token where it is given (or, in the masked limit, not absorbed), m where absorbed, and in between
- * the posterior mean of E under the channel, or z itself scaled to unit variance. Autoregressive: E of the token before. -> [T, D]
+ * E of the token where it is given (or, in the masked limit, not absorbed), m where absorbed, and in between the posterior mean of E under
+ * the channel, or z itself scaled to unit variance. Autoregressive: E of the token before.
  */
 export function networkInput(
   config: ModelConfig,
@@ -104,19 +117,38 @@ export function networkInput(
   channel: Channel | null,
   previous: boolean,
   options: { readonly recompute?: boolean } = {},
-): Tensor {
+): NetworkInput {
   const { batchSize, length } = rows.shape;
-  const column = (x: Tensor) => reshape(x, [batchSize * length, 1]);
-  const known = tokens.lookup(reshape(rows.ids, [batchSize * length]));
-  if (previous) return previousTokens(known, rows, tokens);
+  const positions = batchSize * length;
+  const column = (x: Tensor) => reshape(x, [positions, 1]);
+  const ids = reshape(rows.ids, [positions]);
+  const known = tokens.lookup(ids);
+  if (previous)
+    return {
+      all: previousTokens(known, rows, tokens),
+      at: (position) => {
+        const { at, same } = beside(rows, position, -1);
+        return where(
+          reshape(same, [same.staticShape[0], 1]),
+          tokens.lookup(gather(ids, at)),
+          tokens.absorbing,
+        );
+      },
+    };
   const absorbed = greater(column(rows.absorbed), 0.5);
-  if (!channel) return where(absorbed, tokens.absorbing, known);
+  if (!channel)
+    return {
+      all: where(absorbed, tokens.absorbing, known),
+      at: (position) =>
+        where(gather(absorbed, position), tokens.absorbing, tokens.lookup(gather(ids, position))),
+    };
   const given = greater(column(rows.given), 0.5);
   const noisy =
     config.inputDecoding === "posterior-mean"
       ? posteriorMean(channel.term, tokens.table, channel.gaussian, options)
       : scaledState(rows, tokens, channel.centred, column);
-  return where(given, known, where(absorbed, tokens.absorbing, noisy));
+  const all = where(given, known, where(absorbed, tokens.absorbing, noisy));
+  return { all, at: (position) => gather(all, position) };
 }
 
 /** z = u + (1 - a) m over sqrt(a^2 + sigma^2), the deviation it has for codes of unit variance. */
@@ -154,19 +186,39 @@ function previousTokens(known: Tensor, rows: RowInputs, tokens: Embeddings): Ten
   return where(inside, reshape(before, known.staticShape), tokens.absorbing);
 }
 
-/** x [T, D] with its neighbours inside the document, to both sides or (causal) to the left: [T, taps * D]; zeros beyond. */
-function neighbours(x: Tensor, taps: number, causal: boolean, inputs: RowInputs): Tensor {
+/** The positions `by` to the right of some (left when negative): int64 [M] -> int64 [M], and bool [M], whether they are of the same document. */
+function beside({ shape, layout }: RowInputs, position: Tensor, by: number): { at: Tensor; same: Tensor } {
+  const positions = shape.batchSize * shape.length;
+  const segment = reshape(layout.segment, [positions]);
+  const start = mul(div(position, shape.length), shape.length);
+  const wanted = add(position, by);
+  const inside = by < 0 ? greaterOrEqual(wanted, start) : less(wanted, add(start, shape.length));
+  const at = by < 0 ? maximum(wanted, 0) : minimum(wanted, positions - 1);
+  return { at, same: and(inside, equal(gather(segment, position), gather(segment, at))) };
+}
+
+/**
+ * What the network is given at the rows that are computed and at their neighbours inside the document, to both sides or (causal) to the
+ * left: [R, taps * D]; zeros beyond.
+ */
+function neighbours(x: NetworkInput, taps: number, causal: boolean, inputs: RowInputs): Tensor {
+  const { active } = inputs;
   const { batchSize, length } = inputs.shape;
-  const width = x.staticShape[1];
-  const rows = reshape(x, [batchSize, length, width]);
+  const width = x.all.staticShape[1];
+  const rows = reshape(x.all, [batchSize, length, width]);
   const parts = Array.from({ length: taps }, (_, tap) => {
     const by = tap - (causal ? taps - 1 : (taps - 1) / 2);
+    if (active) {
+      if (by === 0) return x.at(active.row);
+      const { at, same } = beside(inputs, active.row, by);
+      return mul(x.at(at), cast(reshape(same, [active.count, 1]), "float32"));
+    }
     if (by === 0) return rows;
     if (Math.abs(by) >= length) return mul(rows, 0);
     const same = reshape(cast(sameDocument(inputs, by), "float32"), [batchSize, length, 1]);
     return mul(shifted(rows, by, length), same);
   });
-  return reshape(concat(parts, 2), [batchSize * length, taps * width]);
+  return active ? concat(parts, 1) : reshape(concat(parts, 2), [batchSize * length, taps * width]);
 }
 
 /** Sinusoids of the position in the document (Transformer, arXiv 1706.03762): sin and cos of p * 10000^(-2j/H). -> [T, hidden] */
@@ -185,7 +237,7 @@ function sinusoids(position: Tensor, length: number, hiddenSize: number): Tensor
 export function inputLayer(
   config: ModelConfig,
   rows: RowInputs,
-  x: Tensor,
+  x: NetworkInput,
   selfCondition: Tensor | null,
   p: ParameterLookup,
 ): Tensor {
@@ -195,7 +247,7 @@ export function inputLayer(
   const positions = batchSize * length;
   return withScope("input", () => {
     const around = neighbours(x, inputConvolution, config.attention.causal, rows);
-    let h = linear(takeRows(around, active), p("input.weight"), p("input.bias"));
+    let h = linear(around, p("input.weight"), p("input.bias"));
     h = add(h, mul(takeRows(reshape(rows.given, [positions, 1]), active), p("given_embedding")));
     if (config.positionEmbedding === "sinusoidal")
       h = add(

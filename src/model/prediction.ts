@@ -35,6 +35,7 @@ import {
   type Tensor,
   where,
 } from "../graph/index.js";
+import { type ActiveRows, placeRows } from "./active-rows.js";
 import { type Embeddings, OUTPUT_BIAS } from "./embeddings.js";
 import type { Channel } from "./input.js";
 import type { RowInputs } from "./layout.js";
@@ -81,6 +82,8 @@ export interface PredictionContext {
   readonly config: ModelConfig;
   readonly tokens: Embeddings;
   readonly channel: Channel | null;
+  /** The rows that are computed; null: all. */
+  readonly active: ActiveRows | null;
   /** What the network was given, [T, D]. */
   readonly input: Tensor;
   /** bool [T], from `predictedPositions`. */
@@ -100,16 +103,17 @@ export function predictedPositions({ given, absorbed, shape, active }: RowInputs
   return active ? and(positions, greater(active.place, 0)) : positions;
 }
 
-/** @param h [T, hidden], normalised */
+/** @param h [R, hidden] of the rows that are computed, normalised */
 export function predict(h: Tensor, context: PredictionContext): Prediction {
-  const { config, channel, predicted, parameter: p } = context;
+  const { config, channel, active, predicted, parameter: p } = context;
+  const headOf = (name: string) => placeRows(linear(h, p(`${name}.weight`), p(`${name}.bias`)), active);
   const gaussian = channel?.gaussian ?? null;
-  const embedding = linear(h, p("output.weight"), p("output.bias"));
+  const embedding = headOf("output");
   let evidence = embedding;
   const head = logitHead(config);
   if (head !== "output") {
     const open = gaussian && posteriorDeviation(gaussian, context);
-    evidence = linear(h, p(`${head}.weight`), p(`${head}.bias`));
+    evidence = headOf(head);
     if (open) evidence = mul(evidence, open);
   }
   return {

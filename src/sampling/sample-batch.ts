@@ -314,11 +314,14 @@ export class SampleBatch {
       ...levelTensors(levels),
       ...(placed?.feeds ?? {}),
       ending: { dtype: "int64", shape: [ending.length], data: ending },
-      // One row at least: empty tensors are a corner nobody needs to stand in.
+      // Two rows at least, the first one again where there are fewer: the product of a single row is another kernel, of another order of
+      // sums, and slower.
       draw: {
         dtype: "int64",
-        shape: [Math.max(1, draw.length)],
-        data: BigInt64Array.from(draw.length > 0 ? draw : [0], BigInt),
+        shape: [Math.max(2, draw.length)],
+        data: BigInt64Array.from({ length: Math.max(2, draw.length) }, (_, i) =>
+          BigInt(draw[i] ?? draw[0] ?? 0),
+        ),
       },
       guidance: { dtype: "float32", shape: [1], data: Float32Array.of(setting.config.guidance) },
       ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: state } } : {}),
