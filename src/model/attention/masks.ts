@@ -59,8 +59,12 @@ const count = (length: number): number[] => Array.from({ length }, (_, i) => i);
 export function fullMask({ batch, length, segment }: Layout, causal: boolean): Tensor {
   const same = equal(reshape(segment, [batch, 1, length, 1]), reshape(segment, [batch, 1, 1, length]));
   if (!causal) return additive(same);
-  const before = count(length).flatMap((i) => count(length).map((j) => Number(j <= i)));
-  return additive(and(same, constant(before, [length, length], "bool")));
+  // Compared in the graph: N^2 flags of a constant would be written into the model.
+  const [row, column] = [
+    [length, 1],
+    [1, length],
+  ].map((shape) => constant(count(length), shape, "int64"));
+  return additive(and(same, greaterOrEqual(row, column)));
 }
 
 /** Queries of the global slots against all positions: float32 [B, 1, M, N]. */
