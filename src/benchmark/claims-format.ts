@@ -4,6 +4,7 @@ import { type FiguresSection, figuresReport, type LineChart, type Series } from 
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
 import { type ClaimsReport, claimsOf, millisecondsPerToken } from "./claims.js";
+import { formatParts } from "./format.js";
 import { formatRecord } from "./record.js";
 
 const QUICK =
@@ -14,11 +15,13 @@ const CAUTION =
 
 const head = ["claim", "the paper's ratio", "ours", "95 % interval", "command"] as const;
 
-function conditions({ bench, suite }: ClaimsReport): Record<string, string> {
+function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
   const { budget, seeds, items, steps, base } = suite;
   return {
     Machine: formatRecord(bench.record),
     Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
+    "Parts of the benchmark": formatParts(bench.parts),
+    "With more experts": formatParts(grown.parts),
     "Training of a twin": "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`,
     Seeds: seeds.join(", "),
     "Trained on": [...new Set(suite.tasks.flatMap(({ runs }) => runs.map(({ date }) => date.slice(0, 10))))]

@@ -1,11 +1,12 @@
 /** @file A miniature of the whole: sides run, twins train, and the table and the page say what was measured. Its figures mean nothing. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tasksOf } from "../evaluation/suite/index.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
 import { costOf } from "../model/cost.js";
+import { type BenchOptions, runBench } from "./bench.js";
 import { type ClaimsReport, claimsOf, runClaims } from "./claims.js";
 import { claimsMarkdown, claimsPage } from "./claims-format.js";
 import { formatBench } from "./format.js";
@@ -14,22 +15,25 @@ describe("runClaims", () => {
   const base = tinyBase();
   let out: string;
   let report: ClaimsReport;
+  let bench: BenchOptions;
   beforeAll(async () => {
     out = await mkdtemp(join(tmpdir(), "moe-diffuseq-claims-"));
+    bench = {
+      base,
+      twins: ["moe-diffuseq", "dense-active"],
+      lengths: [32],
+      tokens: 64,
+      rounds: 2,
+      samplingSteps: 2,
+      threads: 1,
+      peer: { python: null, missing: "none here" },
+      variants: ["eager"],
+      keep: join(out, "bench"),
+    };
     report = await runClaims({
       quick: true,
       commands: { bench: " --rounds 2", suite: " --pairs 8", data: " --data corpora" },
-      bench: {
-        base,
-        twins: ["moe-diffuseq", "dense-active"],
-        lengths: [32],
-        tokens: 64,
-        rounds: 2,
-        samplingSteps: 2,
-        threads: 1,
-        peer: { python: null, missing: "none here" },
-        variants: ["eager"],
-      },
+      bench,
       suite: {
         tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40 })),
         base,
@@ -74,6 +78,36 @@ describe("runClaims", () => {
     expect(formatBench(report.bench)).toContain("Left out: PyTorch: none here");
     expect(report.grown.config.model.experts.numExperts).toBe(4 * base.model.experts.numExperts);
     expect(report.grown.rows.map(({ twin }) => twin)).toEqual(["moe-diffuseq", "moe-diffuseq"]);
+  });
+
+  it("takes over what was measured under the same conditions, part by part", async () => {
+    expect(report.bench.parts.map(({ task, length, reused }) => [task, length, reused])).toEqual([
+      ["training", 32, false],
+      ["sampling", 32, false],
+    ]);
+    // Whoever is stopped already can measure nothing.
+    const stopped = { ...bench, signal: AbortSignal.abort() };
+    const said: string[] = [];
+    const again = await runBench({ ...stopped, onProgress: (what) => said.push(what) });
+    const { record, parts } = report.bench;
+    expect(again).toEqual({ ...report.bench, parts: parts.map((part) => ({ ...part, reused: true })) });
+    expect(said).toEqual(
+      parts.map(({ task, record: own }) => `${task}, length 32: measured ${own.date}, taken over`),
+    );
+    expect(formatBench(again)).toMatch(
+      /taken over from an earlier call under the same conditions: training at 32 \(.*\), sampling at 32/,
+    );
+    expect(formatBench(report.bench)).not.toContain("taken over");
+    expect(claimsMarkdown({ ...report, bench: again }, "")).toContain("taken over from an earlier call");
+    expect(record.date).toBe(parts[0].record.date);
+    // Other settings, another machine, a part that is not there, or half of one: measured anew.
+    await expect(runBench({ ...stopped, rounds: 3 })).rejects.toThrow("aborted");
+    await expect(runBench({ ...stopped, threads: 2 })).rejects.toThrow("aborted");
+    for (const name of await readdir(bench.keep!))
+      if (name.startsWith("sampling")) await truncate(join(bench.keep!, name), 100);
+    const training = await runBench({ ...stopped, tasks: ["training"] });
+    expect(training.parts).toEqual([{ ...parts[0], reused: true }]);
+    await expect(runBench(stopped)).rejects.toThrow("aborted");
   });
 
   it("puts each claim beside the paper's ratio, with an interval and a command", () => {

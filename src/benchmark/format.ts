@@ -8,11 +8,27 @@ const titles: Record<BenchTask, string> = {
   sampling: "Sampling: one document",
 };
 
+/** When the parts were measured, and which by an earlier call. */
+export function formatParts(parts: BenchReport["parts"]): string {
+  const moment = (date: string) => `${date.slice(0, 10)} ${date.slice(11, 16)}`;
+  const dates = parts.map(({ record }) => moment(record.date)).sort();
+  const [first, last] = [dates[0], dates[dates.length - 1]];
+  const reused = parts.filter((part) => part.reused);
+  const named = reused.map(({ task, length, record }) => `${task} at ${length} (${moment(record.date)})`);
+  return (
+    `begun ${first}${last === first ? "" : ` to ${last}`} UTC` +
+    (reused.length > 0
+      ? `; taken over from an earlier call under the same conditions: ${named.join(", ")}`
+      : "")
+  );
+}
+
 export function formatBench(report: BenchReport): string {
-  const { rows, ratios, ceiling, record, leftOut, parities, samplingSteps } = report;
+  const { rows, ratios, ceiling, record, parts, leftOut, parities, samplingSteps } = report;
   const tasks = [...new Set(rows.map(({ task }) => task))];
   return [
     formatRecord(record),
+    ...(parts.some(({ reused }) => reused) ? [`Parts ${formatParts(parts)}`] : []),
     `Ceiling of the machine: ${ceiling.median.toFixed(0)} GFLOP/s (quartiles ${ceiling.lowerQuartile.toFixed(0)} to ${ceiling.upperQuartile.toFixed(0)}), float32 products of 1,024 x 1,024 between the rounds`,
     ...parities.map(
       ({ twin, variant, holds, lossError, gradientErrors }) =>

@@ -1,5 +1,6 @@
 /** @file Under what conditions something was measured: machine, load, versions, commit. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
@@ -17,7 +18,7 @@ export interface RunRecord {
   readonly processors: number;
   readonly threads: number;
   readonly memoryBytes: number;
-  /** Of the checkout this program runs from, "+" where files differ from it; null: not a checkout. */
+  /** Of the checkout this program runs from, "+" and a checksum of the differences where files (texts aside) differ from it; null: not a checkout. */
   readonly commit: string | null;
   /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end. */
   readonly load: readonly number[];
@@ -46,6 +47,19 @@ export const endRecord = (record: RunRecord): RunRecord => ({
   ...record,
   load: [...record.load, loadavg()[0]],
 });
+
+/** What must be the same for two measurements to stand for each other: the record without its time and its load. */
+export const conditionsOf = ({
+  date: _,
+  load: __,
+  ...conditions
+}: RunRecord): Omit<RunRecord, "date" | "load"> => conditions;
+
+/** One record for several measurements under the same conditions: begun with the first, the load that of both ends. */
+export const joinRecords = (records: readonly RunRecord[]): RunRecord => {
+  const inOrder = [...records].sort((a, b) => a.date.localeCompare(b.date));
+  return { ...inOrder[0], load: [inOrder[0].load[0], inOrder.at(-1)!.load.at(-1)!] };
+};
 
 export function formatRecord({ cpu, threads, processors, versions, commit, load, date }: RunRecord): string {
   const list = Object.entries(versions)
@@ -79,12 +93,15 @@ function commit(): string | null {
   const git = (...args: string[]) =>
     execFileSync("git", ["-C", folder, ...args], {
       encoding: "utf8",
+      maxBuffer: 1 << 28,
       stdio: ["ignore", "pipe", "ignore"],
     }).trim();
   try {
     // Installed below a foreign repository, its commit would say nothing.
     if (git("ls-files", "--error-unmatch", ".") === "") return null;
-    return `${git("rev-parse", "--short", "HEAD")}${git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+"}`;
+    const changes = git("diff", "HEAD", "--", ":/", ":(top,exclude)*.md");
+    const sum = changes === "" ? "" : `+${createHash("sha256").update(changes).digest("hex").slice(0, 7)}`;
+    return `${git("rev-parse", "--short", "HEAD")}${sum}`;
   } catch {
     return null;
   }

@@ -23,7 +23,8 @@ export class StepProcess {
     command: string,
     args: readonly string[],
   ) {
-    this.#child = spawn(command, args);
+    // In a process group of its own: Ctrl-C in a terminal is for the caller alone, who ends its children when it is ready.
+    this.#child = spawn(command, args, { detached: true });
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => this.#errors.push(text));
     // A process that cannot be started, or has ended, is noticed where its answer is missing.
     this.#child.on("error", (error) => this.#errors.push(error.message));

@@ -5,6 +5,7 @@ import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
 import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
 import type { CommandContext } from "./command.js";
+import { orGoOn } from "./interrupt.js";
 import type { Flags } from "./options.js";
 import { ProgressLine } from "./progress-line.js";
 import type { CommandResult } from "./terminal.js";
@@ -65,21 +66,25 @@ export async function suiteOptions(
   };
 }
 
+/** @param again the command line that does the same */
 export async function evaluateSuite(
   flags: SuiteFlags & { report?: string },
   { terminal, signal }: CommandContext,
+  again: string,
 ): Promise<CommandResult> {
   const { formatSuite, runSuite, tasksOf } = await import("../evaluation/suite/index.js");
   const suite = flags.suite!;
   const out = flags.out ?? join("runs", `suite-${suite}${flags.quick ? "-quick" : ""}`);
   const options = await suiteOptions(flags, tasksOf(suite), out);
   const line = new ProgressLine(terminal.stderr);
-  const report = await runSuite({ ...options, signal, onProgress: (what) => line.update(what) }).finally(() =>
-    line.end(),
-  );
-  if (flags.report !== undefined)
-    await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
-      throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
-    });
-  return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };
+  return orGoOn(signal, { kept: `Twins that are trained are kept in ${out}.`, again }, async () => {
+    const report = await runSuite({ ...options, signal, onProgress: (what) => line.update(what) }).finally(
+      () => line.end(),
+    );
+    if (flags.report !== undefined)
+      await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
+        throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
+      });
+    return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };
+  });
 }

@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
+import { UserError } from "../errors.js";
+import { Interrupted, orGoOn } from "./interrupt.js";
 
 const script = new URL("./testing/wait-for-signal.ts", import.meta.url).pathname;
 
@@ -29,6 +31,22 @@ it("the first signal lets the work end, also when npm sends it twice", async () 
   ]);
   expect(output).toContain("saved: Interrupted: Stopped by SIGINT.");
   expect(code).toBe(0);
+});
+
+it("a command that was stopped says how it goes on; other failures stay what they are", async () => {
+  const controller = new AbortController();
+  const say = { kept: "All of it is kept in runs/x.", again: "moe-diffuseq claims --out runs/x" };
+  const fail = (error: Error) => orGoOn(controller.signal, say, () => Promise.reject(error));
+  await expect(fail(new Error("a fault"))).rejects.toThrow("a fault");
+  controller.abort(new Interrupted("SIGINT"));
+  expect(await fail(new Error("moe-diffuseq, ours ended early"))).toEqual({
+    json: { interrupted: true, resume: say.again },
+    text: "Stopped. All of it is kept in runs/x.\nGo on with:\n  moe-diffuseq claims --out runs/x",
+    exitCode: 130,
+  });
+  await expect(fail(new UserError("the disk is full"))).rejects.toThrow("the disk is full");
+  const done = { json: {}, text: "done" };
+  expect(await orGoOn(controller.signal, say, async () => done)).toBe(done);
 });
 
 it("the second ends the process at once", async () => {

@@ -2,7 +2,8 @@
  * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once. SIGTERM counts as
  * much, and SIGUSR2, which mpirun hands on to its ranks at once and which schedulers can be told to send before the time is up.
  */
-import type { Terminal } from "./terminal.js";
+import { UserError } from "../errors.js";
+import type { CommandResult, Terminal } from "./terminal.js";
 
 /** A second signal sooner than this is the same key press: `npm run` hands on what the terminal has sent already. */
 const SAME_PRESS_MS = 300;
@@ -16,6 +17,28 @@ export class Interrupted extends Error {
   constructor(readonly signal: StopSignal) {
     super(`Stopped by ${signal}.`);
     this.exitCode = exitCodes[signal];
+  }
+}
+
+/**
+ * What a command comes to that was stopped while `work` ran: where it keeps what is done, and the command that goes on from there.
+ * Otherwise what `work` comes to.
+ */
+export async function orGoOn(
+  signal: AbortSignal,
+  { kept, again }: { readonly kept: string; readonly again: string },
+  work: () => Promise<CommandResult>,
+): Promise<CommandResult> {
+  try {
+    return await work();
+  } catch (error) {
+    const { reason } = signal;
+    if (!(reason instanceof Interrupted) || error instanceof UserError) throw error;
+    return {
+      json: { interrupted: true, resume: again },
+      text: `Stopped. ${kept}\nGo on with:\n  ${again}`,
+      exitCode: reason.exitCode,
+    };
   }
 }
 

@@ -6,7 +6,9 @@ import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { commandLine } from "../command-line.js";
 import { type SuiteFlags, suiteOptions } from "../evaluate-suite.js";
+import { orGoOn } from "../interrupt.js";
 import { nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
@@ -37,20 +39,9 @@ const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set 
 /** Flags that say where the table lies and how it is shown, not what is in it. */
 const ELSEWHERE: ReadonlySet<string> = new Set(["out", "markdown", "json"]);
 
-/** The command that makes the same table again. */
-function ownCommand(command: Command, flags: ClaimsFlags): string {
-  const given = command.options.flatMap((option) => {
-    const name = option.attributeName();
-    const value = flags[name as keyof ClaimsFlags];
-    if (value === undefined || value === false || ELSEWHERE.has(name)) return [];
-    if (value === true) return [option.long];
-    // A path on this machine says nothing on another.
-    if (name === "python") return ["--python PYTHON"];
-    if (name === "set") return [setFlags(flags.set ?? []).trim()];
-    return [`${option.long} ${[value].flat().join(",")}`];
-  });
-  return ["moe-diffuseq claims", ...given.filter((words) => words !== "")].join(" ");
-}
+/** The command that makes the same table again. A path on this machine says nothing on another. */
+const tableCommand = (command: Command, flags: ClaimsFlags): string =>
+  commandLine(command, flags, { without: ELSEWHERE, words: { python: "PYTHON" } });
 
 export function registerClaims(program: Command, host: CommandHost): void {
   const command = program
@@ -105,58 +96,62 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
       const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
       await mkdir(out, { recursive: true });
-      const report = await runClaims({
-        quick,
-        commands: {
-          bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
-          suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}`,
-          data: flags.data ? ` --data ${flags.data[0]}` : "",
-        },
-        bench: {
-          ...defaults,
-          base: resolveConfig({
-            preset: "moe-diffuseq",
-            sets: benchSets,
-          }),
-          twins: ["moe-diffuseq", "dense-active"],
-          lengths: flags.lengths ?? defaults.lengths,
-          rounds,
-          peer,
-          variants: peer ? ["eager"] : [],
-          threads: flags.threads ?? availableParallelism(),
-          signal,
-          onProgress,
-        },
-        suite: {
-          ...suite,
-          qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
-          signal,
-          onProgress,
-        },
-      }).finally(() => line.end());
-      const own = ownCommand(command, flags);
-      const files = {
-        json: join(out, "claims.json"),
-        markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
-        page: join(out, "report.html"),
-      };
-      await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-      await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
-      await writeFileAtomic(files.page, claimsPage(report, own));
-      const rows = claimsOf(report).map(
-        ({ claim, paper, ours, interval }) =>
-          `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}`,
-      );
-      return {
-        json: { claims: claimsOf(report), files },
-        text: [
-          ...rows,
-          "",
-          `Table: ${files.markdown}`,
-          `Page with charts: ${files.page}`,
-          `All figures: ${files.json}`,
-        ].join("\n"),
-      };
+      const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
+      return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
+        const report = await runClaims({
+          quick,
+          commands: {
+            bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+            suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}`,
+            data: flags.data ? ` --data ${flags.data[0]}` : "",
+          },
+          bench: {
+            ...defaults,
+            base: resolveConfig({
+              preset: "moe-diffuseq",
+              sets: benchSets,
+            }),
+            twins: ["moe-diffuseq", "dense-active"],
+            lengths: flags.lengths ?? defaults.lengths,
+            rounds,
+            peer,
+            variants: peer ? ["eager"] : [],
+            threads: flags.threads ?? availableParallelism(),
+            keep: join(out, "bench"),
+            signal,
+            onProgress,
+          },
+          suite: {
+            ...suite,
+            qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
+            signal,
+            onProgress,
+          },
+        }).finally(() => line.end());
+        const own = tableCommand(command, flags);
+        const files = {
+          json: join(out, "claims.json"),
+          markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
+          page: join(out, "report.html"),
+        };
+        await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
+        await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
+        await writeFileAtomic(files.page, claimsPage(report, own));
+        const rows = claimsOf(report).map(
+          ({ claim, paper, ours, interval }) =>
+            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}`,
+        );
+        return {
+          json: { claims: claimsOf(report), files },
+          text: [
+            ...rows,
+            "",
+            `Table: ${files.markdown}`,
+            `Page with charts: ${files.page}`,
+            `All figures: ${files.json}`,
+          ].join("\n"),
+        };
+      });
     },
   );
 }

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { commandLine } from "../command-line.js";
 import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
 import { nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
@@ -73,7 +74,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     ],
     async (flags, context) => {
       const { terminal, signal } = context;
-      if (flags.suite !== undefined) return evaluateSuite(flags, context);
+      if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
         flags.model ??
         command.error("error: pass --model with a trained run, or --suite with the name of a suite");

@@ -1,0 +1,39 @@
+/**
+ * @file Parts of a long measurement, each kept in a file of its own as soon as it is complete: a later call with the same settings takes it
+ * over instead of measuring again. The file is named by the settings' checksum, and holds them in full.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomic } from "../hub/index.js";
+
+/** T: plain JSON. */
+export class KeptParts<T> {
+  /** @param folder made when the first part is kept; undefined: nothing is kept */
+  constructor(private readonly folder?: string) {}
+
+  /** What was measured under these settings; null: nothing, or the file is not what was written. */
+  async find(name: string, settings: object): Promise<T | null> {
+    if (this.folder === undefined) return null;
+    const text = await readFile(this.#path(name, settings), "utf8").catch(() => null);
+    if (text === null) return null;
+    try {
+      const stored = JSON.parse(text) as { settings: object; part: T };
+      return JSON.stringify(stored.settings) === JSON.stringify(settings) ? stored.part : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Whole or not at all. @throws UserError when the disk is full or may not be written */
+  async keep(name: string, settings: object, part: T): Promise<void> {
+    if (this.folder === undefined) return;
+    await mkdir(this.folder, { recursive: true });
+    await writeFileAtomic(this.#path(name, settings), `${JSON.stringify({ settings, part }, null, 2)}\n`);
+  }
+
+  #path(name: string, settings: object): string {
+    const sum = createHash("sha256").update(JSON.stringify(settings)).digest("hex").slice(0, 12);
+    return join(this.folder!, `${name}-${sum}.json`);
+  }
+}
