@@ -179,11 +179,8 @@ onEveryDevice((device, kind) => {
   const some = kind === "cpu" ? variants : variants.slice(1, 2);
   describe.each(some)("texts: $name", ({ name, extra }) => {
     // All settings with one of the models; the reference is slow.
-    const own = settings.filter(({ title }) =>
-      kind === "cpu" && name.startsWith("window")
-        ? true
-        : /^temperature/.test(title) || (kind === "cpu" && title === "guidance"),
-    );
+    const all = kind === "cpu" && name.startsWith("window");
+    const own = settings.filter(({ title }) => all || title.startsWith("temperature"));
     it.each(own)("equal those of the plain loop: $title", async ({ own, extra: more }) => {
       const both = { ...extra, ...more };
       const kept = await tinyModel(device(), "autoregressive", both);
