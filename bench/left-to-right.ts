@@ -18,6 +18,7 @@ import { denoiserParameters } from "../src/model/denoiser.js";
 import { createDevice } from "../src/runtime/index.js";
 import { DiffusionModel, generateSteps, type StepEvent } from "../src/sampling/index.js";
 import { readPretrained } from "../src/sampling/pretrained.js";
+import { LoopModel } from "../src/sampling/testing/tiny-model.js";
 import { referenceStep } from "./reference-step.js";
 
 const { values: flags } = parseArgs({
@@ -35,13 +36,6 @@ const { values: flags } = parseArgs({
 });
 const [length, rounds, withoutSteps] = [flags.length, flags.rounds, flags["without-steps"]].map(Number);
 
-/** Runs the network over the whole text for every token. */
-class WithoutKept extends DiffusionModel {
-  override get keeps(): boolean {
-    return false;
-  }
-}
-
 async function untrained() {
   const experts = { numExperts: Number(flags.experts) };
   const extra = { model: { attention: { globalTokens: 0 }, experts } };
@@ -57,7 +51,7 @@ const device = await createDevice("cpu", { threads: Number(flags.threads) });
 const parameters = await device.createParameters(denoiserParameters(config.model));
 await parameters.write("value", weights);
 const kept = new DiffusionModel({ config, tokenizer, device, parameters });
-const without = new WithoutKept({ config, tokenizer, device, parameters });
+const without = new LoopModel({ config, tokenizer, device, parameters });
 
 interface Side {
   readonly steps: AsyncGenerator<StepEvent, void, undefined>;

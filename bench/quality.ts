@@ -20,7 +20,6 @@ import { NgramModel, textsOf } from "../src/evaluation/index.js";
 import { distinctN, repetition } from "../src/metrics/index.js";
 import { lineChartSvg, type Series, svgDocument } from "../src/report/index.js";
 import { buildCanvas, DiffusionModel, generate } from "../src/sampling/index.js";
-
 import { scoreTexts } from "../src/sampling/text-score.js";
 import { loadTrainingData } from "../src/training/training-data.js";
 
@@ -99,7 +98,8 @@ async function ownNats(written: readonly { readonly ids: Int32Array }[]): Promis
     const whole = canvas.row.ids.slice();
     whole.set(ids, whole.length - ids.length);
     const shape = { batchSize: 1, length: whole.length };
-    [sum] = (await scoreTexts(model, [{ canvas, ids: whole }], { seed: 1, shape })).map((nats) => sum + nats);
+    const [nats] = await scoreTexts(model, [{ canvas, ids: whole }], { seed: 1, shape });
+    sum += nats;
   }
   return sum / written.length;
 }
@@ -108,7 +108,7 @@ async function qualityOf(
   written: readonly { readonly ids: Int32Array; readonly text: string }[],
 ): Promise<Quality> {
   const corpus = new TokenCorpus(vocabSize);
-  for (const { ids } of written) corpus.append(Int32Array.from(ids), new Uint8Array(ids.length));
+  for (const { ids } of written) corpus.append(ids, new Uint8Array(ids.length));
   return {
     nats: judge.evaluate(corpus).trigram.natsPerToken,
     own: await ownNats(written),

@@ -31,13 +31,11 @@ export function cutModule(
     );
   const roots = lower(rootsOf(module));
   const outputs = Object.keys(module.outputs);
-  const rootOf = new Map(
-    [...outputs.map((name) => `output ${name}`), ...names].map((name, i) => [name, roots[i]]),
-  );
+  const gradientOf = new Map(names.map((name, i) => [name, roots[outputs.length + i]]));
   const cut = new Cut(roots, prefix);
   const made = pieces.map((own, k) => {
-    const wanted = [...(k === 0 ? outputs.map((name) => `output ${name}`) : []), ...own];
-    return cut.next(wanted.map((name) => rootOf.get(name)!));
+    const first = k === 0 ? roots.slice(0, outputs.length) : [];
+    return cut.next([...first, ...own.map((name) => gradientOf.get(name)!)]);
   });
   return pieces.map((own, k) => {
     const count = k === 0 ? outputs.length : 0;

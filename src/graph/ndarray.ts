@@ -1,5 +1,5 @@
 /** @file Dense arrays in float64: the values of the slow reference evaluation. Integers and booleans are stored as numbers too. */
-import { type DType, sizeOf, type TensorData } from "./types.js";
+import { type DType, sizeOf, type TensorData, typedData } from "./types.js";
 
 export class NDArray {
   constructor(
@@ -28,18 +28,7 @@ export class NDArray {
   /** Rounds to the storage of the dtype (float32 by default). */
   toTensorData(): TensorData {
     const { dtype, shape, data } = this;
-    switch (dtype) {
-      case "float32":
-        return { dtype, shape, data: Float32Array.from(data) };
-      case "int64":
-        return { dtype, shape, data: BigInt64Array.from(Array.from(data, (v) => BigInt(v))) };
-      case "int32":
-        return { dtype, shape, data: Int32Array.from(data) };
-      case "int8":
-        return { dtype, shape, data: Int8Array.from(data) };
-      default:
-        return { dtype, shape, data: Uint8Array.from(data) };
-    }
+    return { dtype, shape, data: typedData(dtype, data) };
   }
 }
 

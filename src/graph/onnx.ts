@@ -5,7 +5,7 @@ import { lower } from "./lower.js";
 import { type GraphModule, leavesOf, rootsOf } from "./module.js";
 import type { OnnxAttribute, OnnxForm } from "./operator.js";
 import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
-import type { DType, IoSpec, TypedData } from "./types.js";
+import { type DType, type IoSpec, onnxTypes, type TypedData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
 export const OPSET = 22;
@@ -35,8 +35,6 @@ interface Initializer {
   readonly shape: readonly number[];
   readonly data: TypedData;
 }
-
-const elementTypes: Record<DType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 
 /** Writes a module as an ONNX model. Throws when it holds an operator that is known to be wrong (see lint). */
 export function writeOnnx(module: GraphModule): OnnxProgram {
@@ -199,7 +197,7 @@ function writeAttribute([name, value]: [string, OnnxAttribute], pbf: PbfWriter):
 
 function writeInitializer({ name, dtype, shape, data }: Initializer, pbf: PbfWriter): void {
   for (const d of shape) pbf.writeVarintField(1, d);
-  pbf.writeVarintField(2, elementTypes[dtype]);
+  pbf.writeVarintField(2, onnxTypes[dtype]);
   pbf.writeStringField(8, name);
   pbf.writeBytesField(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }
@@ -212,7 +210,7 @@ function writeValueInfo({ name, dtype, shape }: IoSpec, pbf: PbfWriter): void {
       type.writeMessage(
         1,
         (__: null, tensor: PbfWriter) => {
-          tensor.writeVarintField(1, elementTypes[dtype]);
+          tensor.writeVarintField(1, onnxTypes[dtype]);
           tensor.writeMessage(
             2,
             (___: null, dims: PbfWriter) => {

@@ -5,7 +5,7 @@
  * from an operator; shapes and dtypes are inferred at once, so a mistake is reported where it is written.
  */
 import type { Operator } from "./operator.js";
-import type { DType, Shape, TypedData } from "./types.js";
+import { type DType, type Shape, type TypedData, typedData } from "./types.js";
 
 /** One application of an operator. `id` grows with creation, so inputs always have smaller ids than outputs. */
 export interface Node {
@@ -128,16 +128,7 @@ export function constant(
 ): Tensor {
   const list: ArrayLike<number> = typeof values === "number" ? [values] : values;
   const dims = shape ?? (typeof values === "number" ? [] : [list.length]);
-  const data =
-    dtype === "float32"
-      ? new Float32Array(list)
-      : dtype === "int64"
-        ? BigInt64Array.from(Array.from(list, (v) => BigInt(v)))
-        : dtype === "int32"
-          ? Int32Array.from(list)
-          : dtype === "int8"
-            ? new Int8Array(list)
-            : new Uint8Array(list);
+  const data = typedData(dtype, list);
   if (data.length !== dims.reduce((a, b) => a * b, 1))
     throw new Error(`constant: expected ${dims.join("x") || "1"} values, got ${data.length}`);
   return apply(constantOperator, [], { dtype, shape: dims, data } satisfies ConstantAttributes)[0];

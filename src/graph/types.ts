@@ -9,6 +9,32 @@ export type Shape = readonly Dim[];
 
 export type TypedData = Float32Array | BigInt64Array | Int32Array | Uint8Array | Int8Array;
 
+/** What holds the values of each element type: bool is one byte an element. */
+export const arrayTypes = {
+  float32: Float32Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  bool: Uint8Array,
+} as const satisfies Record<DType, { readonly name: string; new (length: number): TypedData }>;
+
+/** Numbers in the storage of an element type. */
+export const typedData = (dtype: DType, values: ArrayLike<number>): TypedData =>
+  dtype === "int64"
+    ? BigInt64Array.from(Array.from(values, (v) => BigInt(v)))
+    : new arrayTypes[dtype](values);
+
+/** Numbers of the element types in ONNX (TensorProto.DataType). */
+export const onnxTypes: Record<DType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+};
+
 /** A tensor on the host. `data` is row-major; bool is one byte an element. */
 export interface TensorData {
   readonly dtype: DType;

@@ -84,7 +84,7 @@ export function heldKeysAndValues(
 }
 
 /** x [R, D] of the rows that are computed, at their places: [B*N, D], zeros elsewhere. */
-export const placeRows = (x: Tensor, active: ActiveRows | null): Tensor =>
+export const spreadRows = (x: Tensor, active: ActiveRows | null): Tensor =>
   active ? gather(concat([zeros([1, x.staticShape[1]]), x], 0), active.place) : x;
 
 /** x [B*N, ...] at the rows that are computed: [R, ...], or all of it. */

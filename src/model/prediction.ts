@@ -35,7 +35,7 @@ import {
   type Tensor,
   where,
 } from "../graph/index.js";
-import { type ActiveRows, placeRows } from "./active-rows.js";
+import { type ActiveRows, spreadRows } from "./active-rows.js";
 import { type Embeddings, OUTPUT_BIAS } from "./embeddings.js";
 import type { Channel } from "./input.js";
 import type { RowInputs } from "./layout.js";
@@ -106,7 +106,7 @@ export function predictedPositions({ given, absorbed, shape, active }: RowInputs
 /** @param h [R, hidden] of the rows that are computed, normalised */
 export function predict(h: Tensor, context: PredictionContext): Prediction {
   const { config, channel, active, predicted, parameter: p } = context;
-  const headOf = (name: string) => placeRows(linear(h, p(`${name}.weight`), p(`${name}.bias`)), active);
+  const headOf = (name: string) => spreadRows(linear(h, p(`${name}.weight`), p(`${name}.bias`)), active);
   const gaussian = channel?.gaussian ?? null;
   const embedding = headOf("output");
   let evidence = embedding;

@@ -4,7 +4,7 @@
  */
 import { UserError } from "../errors.js";
 import {
-  type DType,
+  arrayTypes,
   GRADIENT_PREFIX,
   type IoSpec,
   type Shape,
@@ -17,15 +17,6 @@ import { heldOfRows, isHeld, isHeldRows, type ProgramInfo, type RunOptions } fro
 import type { ParameterLayout } from "./parameter-layout.js";
 
 export type Feeds = Readonly<Record<string, TensorData>>;
-
-const arrayTypes: Record<DType, { readonly name: string; new (length: number): TensorData["data"] }> = {
-  float32: Float32Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-  int8: Int8Array,
-  bool: Uint8Array,
-};
 
 const quote = (names: readonly string[]): string =>
   names.length === 0 ? "none" : names.map((name) => `"${name}"`).join(", ");

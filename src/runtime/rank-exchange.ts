@@ -5,6 +5,7 @@
 import type { Communicator } from "../distributed/index.js";
 import type { Bucket, ParameterLayout } from "./parameter-layout.js";
 
+/** Of one optimiser step. */
 export class RankExchange {
   readonly #sums = new Map<Bucket, Promise<void>>();
   #last: Promise<void> = Promise.resolve();

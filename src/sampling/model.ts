@@ -14,7 +14,6 @@ import { freeze, type GraphModule, type Int8Memory, type TensorData } from "../g
 import { denoiserParameters } from "../model/denoiser.js";
 import { isInt8Weight } from "../model/int8-weights.js";
 import type { BatchShape } from "../model/layout.js";
-
 import {
   createDevice,
   createInt8Memory,

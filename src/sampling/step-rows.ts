@@ -198,8 +198,9 @@ export function placeActiveRows(
 export function placeNextRows(next: readonly (number | null)[], shape: RowShape, sides: 1 | 2): PlacedRows {
   const { batchSize, length } = shape;
   const groups = Array.from({ length: batchSize }, (_, b): Group => {
-    const at = b * length + (next[b] ?? 0);
-    return { first: at, positions: next[b] === undefined || next[b] === null ? [] : [at] };
+    const position = next[b] ?? null;
+    const at = b * length + (position ?? 0);
+    return { first: at, positions: position === null ? [] : [at] };
   });
   // Products of a single row are another kernel with another order of sums than those of several: two at least, so that a text does not
   // depend on the batch.

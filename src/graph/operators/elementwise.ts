@@ -2,7 +2,7 @@
 import { broadcastStrides, forEachIndex, NDArray } from "../ndarray.js";
 import { definePrimitive, type MaybeTensor, type PrimitiveOperator } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
-import type { DType } from "../types.js";
+import { type DType, onnxTypes } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
 
 type Scalar = Tensor | number;
@@ -201,7 +201,6 @@ export function erfReference(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction));
 }
 
-const onnxTypes: Record<DType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 const castOperator = definePrimitive<{ to: DType }>({
   name: "cast",
   infer: ([x], { to }) => [{ dtype: to, shape: x.shape }],
