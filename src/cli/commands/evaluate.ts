@@ -129,6 +129,8 @@ async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number,
         '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
       );
     const longest = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
+    // Random numbers of its own for every source: errors made from one noise would be counted as many.
+    let firstSample = 0;
     const write = async (sources: readonly string[]): Promise<string[]> => {
       const settings = {
         length: longest,
@@ -139,7 +141,7 @@ async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number,
       };
       const texts = await generate(
         model,
-        sources.map((src) => ({ src })),
+        sources.map((src) => ({ src, firstSample: firstSample++ })),
         settings,
         { signal },
       );

@@ -40,7 +40,11 @@ export async function judgeTexts(job: {
     // One text: the likeliest tokens. Several to choose among must differ.
     const { candidates, length } = task;
     const settings = { length, steps, temperature: candidates > 1 ? 0.8 : 0, num: candidates, seed: 1 };
-    const sources = items.map(({ src }) => ({ src: fitting(src, model, length) }));
+    // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
+    const sources = items.map(({ src }, i) => ({
+      src: fitting(src, model, length),
+      firstSample: i * candidates,
+    }));
     const written = await generate(model, sources, settings, { signal });
     const texts = items.map((_, i) => {
       const own = written.filter(({ request }) => request === i).map(({ text }) => text);
