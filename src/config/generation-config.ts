@@ -87,7 +87,7 @@ export const generationConfigSchema = z.strictObject({
     .gt(0)
     .default(1)
     .describe(
-      "masked limit: power to which the probability of a token is raised that already stands within repetitionWindow; 1: off",
+      "power to which the probability of a token is raised that already stands within repetitionWindow; 1: off",
     ),
   repetitionWindow: z
     .int()
@@ -98,7 +98,9 @@ export const generationConfigSchema = z.strictObject({
     .int()
     .min(0)
     .default(0)
-    .describe("masked limit: no n-gram of so many tokens is written twice; 0: off"),
+    .describe(
+      "no n-gram of so many tokens is written twice (Gaussian processes: as the text is read off); 0: off",
+    ),
   clamp: z.boolean().default(false).describe("move every prediction to its nearest embedding (DiffuSeq)"),
   eta: z.number().min(0).max(1).default(0).describe("ddim: share of fresh noise; 0: deterministic"),
   release: z

@@ -30,7 +30,7 @@ import {
   withScope,
   zeros,
 } from "../graph/index.js";
-import { type ActiveShape, heldNames } from "../model/active-rows.js";
+import { type ActiveShape, activeRows, heldNames } from "../model/active-rows.js";
 import { backwardPieces, type DenoiserOutput, denoise, denoiserParameters } from "../model/denoiser.js";
 import { absorbingNorm, type Embeddings, embeddings } from "../model/embeddings.js";
 import { channelOf, type NoisyCodes } from "../model/input.js";
@@ -253,11 +253,15 @@ export interface DenoisingGraph extends DenoiserOutput {
   readonly outputs: Readonly<Record<string, Tensor>>;
 }
 
-/** @param active computes some rows only (active-rows.ts); default: all */
+/**
+ * @param active computes some rows only (active-rows.ts); default: all
+ * @param drawn rows for which the last layer is wanted by itself, beside the others; default: none
+ */
 export function denoisingGraph(
   config: ModuleConfig,
   shape: BatchShape,
   active: ActiveShape | null = null,
+  drawn: ActiveShape | null = null,
 ): DenoisingGraph {
   const { model, diffusion } = config;
   const e = ends(config, shape, active);
@@ -275,6 +279,7 @@ export function denoisingGraph(
     tokens: e.tokens,
     codes,
     selfCondition: e.selfCondition,
+    drawn: drawn && activeRows(drawn, shape, "drawn"),
     parameter: e.parameter,
   });
   return {

@@ -12,8 +12,11 @@
  *   "held:key.<l>", "held:value.<l>" float32 [B*N, hidden]   keys (turned by their positions) and values of layer l
  *
  * Outputs "held-rows:key.<l>", "held-rows:value.<l>" float32 [G*Q, hidden], where they are to be kept: those of the active rows.
+ *
+ * Of the last layer a step may want fewer rows still: those at which it draws a token. They stand in groups of their own, inputs
+ * "drawnRow" and so on, among the rows that are computed.
  */
-import { concat, div, gather, greater, input, type Tensor, zeros } from "../graph/index.js";
+import { concat, div, gather, greater, input, maximum, sub, type Tensor, zeros } from "../graph/index.js";
 import type { BatchShape } from "./layout.js";
 
 /** The sizes a graph of active rows is built for. */
@@ -42,18 +45,25 @@ export interface ActiveRows {
   readonly place: Tensor;
 }
 
+/** First part of the names of the inputs: rows that are computed, or rows the last layer is computed for. */
+export type RowsName = "active" | "drawn";
+
 /** Declares the inputs. */
-export function activeRows(shape: ActiveShape, { batchSize, length }: BatchShape): ActiveRows {
+export function activeRows(
+  shape: ActiveShape,
+  { batchSize, length }: BatchShape,
+  name: RowsName = "active",
+): ActiveRows {
   const count = shape.groups * shape.slots;
-  const row = input("activeRow", "int64", [count]);
+  const row = input(`${name}Row`, "int64", [count]);
   return {
     shape,
     count,
     row,
     sequence: div(row, length),
-    present: greater(input("activePresent", "float32", [count]), 0.5),
-    start: input("activeStart", "int64", [shape.groups]),
-    place: input("activePlace", "int64", [batchSize * length]),
+    present: greater(input(`${name}Present`, "float32", [count]), 0.5),
+    start: input(`${name}Start`, "int64", [shape.groups]),
+    place: input(`${name}Place`, "int64", [batchSize * length]),
   };
 }
 
@@ -90,3 +100,7 @@ export const spreadRows = (x: Tensor, active: ActiveRows | null): Tensor =>
 /** x [B*N, ...] at the rows that are computed: [R, ...], or all of it. */
 export const takeRows = (x: Tensor, active: ActiveRows | null): Tensor =>
   active ? gather(x, active.row) : x;
+
+/** x [R, ...] of the rows that are computed, at some of them: [G*Q, ...]; what an empty slot gets means nothing. */
+export const takeComputed = (x: Tensor, rows: ActiveRows, active: ActiveRows | null): Tensor =>
+  gather(x, active ? maximum(sub(gather(active.place, rows.row), 1), 0) : rows.row);

@@ -13,7 +13,7 @@ import {
   type Tensor,
   withScope,
 } from "../graph/index.js";
-import { type KeysAndValues, takeRows } from "./active-rows.js";
+import { type ActiveRows, heldKeysAndValues, type KeysAndValues, takeRows } from "./active-rows.js";
 import { CachedKeys } from "./attention/cached.js";
 import { MaskCache } from "./attention/operator.js";
 import { type Embeddings, embeddingParameters } from "./embeddings.js";
@@ -59,6 +59,8 @@ export function backwardPieces(config: ModelConfig, count: number): ParameterDef
 }
 
 export interface DenoiserOutput extends Prediction {
+  /** Of the drawn rows, from a last layer of their own; null: there are none. */
+  readonly drawn: Prediction | null;
   /** Of every layer. */
   readonly keysAndValues: readonly KeysAndValues[];
   /** A value per layer with experts, in order. */
@@ -72,6 +74,8 @@ export interface DenoiserInput {
   /** The last prediction [T, D], of all rows, when self-conditioning. */
   readonly selfCondition?: Tensor | null;
   readonly dropout?: Dropout;
+  /** Rows, of those that are computed, for which the last layer and the prediction are wanted by themselves. Default: none. */
+  readonly drawn?: ActiveRows | null;
   /**
    * Keep only what enters a layer for the backward pass, and compute the layer again there; of probabilities over the vocabulary keep
    * nothing. Default: false.
@@ -83,7 +87,7 @@ export interface DenoiserInput {
 /** Builds the network. Nothing here knows about losses or samplers. */
 export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutput {
   const { rows, tokens, codes, selfCondition = null, dropout = noDropout, parameter: p } = input;
-  const { recompute = false } = input;
+  const { recompute = false, drawn = null } = input;
   const { batchSize, length } = rows.shape;
   const positions = batchSize * length;
   const channel = channelOf(rows, tokens, codes);
@@ -91,47 +95,57 @@ export function denoise(config: ModelConfig, input: DenoiserInput): DenoiserOutp
     networkInput(config, rows, tokens, channel, codes.previous ?? false, { recompute }),
   );
   let h = dropout("input", inputLayer(config, rows, x, selfCondition, p));
+  const held = new Map<number, KeysAndValues>();
   const context: LayerContext = {
     config,
     rows,
     masks: new MaskCache(rows.layout),
-    cached: rows.active && new CachedKeys(rows.layout, rows.active),
+    cached: rows.active && new CachedKeys(rows.layout, rows.active, rows.active),
+    held: (layer) => {
+      const own = held.get(layer) ?? heldKeysAndValues(layer, rows.shape, config.hiddenSize);
+      held.set(layer, own);
+      return own;
+    },
+    drawn: null,
     routed: rows.active?.present ?? greaterOrEqual(reshape(rows.layout.segment, [positions]), 0),
     dropout,
     parameter: p,
   };
-  const predicted = predictedPositions(rows, channel !== null);
-  const routedLast = rows.active ? and(takeRows(predicted, rows.active), rows.active.present) : predicted;
   const routers: DenoiserOutput["routers"][number][] = [];
   const keysAndValues: KeysAndValues[] = [];
-  for (let layer = 0; layer < config.numLayers; layer++) {
-    const last = layer === config.numLayers - 1;
-    // The backward pass begins with the last layer: nothing would be gained by letting go of it.
-    const run = recompute && !last ? checkpointedLayer : transformerLayer;
-    const own = run(h, layer, last ? { ...context, routed: routedLast } : context);
-    h = own.output;
-    keysAndValues.push(own.keysAndValues);
-    const { losses, statistics } = own.feedForward;
+  const outputOf = (layer: ReturnType<typeof transformerLayer>): Tensor => {
+    keysAndValues.push(layer.keysAndValues);
+    const { losses, statistics } = layer.feedForward;
     if (losses && statistics) routers.push({ losses, statistics });
-  }
-  return withScope("output", () => {
-    if (config.normPlacement === "pre")
-      h = layerNorm(h, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon);
-    return {
-      ...predict(h, {
-        config,
-        tokens,
-        channel,
-        active: rows.active,
-        input: x.all,
-        predicted,
-        recompute,
-        parameter: p,
-      }),
-      keysAndValues,
-      routers,
-    };
-  });
+    return layer.output;
+  };
+  const last = config.numLayers - 1;
+  for (let layer = 0; layer < last; layer++)
+    h = outputOf((recompute ? checkpointedLayer : transformerLayer)(h, layer, context));
+  /** The last layer. The backward pass begins with it: nothing would be gained by letting go of what it keeps. */
+  const lastLayer = (own: LayerContext, some: ActiveRows | null) => {
+    const predicted = predictedPositions(rows, channel !== null, some);
+    const routed = some ? and(takeRows(predicted, some), some.present) : predicted;
+    return { predicted, layer: transformerLayer(h, last, { ...own, routed }) };
+  };
+  const predictionOf = (output: Tensor, predicted: Tensor, active: ActiveRows | null): Prediction =>
+    withScope("output", () => {
+      const normed =
+        config.normPlacement === "pre"
+          ? layerNorm(output, p("output_norm.weight"), p("output_norm.bias"), config.normEpsilon)
+          : output;
+      const own = { config, tokens, channel, active, input: x.all, predicted, recompute, parameter: p };
+      return predict(normed, own);
+    });
+  const whole = lastLayer(context, rows.active);
+  const drawnLayer =
+    drawn && lastLayer({ ...context, drawn, cached: new CachedKeys(rows.layout, drawn, rows.active) }, drawn);
+  return {
+    ...predictionOf(outputOf(whole.layer), whole.predicted, rows.active),
+    drawn: drawnLayer && predictionOf(drawnLayer.layer.output, drawnLayer.predicted, drawn),
+    keysAndValues,
+    routers,
+  };
 }
 
 /** `transformerLayer` as one checkpoint. */

@@ -16,7 +16,7 @@ import {
   type Tensor,
   withScope,
 } from "../graph/index.js";
-import { heldKeysAndValues, type KeysAndValues, takeRows } from "./active-rows.js";
+import { type ActiveRows, type KeysAndValues, takeComputed, takeRows } from "./active-rows.js";
 import { type CachedKeys, cachedAttention, keyTable } from "./attention/cached.js";
 import { attention, type MaskCache } from "./attention/operator.js";
 import { headGroups, layerPattern } from "./attention/pattern.js";
@@ -57,9 +57,13 @@ export interface LayerContext {
   readonly config: ModelConfig;
   readonly rows: RowInputs;
   readonly masks: MaskCache;
-  /** What active rows see; null: all rows are computed. */
+  /** What the queries see where they are those of some rows; null: of all. */
   readonly cached: CachedKeys | null;
-  /** bool [R]: the tokens that experts see: not padding; in the last layer those that are predicted. */
+  /** Keys and values of a layer that an earlier run has left, where active rows alone are computed. */
+  readonly held: (layer: number) => KeysAndValues;
+  /** The rows a layer is computed for, of those that have keys and values; null: all R of them. */
+  readonly drawn: ActiveRows | null;
+  /** bool [R] (of the drawn rows): the tokens that experts see: not padding; in the last layer those that are predicted. */
   readonly routed: Tensor;
   readonly dropout: Dropout;
   readonly parameter: ParameterLookup;
@@ -68,68 +72,73 @@ export interface LayerContext {
 function attentionBlock(
   x: Tensor,
   layer: number,
-  { config, rows, masks, cached, parameter: p }: LayerContext,
+  { config, rows, masks, cached, held, drawn, parameter: p }: LayerContext,
 ): { output: Tensor; keysAndValues: KeysAndValues } {
   const { batchSize, length } = rows.shape;
-  // The kernel turns no more positions in a row than it has angles for: active rows come one by one.
-  const grid = rows.active ? [rows.active.count, 1] : [batchSize, length];
   const { hiddenSize, numHeads, ropeTheta } = config;
   const headSize = hiddenSize / numHeads;
   const prefix = `layers.${layer}.attention`;
   const project = (name: string, input: Tensor) =>
     linear(input, p(`${prefix}.${name}.weight`), p(`${prefix}.${name}.bias`));
-  const position = rows.active
-    ? takeRows(reshape(rows.position, [batchSize * length, 1]), rows.active)
-    : rows.position;
-  const turn = (t: Tensor) =>
-    reshape(
-      rotary(reshape(t, [...grid, hiddenSize]), position, {
-        headSize,
-        theta: ropeTheta,
-        maxPosition: length,
-      }),
-      t.shape,
-    );
-  const [q, k, v] = [turn(project("query", x)), turn(project("key", x)), project("value", x)];
+  const turn = (t: Tensor, some: ActiveRows | null) => {
+    // The kernel turns no more positions in a row than it has angles for: some rows come one by one.
+    const grid = some ? [some.count, 1] : [batchSize, length];
+    const position = some ? takeRows(reshape(rows.position, [batchSize * length, 1]), some) : rows.position;
+    const turned = rotary(reshape(t, [...grid, hiddenSize]), position, {
+      headSize,
+      theta: ropeTheta,
+      maxPosition: length,
+    });
+    return reshape(turned, t.shape);
+  };
+  const asking = drawn ? takeComputed(x, drawn, rows.active) : x;
+  const q = turn(project("query", asking), drawn ?? rows.active);
+  const [k, v] = [turn(project("key", x), rows.active), project("value", x)];
   const keysAndValues = { key: k, value: v };
-  const table = cached && keyTable(heldKeysAndValues(layer, rows.shape, hiddenSize), keysAndValues);
+  const table = rows.active ? keyTable(held(layer), keysAndValues) : keysAndValues;
   const groups = headGroups(layerPattern(config.attention, layer, numHeads)).map((group) => {
     const { pattern, start, count } = group;
     const part = (t: Tensor) => slice(t, 1, start * headSize, (start + count) * headSize);
-    if (table) return cachedAttention(part(q), table, group, cached);
+    if (cached) return cachedAttention(part(q), table, group, cached);
     return attention(part(q), part(k), part(v), { heads: count, pattern, masks });
   });
   return { output: project("output", concat(groups, 1)), keysAndValues };
 }
 
 /** The rows that are computed, as sequences of equal length; active ones come as one. */
-const computedGrid = ({ shape, active }: RowInputs): [number, number] =>
-  active ? [1, active.count] : [shape.batchSize, shape.length];
+const computedGrid = ({ shape }: RowInputs, some: ActiveRows | null): [number, number] =>
+  some ? [1, some.count] : [shape.batchSize, shape.length];
 
 /**
- * h [R, hidden] -> [R, hidden], with the router's losses and statistics when the layer has experts, and the keys and values [R, hidden]
- * of its attention.
+ * h [R, hidden] -> [R, hidden], or of the drawn rows alone, with the router's losses and statistics when the layer has experts, and the
+ * keys and values [R, hidden] of its attention.
  */
 export function transformerLayer(
   h: Tensor,
   layer: number,
   context: LayerContext,
 ): { output: Tensor; feedForward: FeedForwardResult; keysAndValues: KeysAndValues } {
-  const { config, rows, dropout, parameter: p, routed } = context;
+  const { config, rows, drawn, dropout, parameter: p, routed } = context;
+  const { active } = rows;
   const norm = (name: string, x: Tensor) =>
     layerNorm(x, p(`layers.${layer}.${name}.weight`), p(`layers.${layer}.${name}.bias`), config.normEpsilon);
-  const residual = (name: string, x: Tensor, block: (input: Tensor) => Tensor): Tensor =>
-    config.normPlacement === "pre" ? add(x, block(norm(name, x))) : norm(name, add(x, block(x)));
+  const residual = (name: string, x: Tensor, block: (input: Tensor) => Tensor, own = x): Tensor =>
+    config.normPlacement === "pre" ? add(own, block(norm(name, x))) : norm(name, add(own, block(x)));
   return withScope(`layers.${layer}`, () => {
     let keysAndValues: KeysAndValues | undefined;
     const attended = withScope("attention", () =>
-      residual("attention_norm", h, (x) => {
-        const block = attentionBlock(x, layer, context);
-        keysAndValues = block.keysAndValues;
-        return dropout(`layers.${layer}.attention`, block.output);
-      }),
+      residual(
+        "attention_norm",
+        h,
+        (x) => {
+          const block = attentionBlock(x, layer, context);
+          keysAndValues = block.keysAndValues;
+          return dropout(`layers.${layer}.attention`, block.output);
+        },
+        drawn ? takeComputed(h, drawn, active) : h,
+      ),
     );
-    const [sequences, length] = computedGrid(rows);
+    const [sequences, length] = computedGrid(rows, drawn ?? active);
     let inner: FeedForwardResult | undefined;
     const output = withScope("feed_forward", () =>
       residual("feed_forward_norm", attended, (x) => {

@@ -64,7 +64,7 @@ export interface RowLogits {
   readonly rows: Tensor;
 }
 
-/** At all T = B*N positions; where only active rows are computed (rows.active), it means nothing elsewhere. */
+/** At all T = B*N positions; where some rows alone are computed, it means nothing elsewhere. */
 export interface Prediction {
   /** The head's own output f, [T, D]: x0_hat where prediction is "embedding". */
   readonly embedding: Tensor;
@@ -82,7 +82,7 @@ export interface PredictionContext {
   readonly config: ModelConfig;
   readonly tokens: Embeddings;
   readonly channel: Channel | null;
-  /** The rows that are computed; null: all. */
+  /** The rows h has; null: all. */
   readonly active: ActiveRows | null;
   /** What the network was given, [T, D]. */
   readonly input: Tensor;
@@ -96,14 +96,19 @@ export interface PredictionContext {
 /**
  * bool [T]: the positions a prediction is wanted at: all targets, or in the masked limit those that are absorbed, as the others are
  * known. The last layer's experts, the vocabulary and the loss run there alone; for half-masked text that halves their cost.
+ * @param active the rows that are computed; null: all
  */
-export function predictedPositions({ given, absorbed, shape, active }: RowInputs, gaussian: boolean): Tensor {
+export function predictedPositions(
+  { given, absorbed, shape }: RowInputs,
+  gaussian: boolean,
+  active: ActiveRows | null,
+): Tensor {
   const wanted = gaussian ? less(given, 0.5) : greater(absorbed, 0.5);
   const positions = reshape(wanted, [shape.batchSize * shape.length]);
   return active ? and(positions, greater(active.place, 0)) : positions;
 }
 
-/** @param h [R, hidden] of the rows that are computed, normalised */
+/** @param h [R, hidden] of the rows it is wanted for, normalised */
 export function predict(h: Tensor, context: PredictionContext): Prediction {
   const { config, channel, active, predicted, parameter: p } = context;
   const headOf = (name: string) => spreadRows(linear(h, p(`${name}.weight`), p(`${name}.bias`)), active);

@@ -21,7 +21,7 @@ import { runOnnx, wave } from "../graph/testing/check.js";
 import { topologicalOrder } from "../graph/walk.js";
 import { heldNames } from "../model/active-rows.js";
 import type { BatchShape } from "../model/layout.js";
-import { placeActiveRows } from "./step-rows.js";
+import { placeActiveRows, placeDrawnRows } from "./step-rows.js";
 
 const variants: { name: string; preset: PresetName; extra?: PartialRunConfig }[] = [
   { name: "masked", preset: "masked" },
@@ -138,6 +138,43 @@ describe.each(variants)("$name", ({ preset, extra }) => {
       for (const [name, { embedding }] of Object.entries(results))
         expect(farthest(embedding, oracle, placed.at), name).toBeLessThan(name === "fast" ? 2e-5 : 1e-6);
     }
+  });
+});
+
+describe.each(variants)("a last layer for drawn rows alone, $name", ({ preset, extra }) => {
+  const config = tinyConfig(preset, extra);
+  const parameters = tinyParameters(config);
+  const before = feedsOf(config, 1);
+  const now = feedsOf(config, 9);
+  const { shape } = now;
+  const whole = denoisingGraph(config, shape);
+  const held = evaluate({ name: "held", outputs: heldOutputs(whole) }, before.feeds, parameters);
+  const g = config.model.attention.globalTokens;
+  const draws = [[g, 9, 16, 24], [11]];
+  const active = [
+    [g, g + 1, 9, 15, 16, 17, 24],
+    [4, 11, 12, 19],
+  ];
+  const group = { slots: 3, span: 11 };
+  const drawn = placeDrawnRows(draws, group, shape, 1);
+  const some = placeActiveRows(active, { slots: 4, span: 4 }, shape, 1);
+
+  it.each([
+    { title: "of all rows", rows: null },
+    { title: "of active rows", rows: some },
+  ])("$title: what the whole last layer says there", async ({ rows }) => {
+    const graph = denoisingGraph(config, shape, rows?.shape ?? null, drawn.shape);
+    const feeds = { ...now.feeds, ...held, ...rows?.feeds, ...drawn.feeds };
+    const outputs = { whole: graph.embedding, drawn: graph.drawn!.embedding };
+    const oracle = evaluate({ name: "whole", outputs: { whole: graph.embedding } }, feeds, parameters).whole;
+    const module = { name: "drawn", outputs: { drawn: outputs.drawn } };
+    const results = {
+      slow: evaluate(module, feeds, parameters, { lowered: false }),
+      lowered: evaluate(module, feeds, parameters, { lowered: true }),
+      fast: await runOnnx(module, feeds, parameters),
+    };
+    for (const [name, { drawn: own }] of Object.entries(results))
+      expect(farthest(own, oracle, drawn.at), name).toBeLessThan(name === "fast" ? 2e-5 : 1e-6);
   });
 });
 

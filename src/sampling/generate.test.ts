@@ -35,6 +35,14 @@ const variants: {
       model: { attention: { full: false, window: 2, globalTokens: 2 }, experts: { numExperts: 3 } },
     },
   },
+  // From 8 steps on the last layer runs where tokens are drawn.
+  { name: "masked, random release, 9 steps", preset: "masked", settings: { steps: 9 } },
+  {
+    name: "masked, two dilations, guided, reabsorbing, cached, 8 steps",
+    preset: "masked",
+    extra: { model: { attention: { dilation: [1, 2] } }, diffusion: { conditionDropout: 0.1 } },
+    settings: { steps: 8, guidance: 2, reabsorb: 0.4, cacheInterval: 3 },
+  },
   { name: "masked, random, reabsorbing", preset: "masked", settings: { reabsorb: 0.4 } },
   {
     name: "masked, by confidence, reabsorbing",

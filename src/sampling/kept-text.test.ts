@@ -66,7 +66,13 @@ describe.each(variants)("a step's logits: $name", ({ extra }) => {
   });
   const forbidden = { inside: [], ending: [] };
   const moduleOf = (active: "all" | ReturnType<typeof placeNextRows>["shape"]) =>
-    samplingModule(config, shape, forbidden, { guess: false, guided: false, rows: active, hold: true });
+    samplingModule(config, shape, forbidden, {
+      guess: false,
+      guided: false,
+      rows: active,
+      drawn: null,
+      hold: true,
+    });
   const [size, vocabulary] = [2 * LENGTH, config.model.vocabSize];
   const whole = evaluate(
     moduleOf("all"),

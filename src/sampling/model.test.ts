@@ -56,7 +56,13 @@ describe("a model from a directory", () => {
     const [kept] = await generate(q8, {}, cached);
     expect((await generate(q8, {}, { ...cached, num: 3 }))[0]).toEqual(kept);
     // Programs hold the weights themselves.
-    const program = await q8.denoiser(1, 64, { guess: false, guided: false, rows: "all", hold: false });
+    const program = await q8.denoiser(1, 64, {
+      guess: false,
+      guided: false,
+      rows: "all",
+      drawn: null,
+      hold: false,
+    });
     expect(program.executable.program.parameters).toEqual([]);
     await program.release();
     await q8.dispose();

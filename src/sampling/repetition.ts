@@ -1,6 +1,6 @@
 /**
- * @file Control of repetition in the masked limit, where tokens are written in any order. Logits of a position that a token is drawn
- * for are changed on the host:
+ * @file Control of repetition, where tokens are written in any order. Logits of a position that a token is drawn for are changed on the
+ * host:
  *
  *     repetitionPenalty r   log p(v) <- r log p(v)     once for each token v that stands within repetitionWindow to either side
  *     noRepeatNgram n       p(v) <- 0                  for v that would complete an n-gram which the text has already
@@ -13,7 +13,8 @@
  * - of the tokens drawn in one step, in order of position, the earlier count for the later where all that is drawn is written (random
  *   release, last step). Otherwise they do not, as it is not yet known which of them stay: two may then say the same.
  *
- * So with random release and no re-absorption, no n-gram that has a written token in it occurs twice.
+ * So with random release and no re-absorption, no n-gram that has a written token in it occurs twice. A Gaussian process writes all
+ * tokens at its last step, the likeliest ones in order of position: there it holds too.
  */
 import type { GenerationConfig } from "../config/index.js";
 import type { SpecialIds } from "../data/tokenizer.js";

@@ -10,7 +10,8 @@
  * softmax over the allowed tokens (temperature 1, nothing cut), so that they mean the same under every setting.
  *
  * Fast form: tokens fall into bins by their distance from the largest logit, which give mass and count of everything
- * above a distance; only the one bin in which the cut lies is sorted. The naive form is in rounding.test.ts.
+ * above a distance; only in the one bin in which the cut lies is it looked for, by halving what is left of it (quickselect).
+ * The naive form is in rounding.test.ts.
  */
 import { UserError } from "../errors.js";
 
@@ -92,12 +93,15 @@ class RowSampler {
   private readonly bin: Uint16Array;
   private readonly mass = new Float64Array(BINS + 1);
   private readonly count = new Int32Array(BINS + 1);
+  /** Tokens of the bin in which a cut lies, in any order. */
+  private readonly members: Int32Array;
 
   constructor(
     private readonly size: number,
     private readonly forbidden: readonly number[],
   ) {
     this.logit = new Float32Array(size);
+    this.members = new Int32Array(size);
     this.weight = new Float64Array(size);
     this.bin = new Uint16Array(size);
   }
@@ -143,6 +147,8 @@ class RowSampler {
   }
 
   draw(temperature: number, topK: number, topP: number, uniform: number): number {
+    // At temperature 1 the weights stand already, and only a cut wants bins.
+    if (temperature === 1 && topK === 0 && topP === 1) return this.pick(null, uniform, this.total);
     const mass = this.reweigh(1 / temperature);
     const last = this.cut(topK, topP, mass);
     return this.pick(last, uniform, mass);
@@ -187,17 +193,46 @@ class RowSampler {
       count += this.count[b++];
     }
     if (b > BINS) return null;
-    const { bin, logit, weight, size } = this;
-    const members: number[] = [];
-    for (let v = 0; v < size; v++) if (bin[v] === b && logit[v] > -Infinity) members.push(v);
-    members.sort((v, w) => logit[w] - logit[v] || v - w);
-    for (const v of members) {
-      mass += weight[v];
-      if (enough(mass, ++count)) return { logit: logit[v], id: v, mass };
+    const { bin, logit, weight, members, size } = this;
+    let end = 0;
+    for (let v = 0; v < size; v++) if (bin[v] === b && logit[v] > -Infinity) members[end++] = v;
+    if (end === 0) return null;
+    // The cut is among members [start, end); mass and count are of what ranks before them. Where the bin's sum was enough by a rounding
+    // error alone, as it was added in another order, the search ends at the last of them: all of the bin is kept.
+    let start = 0;
+    while (end - start > 1) {
+      const middle = this.partition(start, end);
+      let own = 0;
+      for (let i = start; i < middle; i++) own += weight[members[i]];
+      if (enough(mass + own, count + middle - start)) end = middle;
+      else {
+        mass += own;
+        count += middle - start;
+        start = middle;
+      }
     }
-    // The bin's sum, added in another order, was enough by a rounding error: all of it is kept.
-    const last = members[members.length - 1];
-    return last === undefined ? null : { logit: logit[last], id: last, mass };
+    const id = members[start];
+    return { logit: logit[id], id, mass: mass + weight[id] };
+  }
+
+  /** Orders members [start, end) so that those before the returned place rank before those from it on; neither part is empty. */
+  private partition(start: number, end: number): number {
+    const { members, logit } = this;
+    const before = (v: number, w: number) => logit[v] > logit[w] || (logit[v] === logit[w] && v < w);
+    const pivot = members[(start + end - 1) >> 1];
+    // Hoare's scheme.
+    let i = start - 1;
+    let j = end;
+    while (true) {
+      do i++;
+      while (before(members[i], pivot));
+      do j--;
+      while (before(pivot, members[j]));
+      if (i >= j) return j + 1;
+      const swapped = members[i];
+      members[i] = members[j];
+      members[j] = swapped;
+    }
   }
 
   /** Inverse distribution function over the kept tokens, in order of id. */

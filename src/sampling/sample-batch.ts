@@ -18,11 +18,13 @@ import type { StepShape } from "./sampling-module.js";
 import {
   ChangedRows,
   copyActiveRows,
+  drawnShape,
   type GroupShape,
   groupShape,
   type Keeping,
   type PlacedRows,
   placeActiveRows,
+  placeDrawnRows,
   placeNextRows,
   type StepRows,
   TextSoFar,
@@ -77,6 +79,8 @@ export class SampleBatch {
   private readonly selfCondition: Float32Array | null;
   private readonly stepRows: readonly StepRows[];
   private readonly group: GroupShape;
+  /** Of the positions that tokens are drawn at; null: the last layer is computed for all rows. */
+  private readonly drawnGroup: GroupShape | null;
   private readonly programs = new Map<string, Program>();
   private released = false;
 
@@ -125,6 +129,7 @@ export class SampleBatch {
       return new ChangedRows(now, target, setting.absorbing !== null);
     });
     this.group = groupShape(model.config, setting.config);
+    this.drawnGroup = drawnShape(model.config, setting.config);
   }
 
   /**
@@ -153,7 +158,7 @@ export class SampleBatch {
     const planning = { guided, guess, nearest, keeping, held };
     const batch = new SampleBatch(model, setting, plans, shape, planning, look);
     try {
-      await batch.program(guess, "all");
+      await batch.program(guess, "all", batch.drawnRows([])?.shape ?? null);
       return batch;
     } catch (error) {
       await batch.release();
@@ -162,9 +167,13 @@ export class SampleBatch {
   }
 
   /** A program for these rows, on loan until the batch is released. */
-  private async program(guess: boolean, rows: StepShape["rows"]): Promise<Program> {
+  private async program(
+    guess: boolean,
+    rows: StepShape["rows"],
+    drawn: StepShape["drawn"],
+  ): Promise<Program> {
     const { model, shape, planning, programs } = this;
-    const step = { guess, guided: planning.guided, rows, hold: this.holds(rows) };
+    const step = { guess, guided: planning.guided, rows, drawn, hold: this.holds(rows) };
     const key = JSON.stringify(step);
     const program = programs.get(key) ?? (await model.denoiser(shape.batchSize, shape.length, step));
     programs.set(key, program);
@@ -229,6 +238,12 @@ export class SampleBatch {
     );
   }
 
+  /** The rows that a last layer of their own is computed for; null: there is none. */
+  private drawnRows(draws: readonly (readonly number[])[]): PlacedRows | null {
+    const { drawnGroup, shape, planning } = this;
+    return drawnGroup && placeDrawnRows(draws, drawnGroup, shape, planning.guided ? 2 : 1);
+  }
+
   /** One run of the network. draws: positions of every sample to draw tokens at. @param placed the rows to compute; null: all */
   private async run(
     step: number,
@@ -237,10 +252,12 @@ export class SampleBatch {
     guess: boolean,
   ): Promise<Readonly<Record<string, TensorData>>> {
     const rows = placed?.shape ?? "all";
-    const program = await this.program(guess, rows);
+    const drawn = this.drawnRows(draws);
+    const program = await this.program(guess, rows, drawn?.shape ?? null);
     for (const [b, sample] of this.samples.entries())
       if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
-    return this.model.run(program, this.feeds(this.setting.times[step - 1], draws, placed), {
+    const feeds = { ...this.feeds(this.setting.times[step - 1], draws, placed), ...drawn?.feeds };
+    return this.model.run(program, feeds, {
       held: this.planning.held ?? undefined,
       heldRows: placed && this.holds(rows) ? placed.at : undefined,
     });

@@ -117,10 +117,14 @@ export class SampleState {
     else startAbsorbed(start);
   }
 
-  /** Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their score. */
+  /**
+   * Positions at which step number `step` draws tokens, ascending: those it releases, or may release by their score; all targets where a
+   * Gaussian process reads off its text and must not repeat itself.
+   */
   positionsToDraw(step: number): number[] {
     const { absorbed } = this.memory;
     if (this.finished) return [];
+    if (this.readsOff(step)) return Array.from(this.target.keys()).filter((p) => this.target[p] === 1);
     if (this.blind) {
       const extra = this.unsure(step).length;
       return releaseAbsorbed(this.releaseContext(step, absorbed.slice()), { ...this.policy(), extra });
@@ -161,15 +165,24 @@ export class SampleState {
     if (this.finished) this.settled.fill(1);
   }
 
+  /** Whether step number `step` reads the text of a Gaussian process off its prediction, token by token. */
+  private readsOff(step: number): boolean {
+    const { absorbing, times } = this.setting;
+    return absorbing !== null && this.repetition !== null && step === times.length - 1;
+  }
+
   /** Whether no further step is wanted. before: int32 [n], the guesses before this step, where a Gaussian process may stop. */
   private isSettled(before: Int32Array | null): boolean {
     const { absorbing, config } = this.setting;
     if (this.setting.autoregressive && config.earlyStop !== "off" && this.ended) return true;
     if (this.memory.absorbed.includes(1)) return false;
     if (!absorbing) return config.earlyStop !== "off";
-    // At full noise the guesses stand still too, as nothing is known; hence the probability.
+    // At full noise the guesses stand still too, as nothing is known; hence the probability. What must not repeat is known at the end.
     return (
-      before !== null && this.guess.every((id, p) => id === before[p]) && this.confidence >= SETTLED_FROM
+      before !== null &&
+      this.repetition === null &&
+      this.guess.every((id, p) => id === before[p]) &&
+      this.confidence >= SETTLED_FROM
     );
   }
 
@@ -280,11 +293,17 @@ export class SampleState {
     const uniforms = new Float32Array(this.target.length);
     random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
     const own = Float32Array.from(positions, (p) => uniforms[p]);
-    if (!this.repetition) return { positions, ...roundLogits(drawLogits, vocabSize, own, options) };
-    const allStay = this.blind || step === times.length - 1;
+    const gaussian = this.setting.absorbing !== null;
+    const last = step === times.length - 1;
+    // Tokens that a Gaussian process draws on its way do not stay.
+    if (!this.repetition || (gaussian && !last))
+      return { positions, ...roundLogits(drawLogits, vocabSize, own, options) };
+    // At its end the likeliest tokens are read off, where nothing is known yet but what was given.
+    const known = gaussian ? { ids: this.memory.ids, absorbed: this.target } : this.memory;
+    const chosen = gaussian ? { temperature: 0 } : options;
     return {
       positions,
-      ...this.repetition.round(this.memory, positions, drawLogits, own, options, allStay),
+      ...this.repetition.round(known, positions, drawLogits, own, chosen, this.blind || last),
     };
   }
 

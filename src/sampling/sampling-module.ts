@@ -54,6 +54,8 @@ export interface StepShape {
   readonly guided: boolean;
   /** "all": every row is computed; else the active rows of the samples, beside kept keys and values of the others. */
   readonly rows: "all" | ActiveShape;
+  /** Rows of the samples that the tokens are drawn at: the last layer is computed for them alone. null: for all that are computed. */
+  readonly drawn: ActiveShape | null;
   /** Whether the rows that are computed leave their keys and values. */
   readonly hold: boolean;
 }
@@ -63,13 +65,14 @@ export function samplingModule(
   config: ModuleConfig,
   shape: BatchShape,
   forbidden: ForbiddenTokens,
-  { guess, guided, rows, hold }: StepShape,
+  { guess, guided, rows, drawn: drawnRows, hold }: StepShape,
 ): GraphModule {
   const { model } = config;
   const sidesCount = guided ? 2 : 1;
-  const active = rows === "all" ? null : { ...rows, groups: sidesCount * rows.groups };
+  const ofBothSides = (some: ActiveShape) => ({ ...some, groups: sidesCount * some.groups });
+  const active = rows === "all" ? null : ofBothSides(rows);
   const network = { ...shape, batchSize: sidesCount * shape.batchSize };
-  const graph = denoisingGraph(config, network, active);
+  const graph = denoisingGraph(config, network, active, drawnRows && ofBothSides(drawnRows));
   const { logits, tokens, gaussian: moving, predicted, embedding, outputs } = graph;
   const positions = shape.batchSize * shape.length;
   return withScope("rounding", () => {
@@ -78,7 +81,9 @@ export function samplingModule(
     const sideTerms = sides(logits[0].x).map((_, side) =>
       logits.map((term) => ({ ...term, x: sides(term.x)[side] })),
     );
-    const combinedTerms = logits.map((term) => ({ ...term, x: combine(sides(term.x)) }));
+    const combinedOf = (terms: readonly LogitTerm[]) =>
+      terms.map((term) => ({ ...term, x: combine(sides(term.x)) }));
+    const combinedTerms = combinedOf(logits);
     const penalties = new Float32Array(2 * model.vocabSize);
     for (const id of forbidden.inside) penalties[id] = FORBIDDEN;
     for (const id of forbidden.ending) penalties[model.vocabSize + id] = FORBIDDEN;
@@ -88,10 +93,13 @@ export function samplingModule(
       add(tiedLogits(terms), gather(penaltyTable, ends));
 
     const draw = input("draw", "int64", [null]);
-    const drawn = termsAt(combinedTerms, (x) => gather(x, draw));
+    const drawn = termsAt(graph.drawn ? combinedOf(graph.drawn.logits) : combinedTerms, (x) =>
+      gather(x, draw),
+    );
     const held = hold ? heldOutputs(graph, rows === "all" ? "all" : "active") : {};
     const rounded: Record<string, Tensor> = {
-      ...outputs,
+      // What all rows say of the last layer is not computed for the router's sake.
+      ...(drawnRows && !guess ? {} : outputs),
       ...held,
       drawLogits: allowed(drawn, gather(ending, draw)),
     };

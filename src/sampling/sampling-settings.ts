@@ -27,24 +27,12 @@ export function generationConfig(model: RunConfig, settings: GenerationSettings)
 }
 
 /** @throws UserError for control of the text that a model of this training cannot have */
-function checkControls(
-  { gaussian, conditionDropout }: DiffusionConfig,
-  { guidance, repetitionPenalty, noRepeatNgram }: GenerationConfig,
-): void {
+function checkControls({ conditionDropout }: DiffusionConfig, { guidance }: GenerationConfig): void {
   if (guidance !== 1 && conditionDropout === 0)
     throw new UserError(
       `generation.guidance: expected 1, got ${guidance}; the model was trained with diffusion.conditionDropout 0 and never saw a text ` +
         "without its condition; train with --set diffusion.conditionDropout=0.1",
     );
-  for (const [name, value, off] of [
-    ["repetitionPenalty", repetitionPenalty, 1],
-    ["noRepeatNgram", noRepeatNgram, 0],
-  ] as const)
-    if (gaussian && value !== off)
-      throw new UserError(
-        `generation.${name}: expected ${off}, got ${value}; only the masked limit keeps the tokens it draws, ` +
-          "a Gaussian process reads its text off the last prediction",
-      );
 }
 
 /** The sampler that fits the process. @throws UserError for settings that do not, or an order the solver does not have */

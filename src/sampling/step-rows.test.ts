@@ -7,13 +7,15 @@ import type { GenerationSettings } from "./sampling-settings.js";
 import {
   ChangedRows,
   copyActiveRows,
+  drawnShape,
   groupCount,
   groupPositions,
   placeActiveRows,
+  placeDrawnRows,
   placeNextRows,
   TextSoFar,
 } from "./step-rows.js";
-import { tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
+import { tinyModel, tinyRunConfig, tinyTokenizer } from "./testing/tiny-model.js";
 
 describe("rows of a step", () => {
   it("are those that changed, that are wanted, or whose state moves", () => {
@@ -58,6 +60,28 @@ describe("rows of a step", () => {
     expect([0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 17, 25].map(groupCount)).toEqual([
       1, 1, 2, 3, 4, 6, 6, 8, 12, 16, 24, 32,
     ]);
+  });
+
+  it("that tokens are drawn at have a last layer of their own where they are few and known beforehand", () => {
+    const shapeOf = (preset: PresetName, generation: GenerationSettings, extra: PartialRunConfig = {}) => {
+      const config = tinyRunConfig(preset, extra);
+      return drawnShape(config, { ...config.generation, ...generation });
+    };
+    expect([8, 16, 20, 32, 64, 128].map((steps) => shapeOf("masked", { steps })?.slots)).toEqual([
+      64, 32, 32, 16, 8, 8,
+    ]);
+    expect(shapeOf("masked", { steps: 7 })).toBeNull();
+    expect(shapeOf("masked", { steps: 32, release: "confidence" })).toBeNull();
+    expect(shapeOf("masked", { steps: 32 }, { model: { selfConditioning: true } })).toBeNull();
+    expect(shapeOf("masked", { steps: 32 }, { model: { experts: { router: "expert-choice" } } })).toBeNull();
+    expect(shapeOf("moe-diffuseq", { steps: 32 })).toBeNull();
+    expect(shapeOf("autoregressive", { steps: 32 })).toBeNull();
+    // As many groups whatever is drawn, so that one program serves the steps.
+    const place = (draws: number[][]) =>
+      placeDrawnRows(draws, { slots: 8, span: 256 }, { batchSize: 2, length: 600 }, 1);
+    for (const draws of [[], [[0, 300, 599], []], [[0, 1, 2, 3, 4, 5, 6, 7, 8], [77]]])
+      expect(place(draws).shape).toEqual({ groups: 8, slots: 8, span: 256 });
+    expect(Object.keys(place([]).feeds)).toEqual(["drawnRow", "drawnPresent", "drawnStart", "drawnPlace"]);
   });
 
   it("know their place, twins behind", () => {

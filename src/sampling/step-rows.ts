@@ -16,7 +16,7 @@
 import type { GenerationConfig, RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import type { TensorData } from "../graph/index.js";
-import type { ActiveShape } from "../model/active-rows.js";
+import type { ActiveShape, RowsName } from "../model/active-rows.js";
 import { layerPattern } from "../model/attention/pattern.js";
 
 /** Of a group of active rows: Q and P (see model/active-rows.ts). */
@@ -34,20 +34,46 @@ export function chooseKeeping(
   { model: { experts }, diffusion }: Pick<RunConfig, "model" | "diffusion">,
   { cacheInterval }: Pick<GenerationConfig, "cacheInterval">,
 ): Keeping {
-  const others = "the experts of a token depend on which others are computed";
-  const routed = experts.numExperts > 1;
-  const reasons: [boolean, string][] = [
-    [routed && experts.router === "expert-choice", `with router "expert-choice" ${others}`],
-    [routed && experts.capacityFactor !== null, `with capacityFactor ${experts.capacityFactor} ${others}`],
-  ];
-  const reason = reasons.find(([holds]) => holds);
+  const reason = whyTogether(experts);
   if (cacheInterval > 1 && reason)
     throw new UserError(
-      `generation.cacheInterval: expected 1, got ${cacheInterval}; ${reason[1]}: leave --cache-interval out`,
+      `generation.cacheInterval: expected 1, got ${cacheInterval}; ${reason}: leave --cache-interval out`,
     );
   if (diffusion.objective === "next-token") return reason ? "none" : "text";
   return cacheInterval > 1 ? "interval" : "none";
 }
+
+/** Why tokens cannot be computed by themselves; null: they can. */
+function whyTogether({ numExperts, router, capacityFactor }: RunConfig["model"]["experts"]): string | null {
+  const others = "the experts of a token depend on which others are computed";
+  if (numExperts <= 1) return null;
+  if (router === "expert-choice") return `with router "expert-choice" ${others}`;
+  return capacityFactor === null ? null : `with capacityFactor ${capacityFactor} ${others}`;
+}
+
+/** Positions that a group of drawn ones may take up. */
+const DRAWN_SPAN = 256;
+/** From this many steps on a draw takes so few rows that a last layer for them alone is less work than one for all. */
+const DRAWN_FROM_STEPS = 8;
+
+/**
+ * How the positions that a step draws tokens at are grouped, where the last layer is computed for them alone: in the masked limit with
+ * random release, which says beforehand where. Twice as many slots as a span will fill on average. null: it is computed for all.
+ *
+ * The settings decide, never the batch: a text does not depend on what is written beside it.
+ */
+export function drawnShape(
+  { model, diffusion }: Pick<RunConfig, "model" | "diffusion">,
+  { release, steps }: Pick<GenerationConfig, "release" | "steps">,
+): GroupShape | null {
+  const fits = !diffusion.gaussian && diffusion.objective === "denoising" && release === "random";
+  if (!fits || model.selfConditioning || steps < DRAWN_FROM_STEPS || whyTogether(model.experts)) return null;
+  return { slots: powerOfTwo((2 * DRAWN_SPAN) / steps, 8, 64), span: DRAWN_SPAN };
+}
+
+/** The next power of two, within bounds. */
+const powerOfTwo = (x: number, least: number, most: number): number =>
+  Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(x))));
 
 /**
  * Groups as long as a window, at most 64, whose span allows for the rows between them that are not active: none where all states move, as
@@ -63,8 +89,6 @@ export function groupShape(
       full ? 64 : window,
     ),
   ).flat();
-  const powerOfTwo = (x: number, least: number, most: number) =>
-    Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(x))));
   const slots = powerOfTwo(Math.max(...windows), 8, 64);
   if (diffusion.objective === "next-token") return { slots, span: slots };
   if (diffusion.gaussian) return { slots, span: diffusion.absorbRate > 0 ? 2 * slots : slots };
@@ -173,14 +197,16 @@ interface RowShape {
 }
 
 /**
- * Places the active positions of every sample.
+ * Places the active positions of every sample, or those that tokens are drawn at.
  * @param active [sample] ascending positions @param shape of the batch @param sides 2: every row has a twin, whose groups stand behind
+ * @param name of the inputs @param least groups, so that a program serves more steps
  */
 export function placeActiveRows(
   active: readonly (readonly number[])[],
   group: GroupShape,
   shape: RowShape,
   sides: 1 | 2,
+  { name = "active", least = 1 }: { name?: RowsName; least?: number } = {},
 ): PlacedRows {
   const groups = active.flatMap((positions, b) =>
     groupPositions(positions, group).map((own): Group => {
@@ -188,7 +214,19 @@ export function placeActiveRows(
       return { first: flat[0], positions: flat };
     }),
   );
-  return { ...placeGroups(groups, { groups: groupCount(groups.length), ...group }, shape, sides), active };
+  const count = groupCount(Math.max(least, groups.length));
+  return { ...placeGroups(groups, { groups: count, ...group }, shape, sides, name), active };
+}
+
+/** Places the positions that the samples draw tokens at. Greedy groups of a span are as many as spans in a row, but for full ones. */
+export function placeDrawnRows(
+  draws: readonly (readonly number[])[],
+  group: GroupShape,
+  shape: RowShape,
+  sides: 1 | 2,
+): PlacedRows {
+  const least = shape.batchSize * (Math.ceil(shape.length / group.span) + 1);
+  return placeActiveRows(draws, group, shape, sides, { name: "drawn", least });
 }
 
 /**
@@ -214,6 +252,7 @@ function placeGroups(
   shape: ActiveShape,
   { batchSize, length }: RowShape,
   sides: 1 | 2,
+  name: RowsName = "active",
 ): Omit<PlacedRows, "active"> {
   const { groups: count, slots: size } = shape;
   const rows = count * size;
@@ -239,10 +278,10 @@ function placeGroups(
   return {
     shape,
     feeds: {
-      activeRow: int64(row),
-      activePresent: { dtype: "float32", shape: [present.length], data: present },
-      activeStart: int64(start),
-      activePlace: int64(place),
+      [`${name}Row`]: int64(row),
+      [`${name}Present`]: { dtype: "float32", shape: [present.length], data: present },
+      [`${name}Start`]: int64(start),
+      [`${name}Place`]: int64(place),
     },
     at,
   };

@@ -1,6 +1,6 @@
 /**
- * @file Attention of active rows (active-rows.ts): their queries meet the keys and values of all rows, fresh ones where a row is active,
- * held ones elsewhere.
+ * @file Attention of some rows (active-rows.ts): their queries meet the keys and values of all rows. Where active rows alone are computed,
+ * those are fresh where a row is active, held elsewhere.
  *
  *   out_r = sum_j p_rj v_j,   p_rj as in operator.ts,   (k_j, v_j) = fresh of slot place_j - 1 if place_j > 0, else held
  *
@@ -52,7 +52,7 @@ interface Attributes {
   readonly globals: boolean;
 }
 
-/** q fresh [R, count*d]; keys and values of all heads, held then fresh, [T + R, allHeads*d]. */
+/** q [R, count*d]; keys and values of all heads [T, allHeads*d], fresh ones behind. */
 const cachedAttentionOperator = defineComposite<Attributes, null>({
   name: "cachedAttention",
   infer: ([q]) => [{ dtype: q.dtype, shape: q.shape }],
@@ -75,17 +75,17 @@ const cachedAttentionOperator = defineComposite<Attributes, null>({
     const rows = reshape(transpose(out, [0, 2, 1, 3]), [groups * slots, count * headSize]);
     return { outputs: [rows], saved: null };
   },
-  evaluate: ([q, keys, values, , , row, place, segment, globalSlot], a) => {
+  evaluate: ([q, keys, values, , , row, own, place, segment, globalSlot], a) => {
     const { batch, length, headSize, allHeads, start, count, pattern } = a;
     const out = NDArray.zeros(q.shape);
     const positions = batch * length;
     for (const [r, at] of row.data.entries()) {
-      if (place.data[at] !== r + 1) continue;
+      if (own.data[at] !== r + 1) continue;
       const b = Math.floor(at / length);
-      const own = (x: NDArray) => x.data.subarray(b * length, (b + 1) * length);
+      const ofRow = (x: NDArray) => x.data.subarray(b * length, (b + 1) * length);
       const layout = {
-        segment: own(segment),
-        isGlobal: a.globals ? own(globalSlot) : new Uint8Array(length),
+        segment: ofRow(segment),
+        isGlobal: a.globals ? ofRow(globalSlot) : new Uint8Array(length),
       };
       const seen = Array.from({ length }, (_, j) => j).filter((j) => sees(pattern, layout, at % length, j));
       const stored = seen.map((j) => {
@@ -121,28 +121,33 @@ interface GroupKeys {
   readonly mask: Tensor;
 }
 
-/** Keys and masks of the active rows, each made once and shared by the layers that want it. */
+/** Keys and masks of rows, each made once and shared by the layers that want it. */
 export class CachedKeys {
+  /** int64 [B*N]: 0, or 1 + the slot of a row whose key is fresh. */
+  readonly place: Tensor;
   private readonly built = new Map<string, GroupKeys>();
+
+  /** @param rows whose queries there are @param fresh the rows whose keys stand behind those of all rows; null: the table has all, once */
   constructor(
     readonly layout: Layout,
-    readonly active: ActiveRows,
-  ) {}
+    readonly rows: ActiveRows,
+    fresh: ActiveRows | null,
+  ) {
+    const positions = layout.batch * layout.length;
+    this.place = fresh?.place ?? constant(new Array<number>(positions).fill(0), [positions], "int64");
+  }
 
   of(pattern: HeadPattern): GroupKeys {
     const key = pattern.full ? "full" : `${pattern.window}/${pattern.dilation}`;
-    const keys = this.built.get(key) ?? groupKeys(this.layout, this.active, pattern);
+    const keys = this.built.get(key) ?? groupKeys(this, pattern);
     this.built.set(key, keys);
     return keys;
   }
 }
 
-function groupKeys(
-  layout: Layout,
-  { shape, row, start, place }: ActiveRows,
-  pattern: HeadPattern,
-): GroupKeys {
+function groupKeys({ layout, rows, place }: CachedKeys, pattern: HeadPattern): GroupKeys {
   const { batch, length, globals } = layout;
+  const { shape, row, start } = rows;
   const { groups, slots, span } = shape;
   const positions = batch * length;
   const segments = reshape(layout.segment, [positions]);
@@ -198,7 +203,7 @@ export const keyTable = (held: KeysAndValues, fresh: KeysAndValues): KeysAndValu
 
 /**
  * Attention of one group of heads.
- * @param q float32 [R, count*d] of these heads @param table [T + R, allHeads*d] (`keyTable`) @returns float32 [R, count*d]; what an
+ * @param q float32 [R, count*d] of these heads @param table [T, allHeads*d], or with fresh rows behind (`keyTable`) @returns float32 [R, count*d]; what an
  * empty slot gets means nothing
  */
 export function cachedAttention(
@@ -207,12 +212,12 @@ export function cachedAttention(
   { pattern, start, count }: HeadGroup,
   keys: CachedKeys,
 ): Tensor {
-  const { layout, active } = keys;
+  const { layout, rows, place } = keys;
   const { batch, length, segment, globals } = layout;
   const headSize = q.staticShape[1] / count;
   const own = { ...pattern, full: pattern.full || coversRow(pattern, length) };
   const { keyRow, mask } = keys.of(own);
-  const inputs = [q, table.key, table.value, keyRow, mask, active.row, active.place, segment];
+  const inputs = [q, table.key, table.value, keyRow, mask, rows.row, rows.place, place, segment];
   if (globals) inputs.push(globals.slot);
   return apply(cachedAttentionOperator, inputs, {
     batch,
@@ -222,8 +227,8 @@ export function cachedAttention(
     allHeads: table.key.staticShape[1] / headSize,
     start,
     count,
-    groups: active.shape.groups,
-    slots: active.shape.slots,
+    groups: rows.shape.groups,
+    slots: rows.shape.slots,
     globals: globals !== null,
   } satisfies Attributes)[0];
 }
