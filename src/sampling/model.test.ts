@@ -61,6 +61,7 @@ describe("a model from a directory", () => {
       guided: false,
       rows: "all",
       drawn: null,
+      rounding: null,
       hold: false,
     });
     expect(program.executable.program.parameters).toEqual([]);

@@ -1,20 +1,17 @@
 /**
- * @file A batch of samples that go through the network together: their rows as its inputs, one run a step, its outputs handed to
- * each sample. Guided, every row has a twin without condition behind the B rows: same tokens, same state (see guidance.ts). Where keys and
- * values are kept, steps between full runs compute some positions only (see step-rows.ts).
+ * @file A batch of samples that go through the network together: their rows as its inputs (batch-inputs.ts), one run a step, its outputs
+ * handed to each sample. Where keys and values are kept, steps between full runs compute some positions only (see step-rows.ts).
  */
-import { BatchBuffers } from "../diffusion/buffers.js";
-import { hasCondition, withoutConditions } from "../diffusion/condition-dropout.js";
-import { allocateLevels, levelTensors, setLevel } from "../diffusion/level-inputs.js";
-import { PADDING_SEQUENCE, padRows } from "../diffusion/padding.js";
-import { placeRows } from "../diffusion/place-rows.js";
+import { hasCondition } from "../diffusion/condition-dropout.js";
 import type { TensorData } from "../graph/index.js";
 import type { HeldTensors } from "../runtime/index.js";
-import type { Canvas } from "./canvas.js";
+import { BatchInputs, type SamplePlan } from "./batch-inputs.js";
 import type { DiffusionModel } from "./model.js";
 import type { Program } from "./program-cache.js";
-import { type SampleSetting, SampleState } from "./sample-state.js";
+import { RepetitionControl } from "./repetition.js";
+import { type Prediction, type SampleSetting, SampleState } from "./sample-state.js";
 import type { StepShape } from "./sampling-module.js";
+import { releasesBlindly } from "./sampling-settings.js";
 import {
   ChangedRows,
   copyActiveRows,
@@ -29,13 +26,6 @@ import {
   type StepRows,
   TextSoFar,
 } from "./step-rows.js";
-
-/** A sample to be written. */
-export interface SamplePlan {
-  readonly canvas: Canvas;
-  /** Number of the sample: the identity of its random numbers. */
-  readonly sequence: number;
-}
 
 export interface BatchShape {
   /** B: rows; those beyond the samples are padding. */
@@ -67,20 +57,13 @@ export class SampleBatch {
   expertLoad: ExpertLoad | null = null;
   /** Positions of the samples that the last step computed (a twin is not counted again). */
   computed = 0;
-  private readonly buffers = new BatchBuffers();
-  /** B, or guided 2 B. */
-  private readonly rows: ReturnType<typeof padRows>;
-  private readonly targets: readonly Uint8Array[];
-  private readonly absorbed: readonly Uint8Array[];
-  /** [B * N] 1: where a text may end. */
-  private readonly ending: BigInt64Array;
-  /** [rows, N, D] */
-  private readonly state: Float32Array;
-  private readonly selfCondition: Float32Array | null;
+  private readonly inputs: BatchInputs;
   private readonly stepRows: readonly StepRows[];
   private readonly group: GroupShape;
   /** Of the positions that tokens are drawn at; null: the last layer is computed for all rows. */
   private readonly drawnGroup: GroupShape | null;
+  /** How tokens are drawn in the graph; null: on the host. */
+  private readonly rounding: StepShape["rounding"];
   private readonly programs = new Map<string, Program>();
   private released = false;
 
@@ -92,44 +75,30 @@ export class SampleBatch {
     private readonly planning: SamplePlanning,
     private readonly look: boolean,
   ) {
-    const { batchSize, length } = shape;
-    const { embeddingSize: width, vocabSize } = model.config.model;
-    const { special } = model.tokenizer;
-    const rows = plans.map(({ canvas, sequence }) => ({ ...canvas.row, sequence }));
-    // The masked limit writes into the ids, so every sample gets its own.
-    const own = padRows(rows, length, batchSize, special.pad).map((row) => ({
-      ...row,
-      ids: row.ids.slice(),
-    }));
-    this.rows = planning.guided ? [...own, ...own.map((row) => withoutConditions(row, vocabSize))] : own;
-    this.targets = own.map(({ sequence }, b) => {
-      const target = new Uint8Array(length);
-      if (sequence !== PADDING_SEQUENCE) target.set(plans[b].canvas.target);
-      return target;
+    this.inputs = new BatchInputs(model.config, plans, {
+      shape: { ...shape, globalSlots: model.globalSlots },
+      guided: planning.guided,
+      gaussian: setting.absorbing !== null,
+      padding: model.tokenizer.special.pad,
     });
-    this.ending = new BigInt64Array(batchSize * length);
-    for (const [b, { canvas }] of plans.entries())
-      this.ending.fill(1n, b * length + canvas.endFrom, b * length + canvas.target.length);
-    this.absorbed = own.map(() => new Uint8Array(length));
-    const size = this.rows.length * length * width;
-    this.state = new Float32Array(setting.absorbing ? size : 0);
-    this.selfCondition = model.config.model.selfConditioning ? new Float32Array(size) : null;
-    this.samples = plans.map(({ canvas, sequence }, b) => {
-      const n = canvas.target.length;
-      const from = b * length * width;
-      return new SampleState(canvas, sequence, setting, {
-        ids: this.rows[b].ids.subarray(0, n),
-        absorbed: this.absorbed[b].subarray(0, n),
-        z: this.state.subarray(from, setting.absorbing ? from + n * width : from),
-      });
-    });
+    this.samples = plans.map(
+      ({ canvas, sequence }, b) =>
+        new SampleState(canvas, sequence, setting, this.inputs.memoryOf(b, canvas.target.length)),
+    );
     this.stepRows = plans.map(({ canvas: { target } }, b) => {
       if (planning.keeping === "text") return new TextSoFar();
-      const now = { ids: own[b].ids, absorbed: this.absorbed[b] };
-      return new ChangedRows(now, target, setting.absorbing !== null);
+      return new ChangedRows(this.inputs.rowOf(b), target, setting.absorbing !== null);
     });
     this.group = groupShape(model.config, setting.config);
     this.drawnGroup = drawnShape(model.config, setting.config);
+    const { temperature, topK, topP } = setting.config;
+    const { diffusion } = model.config;
+    // A token a text is drawn faster on the host.
+    const inGraph =
+      diffusion.objective === "denoising" &&
+      releasesBlindly(diffusion, setting.config) &&
+      !RepetitionControl.wanted(setting.config);
+    this.rounding = inGraph ? { temperature, topK, topP } : null;
   }
 
   /**
@@ -173,7 +142,14 @@ export class SampleBatch {
     drawn: StepShape["drawn"],
   ): Promise<Program> {
     const { model, shape, planning, programs } = this;
-    const step = { guess, guided: planning.guided, rows, drawn, hold: this.holds(rows) };
+    const step = {
+      guess,
+      guided: planning.guided,
+      rows,
+      drawn,
+      rounding: this.rounding,
+      hold: this.holds(rows),
+    };
     const key = JSON.stringify(step);
     const program = programs.get(key) ?? (await model.denoiser(shape.batchSize, shape.length, step));
     programs.set(key, program);
@@ -256,7 +232,13 @@ export class SampleBatch {
     const program = await this.program(guess, rows, drawn?.shape ?? null);
     for (const [b, sample] of this.samples.entries())
       if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
-    const feeds = { ...this.feeds(this.setting.times[step - 1], draws, placed), ...drawn?.feeds };
+    const { process, times, config } = this.setting;
+    const uniforms = this.samples.map((sample, b) => sample.uniformsAt(draws[b], step));
+    const feeds = {
+      ...this.inputs.feeds(process, times[step - 1], { positions: draws, uniforms }, config.guidance),
+      ...placed?.feeds,
+      ...drawn?.feeds,
+    };
     return this.model.run(program, feeds, {
       held: this.planning.held ?? undefined,
       heldRows: placed && this.holds(rows) ? placed.at : undefined,
@@ -276,12 +258,23 @@ export class SampleBatch {
     const x0 = predicted && (await this.clamped(predicted));
     const probability = outputs.probability?.data as Float32Array | undefined;
     const likeliest = outputs.likeliest?.data as BigInt64Array | undefined;
-    if (this.selfCondition) {
+    const { selfCondition } = this.inputs;
+    if (selfCondition) {
       const embedding = outputs.embedding.data as Float32Array;
-      if (placed) copyActiveRows(embedding, placed, width, this.selfCondition);
-      else this.selfCondition.set(embedding);
+      if (placed) copyActiveRows(embedding, placed, width, selfCondition);
+      else selfCondition.set(embedding);
     }
-    const drawLogits = outputs.drawLogits.data as Float32Array;
+    const { drawLogits, drawnToken, drawnProbability } = outputs;
+    const drawOf = (first: number, end: number): Prediction["draw"] => {
+      if (drawLogits) {
+        const logits = drawLogits.data as Float32Array;
+        return { logits: logits.subarray(first * setting.vocabSize, end * setting.vocabSize) };
+      }
+      return {
+        ids: (drawnToken.data as BigInt64Array).subarray(first, end),
+        confidence: (drawnProbability.data as Float32Array).subarray(first, end),
+      };
+    };
     let drawn = 0;
     let last = performance.now();
     for (const [b, sample] of this.samples.entries()) {
@@ -291,7 +284,7 @@ export class SampleBatch {
       sample.advance(
         {
           drawPositions: draws[b],
-          drawLogits: drawLogits.subarray(drawn * setting.vocabSize, rows * setting.vocabSize),
+          draw: drawOf(drawn, rows),
           x0: x0?.subarray(from * width, to * width) ?? null,
           likeliest: likeliest?.subarray(from, to) ?? null,
           probability: probability?.subarray(from, to) ?? null,
@@ -306,46 +299,6 @@ export class SampleBatch {
         last = performance.now();
       }
     }
-  }
-
-  /** Inputs of the network at time t. draws: positions of every sample to draw tokens at. */
-  private feeds(
-    t: number,
-    draws: readonly (readonly number[])[],
-    placed: PlacedRows | null,
-  ): Record<string, TensorData> {
-    const { model, setting, shape, buffers, rows, state, ending } = this;
-    const { batchSize, length } = shape;
-    const draw = draws.flatMap((positions, b) => positions.map((p) => b * length + p));
-    const levels = allocateLevels(rows.length, length, buffers);
-    if (rows.length > batchSize) state.copyWithin(state.length / 2, 0, state.length / 2);
-    // t as the network sees it; below the smallest level of training it sees that one.
-    const level = { ...setting.process.level(t), time: Math.max(t, model.config.diffusion.minTime) };
-    for (let b = 0; b < rows.length; b++) {
-      const sample = b % batchSize;
-      setLevel(levels, b, level, this.targets[sample], this.absorbed[sample]);
-    }
-    const wide = [rows.length, length, model.config.model.embeddingSize];
-    return {
-      ...placeRows(rows, model.globalSlots, buffers),
-      ...levelTensors(levels),
-      ...(placed?.feeds ?? {}),
-      ending: { dtype: "int64", shape: [ending.length], data: ending },
-      // Two rows at least, the first one again where there are fewer: the product of a single row is another kernel, of another order of
-      // sums, and slower.
-      draw: {
-        dtype: "int64",
-        shape: [Math.max(2, draw.length)],
-        data: BigInt64Array.from({ length: Math.max(2, draw.length) }, (_, i) =>
-          BigInt(draw[i] ?? draw[0] ?? 0),
-        ),
-      },
-      guidance: { dtype: "float32", shape: [1], data: Float32Array.of(setting.config.guidance) },
-      ...(setting.absorbing ? { state: { dtype: "float32", shape: wide, data: state } } : {}),
-      ...(this.selfCondition
-        ? { selfCondition: { dtype: "float32", shape: wide, data: this.selfCondition } }
-        : {}),
-    };
   }
 
   /** x0 [B*N, D], moved to the nearest codes when the configuration asks for it. */

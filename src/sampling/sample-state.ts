@@ -6,13 +6,14 @@
 import type { GenerationConfig } from "../config/index.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import type { DiffusionProcess } from "../diffusion/process.js";
+import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
 import { createSolver, type Solver } from "./dpm-solver.js";
 import { Reabsorption } from "./reabsorption.js";
 import { RepetitionControl } from "./repetition.js";
-import { roundLogits } from "./rounding.js";
-import type { Sampler } from "./sampling-settings.js";
+import { type RoundedTokens, roundLogits } from "./rounding.js";
+import { releasesBlindly, type Sampler } from "./sampling-settings.js";
 import type { Keeping } from "./step-rows.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
 import {
@@ -58,8 +59,10 @@ export interface SampleMemory {
 export interface Prediction {
   /** The positions asked for by `positionsToDraw`, R of them. */
   readonly drawPositions: readonly number[];
-  /** float32 [R, V] */
-  readonly drawLogits: Float32Array;
+  /** Tokens drawn there with the numbers of `uniformsAt`, [R], and their probabilities; or logits float32 [R, V] to draw from. */
+  readonly draw:
+    | { readonly ids: BigInt64Array; readonly confidence: Float32Array }
+    | { readonly logits: Float32Array };
   /** float32 [n, D]; null in the masked limit. */
   readonly x0: Float32Array | null;
   /** int64 [n] and float32 [n]: the likeliest tokens and their probabilities, 0 where nothing is predicted; null where nobody looks. */
@@ -68,10 +71,14 @@ export interface Prediction {
 }
 
 /** Tokens drawn at R positions, with what the model thinks of them. */
-interface DrawnTokens extends DrawnScores {
+interface DrawnTokens {
   readonly positions: readonly number[];
   /** int32 [R] */
   readonly ids: Int32Array;
+  /** float32 [R] */
+  readonly confidence: Float32Array;
+  /** null: nothing is released by them. */
+  readonly scores: DrawnScores | null;
 }
 
 /** A token counts as settled in a Gaussian process when its probability reaches this. */
@@ -272,39 +279,49 @@ export class SampleState {
   /** Whether positions are released whatever tokens they take. */
   private get blind(): boolean {
     const { autoregressive, config } = this.setting;
-    return autoregressive || config.release === "random" || config.release === "left-to-right";
+    return releasesBlindly({ objective: autoregressive ? "next-token" : "denoising" }, config);
   }
 
   private policy(drawn?: DrawnTokens): ReleasePolicy {
     const { autoregressive, config } = this.setting;
     const { release, confidenceThreshold } = config;
     if (autoregressive) return { release: "left-to-right", count: 1 };
-    if (this.blind || !drawn) return { release };
+    if (this.blind || !drawn?.scores) return { release };
     const score = new Float32Array(this.target.length);
-    const scores = releaseScores(release, drawn);
+    const scores = releaseScores(release, drawn.scores);
     for (const [i, p] of drawn.positions.entries()) score[p] = scores[i];
     return { release, score, threshold: Math.log(confidenceThreshold) };
   }
 
-  private draw({ drawPositions: positions, drawLogits }: Prediction, step: number): DrawnTokens {
-    const { config, random, vocabSize, times } = this.setting;
+  /** The numbers in [0, 1) that step number `step` draws tokens with, at these positions. */
+  uniformsAt(positions: readonly number[], step: number): Float32Array {
+    const uniforms = new Float32Array(this.target.length);
+    this.setting.random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
+    return Float32Array.from(positions, (p) => uniforms[p]);
+  }
+
+  private draw({ drawPositions: positions, draw }: Prediction, step: number): DrawnTokens {
+    const { config, vocabSize, times } = this.setting;
     const { temperature, topK, topP } = config;
     const options = { temperature, topK, topP };
-    const uniforms = new Float32Array(this.target.length);
-    random.fillUniform(uniforms, Stream.Draw, this.sequence, this.counter(step));
-    const own = Float32Array.from(positions, (p) => uniforms[p]);
+    if ("ids" in draw) {
+      if (draw.confidence.some(Number.isNaN))
+        throw new UserError(
+          "The network's logits are not finite: expected numbers, got NaN; the weights of the model are broken, take another checkpoint.",
+        );
+      return { positions, ids: Int32Array.from(draw.ids, Number), confidence: draw.confidence, scores: null };
+    }
+    const all = (tokens: RoundedTokens): DrawnTokens => ({ positions, ...tokens, scores: tokens });
+    const own = this.uniformsAt(positions, step);
     const gaussian = this.setting.absorbing !== null;
     const last = step === times.length - 1;
     // Tokens that a Gaussian process draws on its way do not stay.
     if (!this.repetition || (gaussian && !last))
-      return { positions, ...roundLogits(drawLogits, vocabSize, own, options) };
+      return all(roundLogits(draw.logits, vocabSize, own, options));
     // At its end the likeliest tokens are read off, where nothing is known yet but what was given.
     const known = gaussian ? { ids: this.memory.ids, absorbed: this.target } : this.memory;
     const chosen = gaussian ? { temperature: 0 } : options;
-    return {
-      positions,
-      ...this.repetition.round(known, positions, drawLogits, own, chosen, this.blind || last),
-    };
+    return all(this.repetition.round(known, positions, draw.logits, own, chosen, this.blind || last));
   }
 
   /** Codes of drawn tokens: float32 [n, D], zeros where none was drawn. */

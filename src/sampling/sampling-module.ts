@@ -1,10 +1,11 @@
 /**
  * @file The graph a sampler runs: the denoiser with its rounding as far as it needs no random numbers. Products over the vocabulary are
- * computed where they are wanted, and logits stay on the device but for the few rows a token is drawn from: all of them would cost as
- * much as the network itself.
+ * computed where they are wanted, and tokens are drawn there, so that logits stay in the graph. The host draws where it must: where a token
+ * depends on the one before (repetition control), and where many are drawn to be ranked or one a text, which takes it less time.
  *
- * T = B * N positions. Inputs beside the denoiser's: ending int64 [T], 1 where the text may end; draw int64 [K], where to draw. Outputs
- * beside the router's and `embedding` [T, D]: drawLogits float32 [K, V]; x0 float32 [T, D] for Gaussian processes, at targets that are not
+ * T = B * N positions. Inputs beside the denoiser's: ending int64 [T], 1 where the text may end; draw int64 [K], where to draw, and uniform
+ * float32 [K], what to draw with. Outputs beside the router's and `embedding` [T, D]: drawnToken int64 [K] with drawnProbability float32
+ * [K], or drawLogits float32 [K, V] where the host is to draw; x0 float32 [T, D] for Gaussian processes, at targets that are not
  * absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [T] and its probability float32 [T] at predicted
  * positions (elsewhere 0). Where only active rows are computed (model/active-rows.ts), the outputs mean something there alone. Forbidden
  * tokens have logits below -1e8. Where keys and values are to be held, those of every layer.
@@ -20,6 +21,8 @@ import {
   cast,
   chunkTerms,
   constant,
+  type DrawOptions,
+  drawTokens,
   type GraphModule,
   gather,
   input,
@@ -56,6 +59,8 @@ export interface StepShape {
   readonly rows: "all" | ActiveShape;
   /** Rows of the samples that the tokens are drawn at: the last layer is computed for them alone. null: for all that are computed. */
   readonly drawn: ActiveShape | null;
+  /** How tokens are drawn in the graph; null: logits are handed over. */
+  readonly rounding: DrawOptions | null;
   /** Whether the rows that are computed leave their keys and values. */
   readonly hold: boolean;
 }
@@ -65,7 +70,7 @@ export function samplingModule(
   config: ModuleConfig,
   shape: BatchShape,
   forbidden: ForbiddenTokens,
-  { guess, guided, rows, drawn: drawnRows, hold }: StepShape,
+  { guess, guided, rows, drawn: drawnRows, rounding, hold }: StepShape,
 ): GraphModule {
   const { model } = config;
   const sidesCount = guided ? 2 : 1;
@@ -101,8 +106,13 @@ export function samplingModule(
       // What all rows say of the last layer is not computed for the router's sake.
       ...(drawnRows && !guess ? {} : outputs),
       ...held,
-      drawLogits: allowed(drawn, gather(ending, draw)),
     };
+    const drawLogits = allowed(drawn, gather(ending, draw));
+    if (rounding) {
+      const { id, confidence } = drawTokens(drawLogits, input("uniform", "float32", [null]), rounding);
+      rounded.drawnToken = id;
+      rounded.drawnProbability = confidence;
+    } else rounded.drawLogits = drawLogits;
 
     const averages = moving !== null && model.prediction === "mixture";
     if (guess || averages) {

@@ -35,6 +35,12 @@ function checkControls({ conditionDropout }: DiffusionConfig, { guidance }: Gene
     );
 }
 
+/** Whether positions are released whatever tokens they take: a step knows beforehand where it draws. */
+export const releasesBlindly = (
+  { objective }: Pick<DiffusionConfig, "objective">,
+  { release }: Pick<GenerationConfig, "release">,
+): boolean => objective === "next-token" || release === "random" || release === "left-to-right";
+
 /** The sampler that fits the process. @throws UserError for settings that do not, or an order the solver does not have */
 export function chooseSampler(
   { objective, gaussian, absorbRate }: Pick<DiffusionConfig, "objective" | "gaussian" | "absorbRate">,

@@ -6,11 +6,12 @@
  * or a text of one block, has the numbers it has without blocks. Of a block nothing is kept but its tokens.
  */
 import type { StreamDecoder, Tokenizer } from "../data/tokenizer.js";
+import type { SamplePlan } from "./batch-inputs.js";
 import type { CanvasBlocks } from "./blocks.js";
 import type { Canvas } from "./canvas.js";
 import { type CanvasText, readCanvas, showCanvas } from "./canvas-text.js";
 import type { DiffusionModel } from "./model.js";
-import { type BatchShape, SampleBatch, type SamplePlan } from "./sample-batch.js";
+import { type BatchShape, SampleBatch } from "./sample-batch.js";
 import type { SampleSetting, SampleState } from "./sample-state.js";
 
 /** One text on its way through its blocks. */

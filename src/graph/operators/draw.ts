@@ -1,0 +1,188 @@
+/**
+ * @file Drawing tokens from logits, in the graph: temperature, top-k and top-p, then the inverse distribution function in order of id.
+ *
+ *     p = softmax(logits / temperature)
+ *     kept = the topK likeliest, then the fewest likeliest of those that reach the share topP of their mass
+ *     id = the first kept token at which the cumulative mass exceeds uniform * kept mass
+ *
+ * The probability at which a cut lies is found by halving, in the logarithm: nothing is sorted. So tokens as likely as the last kept one, to
+ * 4e-6 of its probability, are kept too, where the definition takes those of smaller id. Rows of V are filled up with zeros to a multiple of
+ * 1,024: then all begin at like addresses, and a row's sums have one order wherever it stands.
+ */
+import { NDArray } from "../ndarray.js";
+import { defineComposite } from "../operator.js";
+import { apply, constant, type Tensor } from "../tensor.js";
+import { showShape } from "../types.js";
+import {
+  add,
+  cast,
+  equal,
+  exp,
+  greaterOrEqual,
+  lessOrEqual,
+  log,
+  minimum,
+  mul,
+  sub,
+  where,
+} from "./elementwise.js";
+import { argMax, gatherElements } from "./indexing.js";
+import { softmax } from "./normalise.js";
+import { cumulativeSum, reduceMax, reduceSum } from "./reduce.js";
+import { pad, reshape } from "./shape.js";
+
+/** How tokens are drawn. */
+export interface DrawOptions {
+  /** >= 0; 0: the likeliest token, no draw. */
+  readonly temperature: number;
+  /** Draw among this many; 0: all. */
+  readonly topK: number;
+  /** In (0, 1]. */
+  readonly topP: number;
+}
+
+const ALIGNED = 1024;
+/** Kept mass is summed in strides first. */
+const STRIDE = 64;
+/** To what a cut is found, in nats. */
+const RESOLUTION = 4e-6;
+/** Nats from 1 down to the smallest normal float32. */
+const RANGE = 87;
+/** A little less than 1, so that a goal of all the mass is reached in spite of rounding. */
+const BELOW_ONE = 1 - 2 ** -22;
+
+const rowSum = (x: Tensor): Tensor => reduceSum(x, [-1 + x.rank], true);
+const flags = (condition: Tensor): Tensor => cast(condition, "float32");
+
+/**
+ * p [K, V] where it is at least the largest probability for which `enough(what is at least that likely)` holds; 0 elsewhere. It lies between
+ * e^-range * total [K, 1] and the total.
+ */
+function cut(p: Tensor, total: Tensor, range: number, enough: (above: Tensor) => Tensor): Tensor {
+  let high = log(total);
+  let low = sub(high, range);
+  const halvings = Math.ceil(Math.log2(range / RESOLUTION));
+  for (let i = 0; i < halvings; i++) {
+    const middle = mul(add(low, high), 0.5);
+    const reached = enough(flags(greaterOrEqual(p, exp(middle))));
+    low = where(reached, middle, low);
+    high = where(reached, high, middle);
+  }
+  return mul(p, flags(greaterOrEqual(p, exp(low))));
+}
+
+/** The first place along the last axis at which the running sum of x [K, n] exceeds the goal [K, 1], and the sum before it: [K, 1]. */
+function firstBeyond(x: Tensor, goal: Tensor): { place: Tensor; before: Tensor } {
+  const sums = cumulativeSum(x, 1);
+  const passed = flags(lessOrEqual(sums, minimum(goal, mul(reduceMax(sums, [1], true), BELOW_ONE))));
+  return { place: rowSum(passed), before: reduceMax(mul(sums, passed), [1], true) };
+}
+
+const drawOperator = defineComposite<DrawOptions, null>({
+  name: "drawTokens",
+  infer: ([logits, uniform]) => {
+    const rows = logits.shape[0];
+    if (logits.rank !== 2 || uniform.rank !== 1 || uniform.shape[0] !== rows)
+      throw new Error(
+        `drawTokens: expected logits [rows, V] and as many uniform numbers [rows], got ${showShape(logits.shape)} and ${showShape(uniform.shape)}`,
+      );
+    return [
+      { dtype: "int64", shape: [rows] },
+      { dtype: "float32", shape: [rows] },
+    ];
+  },
+  lower: ([logits, uniform], { temperature, topK, topP }) => {
+    const size = logits.shape[1]!;
+    const plain = softmax(logits);
+    const result = (id: Tensor) => {
+      const confidence = gatherElements(plain, reshape(id, [null, 1]), 1);
+      return { outputs: [id, reshape(confidence, [null])], saved: null };
+    };
+    if (temperature === 0) return result(argMax(logits));
+    const p = temperature === 1 ? plain : softmax(mul(logits, 1 / temperature));
+    const wide = Math.ceil(size / ALIGNED) * ALIGNED;
+    let kept = wide === size ? p : pad(p, 1, 0, wide - size);
+    if (topK > 0 && topK < size) {
+      kept = cut(kept, rowSum(kept), RANGE, (above) => greaterOrEqual(rowSum(above), topK));
+    }
+    if (topP < 1) {
+      const all = kept;
+      const total = rowSum(all);
+      // However the mass is spread, less likely tokens than this hold less than 1 - topP of it together. One nat to be sure.
+      const range = Math.log(size / (1 - topP)) + 1;
+      const goal = mul(total, topP);
+      kept = cut(all, total, range, (above) => greaterOrEqual(rowSum(mul(all, above)), goal));
+    }
+    const strides = wide / STRIDE;
+    const grouped = reshape(kept, [null, strides, STRIDE]);
+    const sums = reduceSum(grouped, [2]);
+    const goal = mul(rowSum(sums), reshape(uniform, [null, 1]));
+    const stride = firstBeyond(sums, goal);
+    const numbers = constant(
+      Array.from({ length: strides }, (_, i) => i),
+      [1, strides],
+    );
+    const chosen = reshape(flags(equal(numbers, stride.place)), [null, strides, 1]);
+    const inside = firstBeyond(reduceSum(mul(grouped, chosen), [1]), sub(goal, stride.before));
+    const id = add(mul(stride.place, STRIDE), inside.place);
+    return result(cast(reshape(id, [null]), "int64"));
+  },
+  evaluate: ([logits, uniform], options) => {
+    const [rows, size] = logits.shape;
+    const ids = NDArray.zeros([rows], "int64");
+    const confidence = NDArray.zeros([rows]);
+    for (let r = 0; r < rows; r++) {
+      const row = Array.from(logits.data.subarray(r * size, (r + 1) * size));
+      ids.data[r] = drawn(row, uniform.data[r], options);
+      const top = Math.max(...row);
+      const total = row.reduce((sum, x) => sum + Math.exp(x - top), 0);
+      confidence.data[r] = Math.exp(row[ids.data[r]] - top) / total;
+    }
+    return [ids, confidence];
+  },
+});
+
+/** The definition, by sorting. */
+function drawn(logits: readonly number[], uniform: number, { temperature, topK, topP }: DrawOptions): number {
+  const top = Math.max(...logits);
+  let kept = logits
+    .map((x, id) => ({
+      id,
+      x,
+      mass: temperature === 0 ? Number(x === top) : Math.exp((x - top) / temperature),
+    }))
+    .sort((a, b) => b.x - a.x || a.id - b.id);
+  if (temperature === 0) return kept[0].id;
+  if (topK > 0) kept = kept.slice(0, topK);
+  const massOf = (tokens: typeof kept) => tokens.reduce((sum, { mass }) => sum + mass, 0);
+  if (topP < 1) {
+    const goal = topP * massOf(kept);
+    let sum = 0;
+    const last = kept.findIndex(({ mass }) => {
+      sum += mass;
+      return sum >= goal;
+    });
+    if (last >= 0) kept = kept.slice(0, last + 1);
+  }
+  const goal = uniform * massOf(kept);
+  let sum = 0;
+  const inOrder = kept.sort((a, b) => a.id - b.id);
+  const found = inOrder.find(({ mass }) => {
+    sum += mass;
+    return sum > goal;
+  });
+  return (found ?? inOrder[inOrder.length - 1]).id;
+}
+
+/**
+ * A token for every row of logits float32 [K, V], by one uniform number each, float32 [K] in [0, 1); K may be unknown, but two at least. Gives
+ * ids int64 [K] and what softmax(logits) says of them, float32 [K]. Not differentiable.
+ */
+export function drawTokens(
+  logits: Tensor,
+  uniform: Tensor,
+  options: DrawOptions,
+): { readonly id: Tensor; readonly confidence: Tensor } {
+  const [id, confidence] = apply(drawOperator, [logits, uniform], options);
+  return { id, confidence };
+}
