@@ -7,7 +7,7 @@
  * with the graph here, in a step of writing with the host.
  */
 import { parseArgs } from "node:util";
-import { type DrawOptions, drawTokens, type GraphModule, input } from "../src/graph/index.js";
+import { drawTokens, type GraphModule, input } from "../src/graph/index.js";
 import { CounterRandom, Stream } from "../src/random/index.js";
 import { createDevice } from "../src/runtime/index.js";
 import { roundLogits } from "../src/sampling/rounding.js";
@@ -39,23 +39,28 @@ const thrown = [1, 2, 3].map((step) => uniform(rows * vocabulary, step));
 const logits = thrown[0].map((x, i) => scale * (x + thrown[1][i] + thrown[2][i]));
 const uniforms = uniform(rows, 4);
 
-const settings: readonly (readonly [string, DrawOptions])[] = [
+type Options = Readonly<Record<"temperature" | "topK" | "topP", number>>;
+const settings: readonly (readonly [string, Options])[] = [
   ["temperature 1", { temperature: 1, topK: 0, topP: 1 }],
   ["temperature 0.8, top-p 0.95", { temperature: 0.8, topK: 0, topP: 0.95 }],
   ["temperature 0.8, top-k 50", { temperature: 0.8, topK: 50, topP: 1 }],
 ];
-const feeds = {
-  logits: { dtype: "float32" as const, shape: [rows, vocabulary], data: logits },
-  uniform: { dtype: "float32" as const, shape: [rows], data: uniforms },
-};
-const drawModule = (options: DrawOptions): GraphModule => {
-  const given = [
-    input("logits", "float32", [rows, vocabulary]),
-    input("uniform", "float32", [rows]),
-  ] as const;
-  const { id, confidence } = drawTokens(...given, options);
+const floats = (data: Float32Array, shape = [data.length]) => ({ dtype: "float32" as const, shape, data });
+const feedsOf = (options: Options) => ({
+  logits: floats(logits, [rows, vocabulary]),
+  uniform: floats(uniforms),
+  ...Object.fromEntries(Object.entries(options).map(([name, x]) => [name, floats(Float32Array.of(x))])),
+});
+function drawModule({ topK, topP }: Options): GraphModule {
+  const setting = (name: string, given: boolean) => (given ? input(name, "float32", [1]) : null);
+  const { id, confidence } = drawTokens(input("logits", "float32", [rows, vocabulary]), {
+    uniform: input("uniform", "float32", [rows]),
+    temperature: setting("temperature", true),
+    topK: setting("topK", topK > 0),
+    topP: setting("topP", topP < 1),
+  });
   return { name: "draw", outputs: { id, confidence } };
-};
+}
 
 async function least(run: () => unknown): Promise<number> {
   let best = Number.POSITIVE_INFINITY;
@@ -74,6 +79,8 @@ console.log(
 for (const [name, options] of settings) {
   const program = await device.compile(drawModule(options));
   const host = await least(() => roundLogits(logits, vocabulary, uniforms, options));
+  const known = new Set(program.program.inputs.map((x) => x.name));
+  const feeds = Object.fromEntries(Object.entries(feedsOf(options)).filter(([key]) => known.has(key)));
   const graph = await least(() => program.run(feeds));
   console.log(`  ${name.padEnd(30)} ${host.toFixed(2).padStart(6)} ${graph.toFixed(2).padStart(6)}`);
 }

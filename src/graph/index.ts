@@ -19,7 +19,7 @@ export {
 } from "./operator.js";
 export { type Activation, activation, activationReference } from "./operators/activation.js";
 export { after } from "./operators/after.js";
-export { type DrawOptions, drawTokens } from "./operators/draw.js";
+export { drawTokens } from "./operators/draw.js";
 export * from "./operators/elementwise.js";
 export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { int8Range, linearInt8, packInt8, quantizeRows } from "./operators/linear-int8.js";

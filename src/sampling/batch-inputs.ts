@@ -2,7 +2,7 @@
  * @file What a batch of samples gives the network: its rows, and the memory that steps change (tokens, absorbed flags, states), which the
  * samples see through views of their own. Guided, every row has a twin without condition behind the B rows: same tokens, same state.
  */
-import type { RunConfig } from "../config/index.js";
+import type { GenerationConfig, RunConfig } from "../config/index.js";
 import { BatchBuffers } from "../diffusion/buffers.js";
 import { withoutConditions } from "../diffusion/condition-dropout.js";
 import { allocateLevels, levelTensors, setLevel } from "../diffusion/level-inputs.js";
@@ -100,7 +100,12 @@ export class BatchInputs {
     process: Pick<DiffusionProcess, "level">,
     t: number,
     { positions, uniforms }: Draws,
-    guidance: number,
+    {
+      guidance,
+      temperature,
+      topK,
+      topP,
+    }: Pick<GenerationConfig, "guidance" | "temperature" | "topK" | "topP">,
   ): Record<string, TensorData> {
     const { config, options, buffers, rows, state, ending, selfCondition } = this;
     const { batchSize, length, globalSlots } = options.shape;
@@ -129,7 +134,12 @@ export class BatchInputs {
         [count],
         Float32Array.from({ length: count }, (_, i) => numbers[i] ?? 0),
       ),
-      guidance: floats([1], Float32Array.of(guidance)),
+      ...Object.fromEntries(
+        Object.entries({ guidance, temperature, topK, topP }).map(([name, x]) => [
+          name,
+          floats([1], Float32Array.of(x)),
+        ]),
+      ),
       ...(options.gaussian ? { state: floats(wide, state) } : {}),
       ...(selfCondition ? { selfCondition: floats(wide, selfCondition) } : {}),
     };

@@ -51,6 +51,9 @@ interface SamplePlanning {
 /** [layer][expert] tokens that went to the expert, as a share of what it would get if loads were even (1: even). */
 export type ExpertLoad = readonly (readonly number[])[];
 
+/** Below it logits / temperature leave float32, and the likeliest token is all but certain. */
+const COLDEST = 1e-6;
+
 export class SampleBatch {
   readonly samples: readonly SampleState[];
   /** Of the last step; null without experts. */
@@ -98,7 +101,8 @@ export class SampleBatch {
       diffusion.objective === "denoising" &&
       releasesBlindly(diffusion, setting.config) &&
       !RepetitionControl.wanted(setting.config);
-    this.rounding = inGraph ? { temperature, topK, topP } : null;
+    const cutsCount = topK > 0 && topK < model.config.model.vocabSize;
+    this.rounding = inGraph ? { temperature: temperature > COLDEST, topK: cutsCount, topP: topP < 1 } : null;
   }
 
   /**
@@ -235,7 +239,7 @@ export class SampleBatch {
     const { process, times, config } = this.setting;
     const uniforms = this.samples.map((sample, b) => sample.uniformsAt(draws[b], step));
     const feeds = {
-      ...this.inputs.feeds(process, times[step - 1], { positions: draws, uniforms }, config.guidance),
+      ...this.inputs.feeds(process, times[step - 1], { positions: draws, uniforms }, config),
       ...placed?.feeds,
       ...drawn?.feeds,
     };

@@ -21,7 +21,6 @@ import {
   cast,
   chunkTerms,
   constant,
-  type DrawOptions,
   drawTokens,
   type GraphModule,
   gather,
@@ -59,8 +58,8 @@ export interface StepShape {
   readonly rows: "all" | ActiveShape;
   /** Rows of the samples that the tokens are drawn at: the last layer is computed for them alone. null: for all that are computed. */
   readonly drawn: ActiveShape | null;
-  /** How tokens are drawn in the graph; null: logits are handed over. */
-  readonly rounding: DrawOptions | null;
+  /** What a draw of tokens in the graph goes by: inputs temperature, topK and topP, float32 [1]; null: logits are handed over. */
+  readonly rounding: Readonly<Record<"temperature" | "topK" | "topP", boolean>> | null;
   /** Whether the rows that are computed leave their keys and values. */
   readonly hold: boolean;
 }
@@ -109,7 +108,13 @@ export function samplingModule(
     };
     const drawLogits = allowed(drawn, gather(ending, draw));
     if (rounding) {
-      const { id, confidence } = drawTokens(drawLogits, input("uniform", "float32", [null]), rounding);
+      const setting = (name: keyof typeof rounding) => (rounding[name] ? input(name, "float32", [1]) : null);
+      const { id, confidence } = drawTokens(drawLogits, {
+        uniform: input("uniform", "float32", [null]),
+        temperature: setting("temperature"),
+        topK: setting("topK"),
+        topP: setting("topP"),
+      });
       rounded.drawnToken = id;
       rounded.drawnProbability = confidence;
     } else rounded.drawLogits = drawLogits;

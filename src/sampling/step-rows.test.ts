@@ -81,6 +81,8 @@ describe("rows of a step", () => {
       placeDrawnRows(draws, { slots: 8, span: 256 }, { batchSize: 2, length: 600 }, 1);
     for (const draws of [[], [[0, 300, 599], []], [[0, 1, 2, 3, 4, 5, 6, 7, 8], [77]]])
       expect(place(draws).shape).toEqual({ groups: 8, slots: 8, span: 256 });
+    const short = placeDrawnRows([], { slots: 8, span: 256 }, { batchSize: 4, length: 256 }, 2).shape;
+    expect(short).toEqual({ groups: 4, slots: 8, span: 256 });
     expect(Object.keys(place([]).feeds)).toEqual(["drawnRow", "drawnPresent", "drawnStart", "drawnPlace"]);
   });
 

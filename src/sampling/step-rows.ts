@@ -218,14 +218,18 @@ export function placeActiveRows(
   return { ...placeGroups(groups, { groups: count, ...group }, shape, sides, name), active };
 }
 
-/** Places the positions that the samples draw tokens at. Greedy groups of a span are as many as spans in a row, but for full ones. */
+/**
+ * Places the positions that the samples draw tokens at: in as many groups as spans follow one another in a row, and one more where several
+ * do, as a group begins at its first position.
+ */
 export function placeDrawnRows(
   draws: readonly (readonly number[])[],
   group: GroupShape,
   shape: RowShape,
   sides: 1 | 2,
 ): PlacedRows {
-  const least = shape.batchSize * (Math.ceil(shape.length / group.span) + 1);
+  const spans = Math.ceil(shape.length / group.span);
+  const least = shape.batchSize * (spans > 1 ? spans + 1 : 1);
   return placeActiveRows(draws, group, shape, sides, { name: "drawn", least });
 }
 

@@ -6,6 +6,7 @@ import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
+import { generationSettings } from "../generation-settings.js";
 import { nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
@@ -14,6 +15,7 @@ Examples:
   moe-diffuseq evaluate --model runs/masked
   moe-diffuseq evaluate --model runs/masked --valid other.jsonl --sequences 200
   moe-diffuseq evaluate --model runs/copy --accuracy 50
+  moe-diffuseq evaluate --model runs/pairs --accuracy 100 --candidates 5 --temperature 0.8 --set generation.topP=0.9
   moe-diffuseq evaluate --suite addresses --quick
   moe-diffuseq evaluate --suite science --data corpora --twins moe-diffuseq,dense-active --seeds 1,2,3 --max-minutes 20`;
 
@@ -64,6 +66,9 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "steps",
       "temperature",
       "seed",
+      "guidance",
+      "candidates",
+      "select",
       "dtype",
       "data",
       "maxMinutes",
@@ -129,23 +134,14 @@ async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number,
         '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
       );
     const longest = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
+    const asked = generationSettings(model.config, flags);
+    const settings = { ...asked, length: longest, num: 1, temperature: flags.temperature ?? 0 };
     // Random numbers of its own for every source: errors made from one noise would be counted as many.
     let firstSample = 0;
     const write = async (sources: readonly string[]): Promise<string[]> => {
-      const settings = {
-        length: longest,
-        num: 1,
-        temperature: flags.temperature ?? 0,
-        ...(flags.steps === undefined ? {} : { steps: flags.steps }),
-        ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-      };
-      const texts = await generate(
-        model,
-        sources.map((src) => ({ src, firstSample: firstSample++ })),
-        settings,
-        { signal },
-      );
-      return texts.map(({ text }) => text);
+      const requests = sources.map((src, i) => ({ src, firstSample: firstSample + i * settings.candidates }));
+      firstSample += sources.length * settings.candidates;
+      return (await generate(model, requests, settings, { signal })).map(({ text }) => text);
     };
     return await exactAccuracy(pairs, write, { tokensOf: (text) => model.tokenizer.encode(text), signal });
   } finally {

@@ -1,13 +1,14 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { configFromLayers, type GenerationConfig, parseSetting, type RunConfig } from "../../config/index.js";
+import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
-import { type Flags, generationOverrides } from "../options.js";
+import { generationSettings } from "../generation-settings.js";
+import type { Flags } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 import type { CommandResult, OutputStream } from "../terminal.js";
 
@@ -24,20 +25,6 @@ Examples:
 interface GenerateFlags extends Flags {
   model: string;
   suffix?: string;
-}
-
-/** The model's settings for drawing text, with --set and flags over them. */
-function generationSettings(config: RunConfig, flags: Flags): GenerationConfig {
-  const foreign = flags.set?.find((setting) => !setting.startsWith("generation."));
-  if (foreign) {
-    throw new UserError(`--set ${foreign}: a trained model is as it is; only generation.* can be set here.`);
-  }
-  const sets = (flags.set ?? []).map((setting) => ({ name: "--set", config: parseSetting(setting) }));
-  return configFromLayers([
-    { name: "the model", config },
-    ...sets,
-    { name: "command line", config: generationOverrides(flags) },
-  ]).generation;
 }
 
 async function readRequest({

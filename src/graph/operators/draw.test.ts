@@ -3,7 +3,7 @@ import { CounterRandom, Stream } from "../../random/index.js";
 import { evaluate } from "../evaluate.js";
 import { input } from "../tensor.js";
 import { runOnnx } from "../testing/check.js";
-import { type DrawOptions, drawTokens } from "./draw.js";
+import { drawTokens } from "./draw.js";
 
 const random = new CounterRandom(5);
 const floats = (count: number, step: number, kind: "fillNormal" | "fillUniform", scale = 1): Float32Array => {
@@ -11,24 +11,28 @@ const floats = (count: number, step: number, kind: "fillNormal" | "fillUniform",
   random[kind](out, Stream.Synthetic, 0, step);
   return out.map((x) => x * scale);
 };
-const module = (size: number, options: DrawOptions) => {
-  const { id, confidence } = drawTokens(
-    input("logits", "float32", [null, size]),
-    input("uniform", "float32", [null]),
-    options,
-  );
+/** temperature 0: the likeliest; topK 0: all. */
+type Options = Readonly<Record<"temperature" | "topK" | "topP", number>>;
+const setting = (name: string, given: boolean) => (given ? input(name, "float32", [1]) : null);
+const module = (size: number, { temperature, topK, topP }: Options) => {
+  const { id, confidence } = drawTokens(input("logits", "float32", [null, size]), {
+    uniform: input("uniform", "float32", [null]),
+    temperature: setting("temperature", temperature > 0),
+    topK: setting("topK", topK > 0),
+    topP: setting("topP", topP < 1),
+  });
   return { name: "draw", outputs: { id, confidence } };
 };
-const feedsOf = (logits: Float32Array, uniform: Float32Array) => ({
-  logits: {
-    dtype: "float32" as const,
-    shape: [uniform.length, logits.length / uniform.length],
-    data: logits,
-  },
-  uniform: { dtype: "float32" as const, shape: [uniform.length], data: uniform },
+const tensor = (data: Float32Array, shape = [data.length]) => ({ dtype: "float32" as const, shape, data });
+const feedsOf = (logits: Float32Array, uniform: Float32Array, { temperature, topK, topP }: Options) => ({
+  logits: tensor(logits, [uniform.length, logits.length / uniform.length]),
+  uniform: tensor(uniform),
+  temperature: tensor(Float32Array.of(temperature)),
+  topK: tensor(Float32Array.of(topK)),
+  topP: tensor(Float32Array.of(topP)),
 });
 
-const settings: DrawOptions[] = [
+const settings: Options[] = [
   { temperature: 1, topK: 0, topP: 1 },
   { temperature: 0, topK: 0, topP: 1 },
   { temperature: 0.8, topK: 0, topP: 0.95 },
@@ -55,7 +59,7 @@ describe.each(settings)("tokens drawn with %j", (options) => {
     const uniform = floats(rows, 1, "fillUniform");
     uniform[0] = 0;
     uniform[1] = 1 - 2 ** -24;
-    const feeds = feedsOf(logits, uniform);
+    const feeds = feedsOf(logits, uniform, options);
     const exact = evaluate(module(size, options), feeds, {}, { lowered: false });
     const results = {
       lowered: evaluate(module(size, options), feeds, {}, { lowered: true }),
@@ -78,9 +82,9 @@ describe.each(settings)("tokens drawn with %j", (options) => {
       const [rows, own] = [17, 9];
       const logits = floats(rows * size, size, "fillNormal", 1.5);
       const uniform = floats(rows, 2, "fillUniform");
-      const all = await runOnnx(module(size, options), feedsOf(logits, uniform));
+      const all = await runOnnx(module(size, options), feedsOf(logits, uniform, options));
       for (let r = 0; r + 1 < own; r += 3) {
-        const some = feedsOf(logits.slice(r * size, (r + 2) * size), uniform.slice(r, r + 2));
+        const some = feedsOf(logits.slice(r * size, (r + 2) * size), uniform.slice(r, r + 2), options);
         const two = await runOnnx(module(size, options), some);
         for (const name of ["id", "confidence"] as const)
           expect(Array.from(two[name].data)).toEqual(Array.from(all[name].data.subarray(r, r + 2)));
@@ -91,6 +95,11 @@ describe.each(settings)("tokens drawn with %j", (options) => {
 
 it("refuses uniform numbers that are not one a row", () => {
   expect(() =>
-    drawTokens(input("logits", "float32", [4, 9]), input("uniform", "float32", [3]), settings[0]),
+    drawTokens(input("logits", "float32", [4, 9]), {
+      uniform: input("uniform", "float32", [3]),
+      temperature: null,
+      topK: null,
+      topP: null,
+    }),
   ).toThrow("drawTokens: expected logits [rows, V] and as many uniform numbers [rows], got [4, 9] and [3]");
 });

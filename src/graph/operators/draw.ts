@@ -16,6 +16,7 @@ import { showShape } from "../types.js";
 import {
   add,
   cast,
+  div,
   equal,
   exp,
   greaterOrEqual,
@@ -31,21 +32,37 @@ import { softmax } from "./normalise.js";
 import { cumulativeSum, reduceMax, reduceSum } from "./reduce.js";
 import { pad, reshape } from "./shape.js";
 
-/** How tokens are drawn. */
-export interface DrawOptions {
-  /** >= 0; 0: the likeliest token, no draw. */
-  readonly temperature: number;
-  /** Draw among this many; 0: all. */
-  readonly topK: number;
-  /** In (0, 1]. */
-  readonly topP: number;
+/** What tokens are drawn by: float32, of K rows. */
+export interface DrawInputs {
+  /** [K] in [0, 1): one number a row. */
+  readonly uniform: Tensor;
+  /** [1] > 0; null: the likeliest token, no draw. */
+  readonly temperature: Tensor | null;
+  /** [1], from 1 on: draw among so many; null: all. */
+  readonly topK: Tensor | null;
+  /** [1] in (0, 1); null: 1. */
+  readonly topP: Tensor | null;
+}
+
+/** Which of them there are. */
+interface Attributes {
+  readonly draws: boolean;
+  readonly cutsCount: boolean;
+  readonly cutsMass: boolean;
+}
+
+/** The inputs behind the logits, in order. `of`: tensors, or what belongs to them. */
+function drawInputs<T>([uniform, ...rest]: readonly T[], { draws, cutsCount, cutsMass }: Attributes) {
+  let next = 0;
+  const given = (is: boolean): T | null => (is ? rest[next++] : null);
+  return { uniform, temperature: given(draws), topK: given(cutsCount), topP: given(cutsMass) };
 }
 
 const ALIGNED = 1024;
 /** Kept mass is summed in strides first. */
 const STRIDE = 64;
-/** To what a cut is found, in nats. */
-const RESOLUTION = 4e-6;
+/** A cut lies within 87 nats of the total, or within 30, and is found to 4e-6. */
+const HALVINGS = { count: 25, mass: 23 } as const;
 /** Nats from 1 down to the smallest normal float32. */
 const RANGE = 87;
 /** A little less than 1, so that a goal of all the mass is reached in spite of rounding. */
@@ -58,10 +75,15 @@ const flags = (condition: Tensor): Tensor => cast(condition, "float32");
  * p [K, V] where it is at least the largest probability for which `enough(what is at least that likely)` holds; 0 elsewhere. It lies between
  * e^-range * total [K, 1] and the total.
  */
-function cut(p: Tensor, total: Tensor, range: number, enough: (above: Tensor) => Tensor): Tensor {
+function cut(
+  p: Tensor,
+  total: Tensor,
+  range: Tensor | number,
+  halvings: number,
+  enough: (above: Tensor) => Tensor,
+): Tensor {
   let high = log(total);
   let low = sub(high, range);
-  const halvings = Math.ceil(Math.log2(range / RESOLUTION));
   for (let i = 0; i < halvings; i++) {
     const middle = mul(add(low, high), 0.5);
     const reached = enough(flags(greaterOrEqual(p, exp(middle))));
@@ -78,7 +100,7 @@ function firstBeyond(x: Tensor, goal: Tensor): { place: Tensor; before: Tensor }
   return { place: rowSum(passed), before: reduceMax(mul(sums, passed), [1], true) };
 }
 
-const drawOperator = defineComposite<DrawOptions, null>({
+const drawOperator = defineComposite<Attributes, null>({
   name: "drawTokens",
   infer: ([logits, uniform]) => {
     const rows = logits.shape[0];
@@ -91,27 +113,27 @@ const drawOperator = defineComposite<DrawOptions, null>({
       { dtype: "float32", shape: [rows] },
     ];
   },
-  lower: ([logits, uniform], { temperature, topK, topP }) => {
+  lower: ([logits, ...others], attributes) => {
+    const { uniform, temperature, topK, topP } = drawInputs(others, attributes);
     const size = logits.shape[1]!;
     const plain = softmax(logits);
     const result = (id: Tensor) => {
       const confidence = gatherElements(plain, reshape(id, [null, 1]), 1);
       return { outputs: [id, reshape(confidence, [null])], saved: null };
     };
-    if (temperature === 0) return result(argMax(logits));
-    const p = temperature === 1 ? plain : softmax(mul(logits, 1 / temperature));
+    if (!temperature) return result(argMax(logits));
+    const p = softmax(div(logits, temperature));
     const wide = Math.ceil(size / ALIGNED) * ALIGNED;
     let kept = wide === size ? p : pad(p, 1, 0, wide - size);
-    if (topK > 0 && topK < size) {
-      kept = cut(kept, rowSum(kept), RANGE, (above) => greaterOrEqual(rowSum(above), topK));
-    }
-    if (topP < 1) {
+    if (topK)
+      kept = cut(kept, rowSum(kept), RANGE, HALVINGS.count, (above) => greaterOrEqual(rowSum(above), topK));
+    if (topP) {
       const all = kept;
       const total = rowSum(all);
-      // However the mass is spread, less likely tokens than this hold less than 1 - topP of it together. One nat to be sure.
-      const range = Math.log(size / (1 - topP)) + 1;
+      // However the mass is spread, tokens less likely than (1 - topP) / V of it together hold less than 1 - topP. One nat to be sure.
+      const range = sub(Math.log(size) + 1, log(sub(1, topP)));
       const goal = mul(total, topP);
-      kept = cut(all, total, range, (above) => greaterOrEqual(rowSum(mul(all, above)), goal));
+      kept = cut(all, total, range, HALVINGS.mass, (above) => greaterOrEqual(rowSum(mul(all, above)), goal));
     }
     const strides = wide / STRIDE;
     const grouped = reshape(kept, [null, strides, STRIDE]);
@@ -127,13 +149,17 @@ const drawOperator = defineComposite<DrawOptions, null>({
     const id = add(mul(stride.place, STRIDE), inside.place);
     return result(cast(reshape(id, [null]), "int64"));
   },
-  evaluate: ([logits, uniform], options) => {
+  evaluate: ([logits, ...others], attributes) => {
+    const { uniform, ...settings } = drawInputs(others, attributes);
+    const [temperature, topK, topP] = [settings.temperature, settings.topK, settings.topP].map((x) =>
+      x ? x.data[0] : null,
+    );
     const [rows, size] = logits.shape;
     const ids = NDArray.zeros([rows], "int64");
     const confidence = NDArray.zeros([rows]);
     for (let r = 0; r < rows; r++) {
       const row = Array.from(logits.data.subarray(r * size, (r + 1) * size));
-      ids.data[r] = drawn(row, uniform.data[r], options);
+      ids.data[r] = drawn(row, uniform.data[r], temperature, topK ?? size, topP ?? 1);
       const top = Math.max(...row);
       const total = row.reduce((sum, x) => sum + Math.exp(x - top), 0);
       confidence.data[r] = Math.exp(row[ids.data[r]] - top) / total;
@@ -142,18 +168,20 @@ const drawOperator = defineComposite<DrawOptions, null>({
   },
 });
 
-/** The definition, by sorting. */
-function drawn(logits: readonly number[], uniform: number, { temperature, topK, topP }: DrawOptions): number {
+/** The definition, by sorting. temperature null: the likeliest. */
+function drawn(
+  logits: readonly number[],
+  uniform: number,
+  temperature: number | null,
+  topK: number,
+  topP: number,
+): number {
   const top = Math.max(...logits);
-  let kept = logits
-    .map((x, id) => ({
-      id,
-      x,
-      mass: temperature === 0 ? Number(x === top) : Math.exp((x - top) / temperature),
-    }))
+  const ranked = logits
+    .map((x, id) => ({ id, x, mass: Math.exp((x - top) / (temperature ?? 1)) }))
     .sort((a, b) => b.x - a.x || a.id - b.id);
-  if (temperature === 0) return kept[0].id;
-  if (topK > 0) kept = kept.slice(0, topK);
+  if (temperature === null) return ranked[0].id;
+  let kept = ranked.slice(0, topK);
   const massOf = (tokens: typeof kept) => tokens.reduce((sum, { mass }) => sum + mass, 0);
   if (topP < 1) {
     const goal = topP * massOf(kept);
@@ -175,14 +203,18 @@ function drawn(logits: readonly number[], uniform: number, { temperature, topK, 
 }
 
 /**
- * A token for every row of logits float32 [K, V], by one uniform number each, float32 [K] in [0, 1); K may be unknown, but two at least. Gives
- * ids int64 [K] and what softmax(logits) says of them, float32 [K]. Not differentiable.
+ * A token for every row of logits float32 [K, V]; K may be unknown, but two at least. Gives ids int64 [K] and what softmax(logits) says of
+ * them, float32 [K]. Not differentiable.
  */
 export function drawTokens(
   logits: Tensor,
-  uniform: Tensor,
-  options: DrawOptions,
+  { uniform, temperature, topK, topP }: DrawInputs,
 ): { readonly id: Tensor; readonly confidence: Tensor } {
-  const [id, confidence] = apply(drawOperator, [logits, uniform], options);
+  const given = [temperature, topK, topP].filter((x) => x !== null);
+  const [id, confidence] = apply(drawOperator, [logits, uniform, ...given], {
+    draws: temperature !== null,
+    cutsCount: topK !== null,
+    cutsMass: topP !== null,
+  } satisfies Attributes);
   return { id, confidence };
 }
