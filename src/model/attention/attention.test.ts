@@ -4,7 +4,15 @@ import { constant, evaluate, input, parameter, type TensorData } from "../../gra
 import { array, checkOperator, distance, runOnnx, wave } from "../../graph/testing/check.js";
 import type { Layout } from "./masks.js";
 import { attention, MaskCache } from "./operator.js";
-import { denseMask, headGroups, layerPattern, makeBlockPlan, sees } from "./pattern.js";
+import {
+  blockPlan,
+  computedPairs,
+  denseMask,
+  headGroups,
+  layerPattern,
+  makeBlockPlan,
+  sees,
+} from "./pattern.js";
 
 interface Row {
   segment: number[];
@@ -183,9 +191,24 @@ describe("window attention", () => {
     };
     const layout = layoutOf(rows, spare);
     const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0, reach);
-    await checkOperator(parameters, ({ q, k, v }) =>
-      attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan }),
-    );
+    for (const own of [plan, null])
+      await checkOperator(parameters, ({ q, k, v }) =>
+        attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan: own }),
+      );
+  });
+
+  it("runs in blocks where they compute fewer pairs than there are", () => {
+    const pattern = { window: 64, dilation: 1, full: false };
+    expect([100, 144, 176, 272, 400, 2048].map((n) => blockPlan(pattern, n, 16) !== null)).toEqual([
+      false,
+      false,
+      false,
+      true,
+      true,
+      true,
+    ]);
+    expect(computedPairs(pattern, 144, 16)).toBe(144 ** 2);
+    expect(computedPairs(pattern, 400, 16)).toBe(448 * 208 + 16 * 400);
   });
 
   it.each([false, true])("full attention, with documents and padding; causal: %s", async (causal) => {

@@ -5,17 +5,21 @@ import {
   and,
   concat,
   constant,
+  div,
   equal,
   expand,
   gather,
   greater,
   greaterOrEqual,
+  lessOrEqual,
+  mul,
+  or,
   reshape,
   sub,
   type Tensor,
   where,
 } from "../../graph/index.js";
-import type { BlockPlan } from "./pattern.js";
+import type { BlockPlan, HeadPattern } from "./pattern.js";
 
 /** Finite, so that a row that sees nothing stays finite; large enough to vanish in a softmax. */
 const BLOCKED = -1e9;
@@ -55,16 +59,30 @@ function slotPositions({ batch, length }: Layout, globals: GlobalSlots): Tensor 
 
 const count = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
-/** Full attention: float32 [B, 1, N, N]. */
-export function fullMask({ batch, length, segment }: Layout, causal: boolean): Tensor {
-  const same = equal(reshape(segment, [batch, 1, length, 1]), reshape(segment, [batch, 1, 1, length]));
-  if (!causal) return additive(same);
+/** Every query against every position, whatever the pattern (`sees`): float32 [B, 1, N, N]. */
+export function denseMask(layout: Layout, { full, window, dilation, causal = false }: HeadPattern): Tensor {
+  const { batch, length, segment, globals } = layout;
+  const ofRow = (x: Tensor) => reshape(x, [batch, 1, length, 1]);
+  const ofColumn = (x: Tensor) => reshape(x, [batch, 1, 1, length]);
+  let seen = equal(ofRow(segment), ofColumn(segment));
+  if (full && !causal) return additive(seen);
   // Compared in the graph: N^2 flags of a constant would be written into the model.
   const [row, column] = [
     [length, 1],
     [1, length],
   ].map((shape) => constant(count(length), shape, "int64"));
-  return additive(and(same, greaterOrEqual(row, column)));
+  const back = sub(row, column);
+  if (!full) {
+    const reach = window * dilation;
+    let near = and(lessOrEqual(back, reach), greaterOrEqual(back, -reach));
+    if (dilation > 1) near = and(near, equal(mul(div(back, dilation), dilation), back));
+    if (globals) {
+      const isGlobal = greater(globals.slot, 0);
+      near = or(or(near, ofRow(isGlobal)), ofColumn(isGlobal));
+    }
+    seen = and(seen, near);
+  }
+  return additive(causal ? and(seen, greaterOrEqual(back, 0)) : seen);
 }
 
 /** Queries of the global slots against all positions: float32 [B, 1, M, N]. */

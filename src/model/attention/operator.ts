@@ -1,5 +1,6 @@
 /**
- * @file Attention as composites: windowed with global slots, and full. The oracle of both is the dense masked softmax of `sees`.
+ * @file Attention as composites: windowed in blocks with global slots, and dense with a mask (full, or rows so short that all pairs are fewer
+ * than those of the blocks). The oracle of both is the dense masked softmax of `sees`.
  *
  *   out_i = sum_j p_ij v_j,   p_ij = exp(q_i k_j / sqrt(d)) / sum_{j seen by i} exp(...)
  *
@@ -33,8 +34,8 @@ import {
   where,
   zeros,
 } from "../../graph/index.js";
-import { fullMask, globalMask, type Layout, localMask } from "./masks.js";
-import { type BlockPlan, blockPlan, type HeadPattern, sees } from "./pattern.js";
+import { denseMask, globalMask, type Layout, localMask } from "./masks.js";
+import { type BlockPlan, blockPlan, coversRow, type HeadPattern, sees } from "./pattern.js";
 
 interface HeadShape {
   readonly batch: number;
@@ -110,19 +111,20 @@ function denseAttention(
   return out;
 }
 
-const fullAttentionOperator = defineComposite<Attributes, Core>({
-  name: "fullAttention",
+const denseAttentionOperator = defineComposite<Attributes, Core>({
+  name: "denseAttention",
   infer: ([q]) => [{ dtype: q.dtype, shape: q.shape }],
   lower: ([q, k, v, , mask], shape) => {
     const split = (x: Tensor) => splitHeads(x, shape, shape.length);
     const saved = core(split(q), split(k), split(v), mask, 1 / Math.sqrt(shape.headSize));
     return { outputs: [mergeHeads(saved.out, shape, shape.length)], saved };
   },
-  adjoint: ([g], { attributes: shape, saved }) => {
+  adjoint: ([g], { inputs, attributes: shape, saved }) => {
     const gradients = coreAdjoint(saved, splitHeads(g!, shape, shape.length), 1 / Math.sqrt(shape.headSize));
-    return [...gradients.map((x) => mergeHeads(x, shape, shape.length)), null, null];
+    const none = inputs.slice(gradients.length).map(() => null);
+    return [...gradients.map((x) => mergeHeads(x, shape, shape.length)), ...none];
   },
-  evaluate: (inputs, shape) => [denseAttention(inputs, null, shape)],
+  evaluate: (inputs, shape) => [denseAttention(inputs, inputs[5] ?? null, shape)],
 });
 
 interface WindowSaved {
@@ -247,8 +249,10 @@ export class MaskCache {
     this.built.set(key, mask);
     return mask;
   }
-  full(causal = false): Tensor {
-    return this.once(`full/${causal}`, () => fullMask(this.layout, causal));
+  dense(pattern: HeadPattern): Tensor {
+    const { full, window, dilation, causal } = pattern;
+    const key = `dense/${full || `${window}/${dilation}`}/${causal}`;
+    return this.once(key, () => denseMask(this.layout, pattern));
   }
   global(causal = false): Tensor {
     return this.once(`global/${causal}`, () => globalMask(this.layout, this.layout.globals!, causal));
@@ -261,7 +265,7 @@ export class MaskCache {
 
 /**
  * Attention of `heads` heads that share a pattern. q, k, v float32 [B*N, heads*headSize] -> [B*N, heads*headSize].
- * `plan`: how the window runs; null runs full attention (the right choice when the window covers the row; see blockPlan).
+ * `plan`: how the window runs; null: densely, under a mask. Default: what is cheaper (`blockPlan`).
  */
 export function attention(
   q: Tensor,
@@ -274,11 +278,12 @@ export function attention(
   const headSize = q.staticShape[1] / heads;
   const plan = options.plan === undefined ? blockPlan(pattern, length, globals?.count ?? 0) : options.plan;
   const shape = { batch, length, heads, headSize, pattern };
-  if (!plan)
-    return apply(fullAttentionOperator, [q, k, v, segment, masks.full(pattern.causal)], {
-      ...shape,
-      pattern: { ...pattern, full: true },
-    } satisfies Attributes)[0];
+  if (!plan) {
+    const own = { ...pattern, full: pattern.full || coversRow(pattern, length) };
+    const dense = [q, k, v, segment, masks.dense(own)];
+    if (globals && !own.full) dense.push(globals.slot);
+    return apply(denseAttentionOperator, dense, { ...shape, pattern: own } satisfies Attributes)[0];
+  }
   const inputs = [q, k, v, segment, masks.local(plan)];
   if (globals) inputs.push(globals.index, globals.slot, masks.global(plan.causal), globals.valid);
   return apply(windowAttentionOperator, inputs, {

@@ -93,12 +93,14 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
   return groups;
 }
 
-/** Query-key pairs that are computed (block plan: masked places included) for one head over `length` positions. */
+/** Query-key pairs that are computed (masked places included) for one head over `length` positions. */
 export function computedPairs(head: HeadPattern, length: number, globals: number): number {
   const plan = blockPlan(head, length, globals);
-  if (!plan) return length * length;
-  return plan.blocks * plan.block * (plan.globalKeys + plan.localKeys) + globals * length;
+  return plan ? pairsOf(plan, globals) : length * length;
 }
+
+const pairsOf = (plan: BlockPlan, globals: number): number =>
+  plan.padded * (plan.globalKeys + plan.localKeys) + globals * plan.length;
 
 /**
  * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks; the queries of a block see the keys
@@ -136,14 +138,15 @@ export interface BlockPlan {
   readonly usesOfChunk: number[];
 }
 
-/** Whether the window covers a row of `length` positions, so that plain full attention is cheaper. */
+/** Whether the window covers a row of `length` positions: full attention. */
 export const coversRow = ({ window, dilation }: HeadPattern, length: number): boolean =>
   window * dilation >= length - 1;
 
-/** The plan, or null when the window covers everything and plain full attention is cheaper. */
+/** The plan; null where all pairs of the row are fewer than those of the blocks, so that one dense product with a mask is cheaper. */
 export function blockPlan(head: HeadPattern, length: number, globals: number): BlockPlan | null {
   if (head.full || coversRow(head, length)) return null;
-  return makeBlockPlan(head, length, globals);
+  const plan = makeBlockPlan(head, length, globals);
+  return pairsOf(plan, globals) < length * length ? plan : null;
 }
 
 const largestDivisor = (n: number, atMost: number): number => {
@@ -151,7 +154,7 @@ const largestDivisor = (n: number, atMost: number): number => {
   return 1;
 };
 
-/** The plan without the shortcut to full attention. `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). */
+/** The plan, be it cheaper or not. `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). */
 export function makeBlockPlan(
   { window, dilation, causal = false }: HeadPattern,
   length: number,
