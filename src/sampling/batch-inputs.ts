@@ -25,7 +25,7 @@ export interface SamplePlan {
 export interface Draws {
   /** [sample]: its positions. */
   readonly positions: readonly (readonly number[])[];
-  /** [sample]: a number in [0, 1) for each of them. */
+  /** [sample]: a number in [0, 1) for each of them; empty where the host draws. */
   readonly uniforms: readonly Float32Array[];
 }
 

@@ -237,7 +237,8 @@ export class SampleBatch {
     for (const [b, sample] of this.samples.entries())
       if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
     const { process, times, config } = this.setting;
-    const uniforms = this.samples.map((sample, b) => sample.uniformsAt(draws[b], step));
+    // The host draws with numbers of its own making, the same ones.
+    const uniforms = this.rounding ? this.samples.map((sample, b) => sample.uniformsAt(draws[b], step)) : [];
     const feeds = {
       ...this.inputs.feeds(process, times[step - 1], { positions: draws, uniforms }, config),
       ...placed?.feeds,

@@ -68,7 +68,7 @@ const RANGE = 87;
 /** A little less than 1, so that a goal of all the mass is reached in spite of rounding. */
 const BELOW_ONE = 1 - 2 ** -22;
 
-const rowSum = (x: Tensor): Tensor => reduceSum(x, [-1 + x.rank], true);
+const rowSum = (x: Tensor): Tensor => reduceSum(x, [1], true);
 const flags = (condition: Tensor): Tensor => cast(condition, "float32");
 
 /**

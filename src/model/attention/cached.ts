@@ -21,7 +21,6 @@ import {
   gather,
   greaterOrEqual,
   less,
-  lessOrEqual,
   matmul,
   maximum,
   minimum,
@@ -35,7 +34,7 @@ import {
   where,
 } from "../../graph/index.js";
 import type { ActiveRows, KeysAndValues } from "../active-rows.js";
-import { additive, type Layout, slotSegments } from "./masks.js";
+import { additive, inWindow, type Layout, slotSegments } from "./masks.js";
 import { coversRow, type HeadGroup, type HeadPattern, sees } from "./pattern.js";
 
 interface Attributes {
@@ -173,10 +172,7 @@ function groupKeys({ layout, rows, place }: CachedKeys, pattern: HeadPattern): G
   const distance = sub(query, keyOf(wanted));
   if (causal) seen = and(seen, greaterOrEqual(distance, 0));
   if (!pattern.full) {
-    seen = and(seen, lessOrEqual(distance, reach));
-    if (!causal) seen = and(seen, greaterOrEqual(distance, -reach));
-    if (pattern.dilation > 1)
-      seen = and(seen, equal(mul(div(distance, pattern.dilation), pattern.dilation), distance));
+    seen = and(seen, inWindow(distance, pattern));
     // Globals are seen through their slots, so as local keys they are hidden.
     if (slotted) seen = and(seen, keyOf(equal(gather(globals.slot, local), 0)));
   }

@@ -59,8 +59,16 @@ function slotPositions({ batch, length }: Layout, globals: GlobalSlots): Tensor 
 
 const count = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
+/** Whether positions so far apart lie in one another's window: int64 -> bool, of any shape. */
+export function inWindow(distance: Tensor, { window, dilation }: HeadPattern): Tensor {
+  const reach = window * dilation;
+  const near = and(lessOrEqual(distance, reach), greaterOrEqual(distance, -reach));
+  return dilation > 1 ? and(near, equal(mul(div(distance, dilation), dilation), distance)) : near;
+}
+
 /** Every query against every position, whatever the pattern (`sees`): float32 [B, 1, N, N]. */
-export function denseMask(layout: Layout, { full, window, dilation, causal = false }: HeadPattern): Tensor {
+export function pairMask(layout: Layout, pattern: HeadPattern): Tensor {
+  const { full, causal = false } = pattern;
   const { batch, length, segment, globals } = layout;
   const ofRow = (x: Tensor) => reshape(x, [batch, 1, length, 1]);
   const ofColumn = (x: Tensor) => reshape(x, [batch, 1, 1, length]);
@@ -73,9 +81,7 @@ export function denseMask(layout: Layout, { full, window, dilation, causal = fal
   ].map((shape) => constant(count(length), shape, "int64"));
   const back = sub(row, column);
   if (!full) {
-    const reach = window * dilation;
-    let near = and(lessOrEqual(back, reach), greaterOrEqual(back, -reach));
-    if (dilation > 1) near = and(near, equal(mul(div(back, dilation), dilation), back));
+    let near = inWindow(back, pattern);
     if (globals) {
       const isGlobal = greater(globals.slot, 0);
       near = or(or(near, ofRow(isGlobal)), ofColumn(isGlobal));

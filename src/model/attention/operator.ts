@@ -34,7 +34,7 @@ import {
   where,
   zeros,
 } from "../../graph/index.js";
-import { denseMask, globalMask, type Layout, localMask } from "./masks.js";
+import { globalMask, type Layout, localMask, pairMask } from "./masks.js";
 import { type BlockPlan, blockPlan, coversRow, type HeadPattern, sees } from "./pattern.js";
 
 interface HeadShape {
@@ -252,7 +252,7 @@ export class MaskCache {
   dense(pattern: HeadPattern): Tensor {
     const { full, window, dilation, causal } = pattern;
     const key = `dense/${full || `${window}/${dilation}`}/${causal}`;
-    return this.once(key, () => denseMask(this.layout, pattern));
+    return this.once(key, () => pairMask(this.layout, pattern));
   }
   global(causal = false): Tensor {
     return this.once(`global/${causal}`, () => globalMask(this.layout, this.layout.globals!, causal));
