@@ -1,5 +1,5 @@
 /** @file The claims as Markdown and as a page with charts. */
-import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
+import { formatGap, type TaskReport, type TwinRun } from "../evaluation/suite/index.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
@@ -13,7 +13,7 @@ const CAUTION =
   "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference. " +
   "What may be concluded, and what not: docs/protocol.md.";
 
-const head = ["claim", "the paper's ratio", "ours", "95 % interval", "command"] as const;
+const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", "command"] as const;
 
 function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
   const { budget, seeds, items, steps, base } = suite;
@@ -36,8 +36,8 @@ function conditions({ bench, grown, suite }: ClaimsReport): Record<string, strin
 export function claimsMarkdown(report: ClaimsReport, command: string): string {
   const row = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  const rows = claimsOf(report).map(({ claim, paper, ours, interval, command: own }) =>
-    row([claim, paper, ours, interval, `\`${own}\``]),
+  const rows = claimsOf(report).map(({ claim, paper, ours, interval, verdict, command: own }) =>
+    row([claim, paper, ours, interval, verdict, `\`${own}\``]),
   );
   return [
     "# Benchmarks",
@@ -87,7 +87,13 @@ export function claimsPage(report: ClaimsReport, command: string): string {
         heading: "The claims",
         table: {
           head: head.slice(0, -1),
-          rows: claimsOf(report).map(({ claim, paper, ours, interval }) => [claim, paper, ours, interval]),
+          rows: claimsOf(report).map(({ claim, paper, ours, interval, verdict }) => [
+            claim,
+            paper,
+            ours,
+            interval,
+            verdict,
+          ]),
         },
       },
       benchSection(report),
@@ -160,7 +166,10 @@ function taskSection(report: TaskReport): FiguresSection {
       ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
       ...(first.quality.length > 0 ? [quality(first, report.metrics[0])] : []),
     ],
-    texts: own.map(({ twin, judged }) => ({ label: `${twin} writes`, text: judged.samples[0]?.text ?? "" })),
+    texts: own.flatMap(({ twin, judged: { samples, infill } }) => [
+      { label: `${twin} writes`, text: samples[0]?.text ?? "" },
+      ...(infill ? [{ label: `${twin} fills a gap`, text: formatGap(infill) }] : []),
+    ]),
   };
 }
 

@@ -119,6 +119,7 @@ describe("runClaims", () => {
       [expect.stringMatching(/^peak memory of training with 4 times the experts/), "grows modestly"],
       [expect.stringMatching(/^peak memory of sampling with 4 times the experts/), "grows modestly"],
       ["addresses: bleu, moe-diffuseq over dense-active", ""],
+      ["addresses: words missing in the middle, F1, moe-diffuseq over dense-active", ""],
     ]);
     for (const { ours, command } of claims) {
       expect(ours).toMatch(/^(x\d+\.\d\d|none)/);
@@ -143,16 +144,21 @@ describe("runClaims", () => {
     const length = claims.filter(({ claim }) => claim.includes("time a token"));
     expect(length).toHaveLength(4);
     for (const { ours, interval } of length) expect([ours, interval]).toEqual(["x2.00", "2.00 to 2.00"]);
-    expect(claims.at(-1)).toMatchObject({
+    const [speed] = claims;
+    expect(speed.verdict).toMatch(/^(ahead|behind|no difference shown); \d\.\d\d of the paper's ratio$/);
+    expect(length[0].verdict).toBe("");
+    expect(claims.at(-2)).toMatchObject({
+      claim: expect.stringMatching(/^abstracts: BLEU/),
       paper: "x1.19",
       command: expect.stringContaining("--data corpora"),
     });
+    expect(claims.at(-1)!.claim).toMatch(/^abstracts: words missing in the middle/);
   });
 
   it("says in table and page that a quick run is one", () => {
     const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
     expect(markdown).toMatch(/\*\*A quick run/);
-    expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(3);
+    expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(4);
     const page = claimsPage(report, "moe-diffuseq claims --quick");
     for (const heading of [
       "The claims",
@@ -162,6 +168,7 @@ describe("runClaims", () => {
       "Expert load against noise level",
       "Quality against steps",
       "What the network adds to the channel",
+      "moe-diffuseq fills a gap",
     ])
       expect(page).toContain(heading);
     expect(page).not.toMatch(/NaN|undefined/);

@@ -3,8 +3,13 @@
  * machine, with intervals; what comes out against us stands in the same table.
  */
 import { configFromLayers } from "../config/index.js";
-import { runSuite, type SuiteOptions, type SuiteReport } from "../evaluation/suite/index.js";
-import { ratioInterval } from "../evaluation/suite/summary.js";
+import {
+  type RatioInterval,
+  runSuite,
+  type SuiteOptions,
+  type SuiteReport,
+  type TaskReport,
+} from "../evaluation/suite/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
 import { type BenchOptions, type BenchReport, type BenchRow, type BenchTask, runBench } from "./bench.js";
@@ -44,6 +49,8 @@ export interface Claim {
   readonly ours: string;
   /** 95 %; "": a single figure. */
   readonly interval: string;
+  /** Whether the first side is better, and how far the ratio comes up to the paper's; "": the ratio is no better or worse. */
+  readonly verdict: string;
   readonly command: string;
 }
 
@@ -81,17 +88,38 @@ const between = (low: number | null, high: number | null): string =>
   low === null ? "" : `${low.toFixed(2)} to ${high === null ? "no bound" : high.toFixed(2)}`;
 
 /** The paper's ratios: for training throughput, latency at 2k tokens, and quality against dense models. */
-const paper = { training: "x2.5", sampling: "x2.4 (2k tokens)" } as const;
-const qualities = [
-  { task: "science", metric: "bleu", name: "abstracts: BLEU", paper: "x1.19" },
-  { task: "code", metric: "exactMatch", name: "code: exact match", paper: "x1.19" },
-  {
-    task: "dialogue",
-    metric: "coherence",
-    name: "dialogue: coherence (a classifier's, a proxy)",
-    paper: "x1.17",
-  },
-] as const;
+const paper = {
+  training: { ratio: 2.5, shown: "x2.5" },
+  sampling: { ratio: 2.4, shown: "x2.4 (2k tokens)" },
+} as const;
+
+interface Quality {
+  readonly metric: string;
+  readonly name: string;
+  /** The paper's ratio over dense models; null: it gives none. */
+  readonly paper: number | null;
+}
+const qualities: Readonly<Record<string, Quality>> = {
+  science: { metric: "bleu", name: "abstracts: BLEU", paper: 1.19 },
+  code: { metric: "exactMatch", name: "code: exact match", paper: 1.19 },
+  dialogue: { metric: "coherence", name: "dialogue: coherence (a classifier's, a proxy)", paper: 1.17 },
+};
+
+/** What a task's texts are judged by in the table, and the gaps it fills. */
+function qualitiesOf({ task, metrics }: TaskReport): Quality[] {
+  const main = qualities[task] ?? { metric: metrics[0], name: `${task}: ${metrics[0]}`, paper: null };
+  if (!metrics.includes("infillF1")) return [main];
+  const [subject] = main.name.split(":");
+  return [main, { metric: "infillF1", name: `${subject}: words missing in the middle, F1`, paper: null }];
+}
+
+/** In words; `low`, `high`: the interval, null where it has no end. */
+function verdict(ratio: number | null, low: number | null, high: number | null, paperRatio: number | null) {
+  if (ratio === null) return "";
+  const side =
+    low !== null && low > 1 ? "ahead" : high !== null && high < 1 ? "behind" : "no difference shown";
+  return paperRatio === null ? side : `${side}; ${(ratio / paperRatio).toFixed(2)} of the paper's ratio`;
+}
 
 /** The table, from what was measured. */
 export function claimsOf(report: ClaimsReport): Claim[] {
@@ -130,11 +158,13 @@ function speedClaims({ bench, commands }: ClaimsReport, lengths: readonly number
         const what = dense
           ? `${words[task]}${peer}`
           : `${task} against the same model in PyTorch ${row.side}`;
+        const paperOf = dense && peer === "" ? paper[task] : null;
         return {
           claim: `${what}, length ${length}`,
-          paper: dense && peer === "" ? paper[task] : "",
+          paper: paperOf?.shown ?? "",
           ours: times(mean),
           interval: between(low, high),
+          verdict: verdict(mean, low, high, paperOf?.ratio ?? null),
           command: command(length, peer === "" ? "" : ` --variants ${row.side}`),
         };
       });
@@ -153,6 +183,7 @@ function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonl
         paper: "",
         ours: times(dense.peakBytes / ours.peakBytes),
         interval: "",
+        verdict: "",
         command: `moe-diffuseq bench --tasks training --lengths ${length}${commands.bench}`,
       },
     ];
@@ -173,6 +204,7 @@ function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonl
           paper: "grows modestly",
           ours: times(after.peakBytes / before.peakBytes),
           interval: "",
+          verdict: "",
           command: `moe-diffuseq bench --tasks ${task} --lengths ${length} --twins moe-diffuseq${commands.bench} --set model.experts.numExperts=${experts}`,
         },
       ];
@@ -196,6 +228,7 @@ function lengthClaims({ bench, commands }: ClaimsReport, lengths: readonly numbe
           paper: twin === "moe-diffuseq" ? "about 1 (linear)" : "",
           ours: times(mean),
           interval: between(low, high),
+          verdict: "",
           command: `moe-diffuseq bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}${commands.bench}`,
         },
       ];
@@ -210,28 +243,28 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
       : `--max-tokens ${suite.budget.tokens}`;
   return suite.tasks.flatMap((task) => {
     const [first, ...others] = task.summary.twins.map(({ twin }) => twin);
-    const known = qualities.find((one) => one.task === task.task);
-    const metric = known?.metric ?? task.metrics[0];
-    const scores = (twin: TwinName) => {
-      const runs = task.runs.filter((run) => run.twin === twin).map(({ judged }) => judged.scores[metric]);
-      return runs[0].map((_, i) => runs.reduce((sum, own) => sum + own[i], 0) / runs.length);
-    };
     const data = task.task === "addresses" ? "" : commands.data;
-    return others.map((over): Claim => {
-      const { ratio, low, high, first: ours, second } = ratioInterval(scores(first), scores(over));
-      const dense = over === "dense-active";
-      return {
-        claim: `${known?.name ?? `${task.task}: ${metric}`}, ${first} over ${over}`,
-        paper: dense ? (known?.paper ?? "") : "",
-        ours: `${ratio === null ? "none" : times(ratio)} (${ours.toFixed(3)} and ${second.toFixed(3)})`,
-        interval: between(low, high),
-        command:
-          `moe-diffuseq evaluate --suite ${task.suite}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
-          `${budget} --items ${suite.items} --steps ${suite.steps}${quick ? " --quick" : ""}${commands.suite}`,
-      };
-    });
+    return qualitiesOf(task).flatMap(({ metric, name, paper: ofPaper }) =>
+      others.map((over): Claim => {
+        const { ratio, low, high, first: ours, second } = ratioOf(task, metric, over);
+        const paperRatio = over === "dense-active" ? ofPaper : null;
+        return {
+          claim: `${name}, ${first} over ${over}`,
+          paper: paperRatio === null ? "" : times(paperRatio),
+          ours: `${ratio === null ? "none" : times(ratio)} (${ours.toFixed(3)} and ${second.toFixed(3)})`,
+          interval: between(low, high),
+          verdict: verdict(ratio, low, high, paperRatio),
+          command:
+            `moe-diffuseq evaluate --suite ${task.suite}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
+            `${budget} --items ${suite.items} --steps ${suite.steps}${quick ? " --quick" : ""}${commands.suite}`,
+        };
+      }),
+    );
   });
 }
+
+const ratioOf = ({ summary }: TaskReport, metric: string, over: TwinName): RatioInterval =>
+  summary.ratios.find((one) => one.metric === metric && one.over === over)!.value;
 
 /** Median milliseconds a token, for charts. */
 export const millisecondsPerToken = (row: BenchRow): number => row.spread.median / row.tokens;

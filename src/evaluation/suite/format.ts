@@ -3,6 +3,7 @@ import Table from "cli-table3";
 import type { Interval } from "../../metrics/index.js";
 import type { SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
+import type { Judged } from "./write-texts.js";
 
 /** An empty table without colours. */
 export const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
@@ -16,6 +17,13 @@ export function formatRatio({ ratio, low, high, first, second }: RatioInterval):
   const top = high === null ? "no bound" : high.toFixed(2);
   return `${ratio.toFixed(2)} (${low?.toFixed(2)}-${top})`;
 }
+
+/** What was written, between the ends of what stands around it, and what was missing. */
+export const formatGap = ({ before, missing, after, text }: NonNullable<Judged["infill"]>): string =>
+  `... ${before.slice(-AROUND)} [${text} ]${after.slice(0, AROUND)} ... (missing:${missing})`;
+
+/** Characters shown on each side of a gap. */
+const AROUND = 80;
 
 export function formatSuite({ tasks, budget, seeds, items, steps }: SuiteReport): string {
   const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
@@ -45,9 +53,11 @@ function formatTask(report: TaskReport): string[] {
       : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
-      .map(
-        ({ twin, judged }) =>
-          `${twin} writes: ${JSON.stringify(judged.samples[0]?.text.slice(0, 160) ?? "")}`,
+      .map(({ twin, judged: { samples, infill } }) =>
+        [
+          `${twin} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
+          ...(infill ? [`${twin} fills a gap: ${JSON.stringify(formatGap(infill))}`] : []),
+        ].join("\n"),
       ),
   ];
 }

@@ -4,15 +4,17 @@
  *     const report = await runSuite({ suite: "science", data: "corpora", base, budget: { minutes: 20 }, out: "runs/science", ... });
  *
  * Everything lies in `out`: pairs, vocabulary, a run's directory for each twin and seed, and in each its result, which a later call with
- * the same settings and version takes over instead of training again: measure changed code into another folder.
+ * the same pairs, settings and version takes over instead of training again: measure changed code into another folder. Several processes
+ * may train different twins or seeds into one `out`.
  */
-import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
 import { UserError } from "../../errors.js";
+import { writeFileAtomic } from "../../hub/index.js";
 import { costOf } from "../../model/cost.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { train } from "../../training/trainer.js";
@@ -52,6 +54,9 @@ export interface SuiteOptions {
   readonly onProgress?: (what: string) => void;
   readonly signal?: AbortSignal;
 }
+
+const ITEMS = 50;
+const STEPS = 32;
 
 /** One twin trained with one seed. Plain JSON. */
 export interface TwinRun {
@@ -108,7 +113,7 @@ export interface SuiteReport {
 }
 
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const { tasks, base, budget, seeds, items = 50, steps = 32 } = options;
+  const { tasks, base, budget, seeds, items = ITEMS, steps = STEPS } = options;
   if (seeds.length === 0) throw new UserError("suite: expected at least one seed.");
   const reports: TaskReport[] = [];
   for (const task of tasks) reports.push(await runTask(task, options));
@@ -116,22 +121,24 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
 }
 
 async function runTask(task: SuiteTask, options: SuiteOptions): Promise<TaskReport> {
-  const { data, seeds, out, pairs = 20_000, items = 50, onProgress = () => {} } = options;
+  const { data, seeds, out, pairs = 20_000, items = ITEMS, onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
   say("reading the pairs");
   const found = await readPairs(task, data, { train: pairs, valid: Math.max(items, VALID_PAIRS) });
   const folder = join(out, task.name);
-  const base = await prepare(task, found, options, folder, say);
+  const { base, pairsDigest } = await prepare(task, found, options, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
   const runs: TwinRun[] = [];
   for (const seed of seeds)
     for (const [twin, config] of twins(base, options.twins))
-      runs.push(await runTwin({ task, twin, seed, config, folder, found, classifier, options, say }));
+      runs.push(
+        await runTwin({ task, twin, seed, config, folder, found, pairsDigest, classifier, options, say }),
+      );
   return {
     task: task.name,
     suite: task.suite,
     description: task.description,
-    metrics: [...task.metrics, ...(classifier ? ["coherence"] : [])],
+    metrics: Object.keys(runs[0].judged.scores),
     pairs: { train: found.train.length, valid: found.valid.length },
     classifier: classifier && anchors(classifier, found.valid),
     runs,
@@ -156,18 +163,28 @@ function anchors(classifier: NextTurnClassifier, pairs: readonly Pair[]): Classi
   };
 }
 
-/** Writes pairs and vocabulary, which all twins share, and lays the task's settings over the base. */
+interface Prepared {
+  /** The base with the task's settings laid over it. */
+  readonly base: RunConfig;
+  /** SHA-256 of all pairs. */
+  readonly pairsDigest: string;
+}
+
+/** Writes pairs and vocabulary, which all twins share. */
 async function prepare(
   task: SuiteTask,
   { train: trainPairs, valid }: TaskPairs,
   { base }: SuiteOptions,
   folder: string,
   say: (what: string) => void,
-): Promise<RunConfig> {
+): Promise<Prepared> {
   await mkdir(folder, { recursive: true });
+  const hash = createHash("sha256");
   const write = async (name: string, pairs: readonly Pair[]) => {
     const path = join(folder, `${name}.jsonl`);
-    await writeFile(path, pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(""));
+    const text = pairs.map((pair) => `${JSON.stringify(pair)}\n`).join("");
+    hash.update(`${name}\n${text}`);
+    await writeFileAtomic(path, text);
     return path;
   };
   const [train, held] = [await write("train", trainPairs), await write("valid", valid)];
@@ -177,7 +194,7 @@ async function prepare(
     { vocabSize: base.model.vocabSize },
   );
   await tokenizer.save(folder);
-  return configFromLayers([
+  const withTask = configFromLayers([
     { name: "base", config: base },
     {
       name: `task ${task.name}`,
@@ -194,6 +211,7 @@ async function prepare(
       },
     },
   ]);
+  return { base: withTask, pairsDigest: hash.digest("hex") };
 }
 
 interface TwinJob {
@@ -203,6 +221,7 @@ interface TwinJob {
   readonly config: RunConfig;
   readonly folder: string;
   readonly found: TaskPairs;
+  readonly pairsDigest: string;
   readonly classifier: NextTurnClassifier | null;
   readonly options: SuiteOptions;
   readonly say: (what: string) => void;
@@ -224,22 +243,34 @@ function configOfRun({ task, config, seed, options: { budget } }: TwinJob): RunC
   ]);
 }
 
+/** The twin's run: an earlier call's where it had the same settings, else trained now; judged at whatever steps are still missing. */
 async function runTwin(job: TwinJob): Promise<TwinRun> {
-  const { task, twin, seed, folder, options, say } = job;
-  const { items = 50, steps = 32, qualitySteps = [], threads, signal } = options;
+  const { twin, seed, folder, options, say } = job;
   const config = configOfRun(job);
   const path = join(folder, `${twin}-seed${seed}`);
-  const first = options.twins[0] === twin;
-  const settings = JSON.stringify({
-    version,
-    config,
-    task,
-    items,
-    steps,
-    quality: first ? qualitySteps : [],
-  });
+  const settings = settingsOf(job, config);
   const stored = await storedResult(path, settings);
-  if (stored) return stored;
+  let run = stored ? { ...stored, path } : await trainTwin(job, config, path);
+  const keep = () => writeFileAtomic(join(path, RESULT), JSON.stringify({ settings, run }));
+  if (!stored) await keep();
+  const wanted = options.twins[0] === twin ? (options.qualitySteps ?? []) : [];
+  for (const steps of wanted.filter((one) => !run.quality.some((known) => known.steps === one))) {
+    say(`${twin}, seed ${seed}: writing in ${steps} steps`);
+    run = { ...run, quality: [...run.quality, { steps, judged: await judge(job, path, steps) }] };
+    await keep();
+  }
+  return { ...run, quality: wanted.map((steps) => run.quality.find((known) => known.steps === steps)!) };
+}
+
+const judge = (job: TwinJob, path: string, steps: number): Promise<Judged> => {
+  const { task, found, classifier, options } = job;
+  const { items = ITEMS, threads, signal } = options;
+  return judgeTexts({ path, task, classifier, items: found.valid.slice(0, items), steps, threads, signal });
+};
+
+async function trainTwin(job: TwinJob, config: RunConfig, path: string): Promise<TwinRun> {
+  const { task, twin, seed, options, say } = job;
+  const { steps = STEPS, threads, signal } = options;
   signal?.throwIfAborted();
   await rm(path, { recursive: true, force: true });
   const who = `${twin}, seed ${seed}`;
@@ -258,13 +289,8 @@ async function runTwin(job: TwinJob): Promise<TwinRun> {
   say(`${who}: likelihood`);
   const report = await evaluateRun(path, { threads, signal, baselines: false, sequences: VALID_PAIRS });
   say(`${who}: writing`);
-  const judge = (own: number) =>
-    judgeTexts({ ...job, path, items: job.found.valid.slice(0, items), steps: own, threads, signal });
-  const judged = await judge(steps);
-  const quality: TwinRun["quality"][number][] = [];
-  if (first) for (const own of qualitySteps) quality.push({ steps: own, judged: await judge(own) });
   const { batchSize, sequenceLength } = config.training;
-  const run: TwinRun = {
+  return {
     twin,
     seed,
     path,
@@ -285,19 +311,28 @@ async function runTwin(job: TwinJob): Promise<TwinRun> {
     exact: report.run.exact,
     levels: report.levels,
     experts: report.experts,
-    judged,
-    quality,
+    judged: await judge(job, path, steps),
+    quality: [],
   };
-  await writeFile(join(path, RESULT), JSON.stringify({ settings, run }));
-  return run;
+}
+
+/** All that a result depends on: the pairs themselves, not where they lie. */
+function settingsOf({ task, pairsDigest, options }: TwinJob, config: RunConfig): string {
+  const { items = ITEMS, steps = STEPS } = options;
+  const data = { ...config.data, train: [], valid: [], tokenizer: null };
+  return JSON.stringify({ version, config: { ...config, data }, pairs: pairsDigest, task, items, steps });
 }
 
 const RESULT = "suite-result.json";
 
-/** What an earlier call with the same settings found; null: nothing. */
+/** What an earlier call with the same settings found; null: nothing, or the file is broken. */
 async function storedResult(path: string, settings: string): Promise<TwinRun | null> {
-  const file = join(path, RESULT);
-  if (!existsSync(file)) return null;
-  const stored = JSON.parse(await readFile(file, "utf8")) as { settings: string; run: TwinRun };
-  return stored.settings === settings ? stored.run : null;
+  const text = await readFile(join(path, RESULT), "utf8").catch(() => null);
+  if (text === null) return null;
+  try {
+    const stored = JSON.parse(text) as { settings: string; run: TwinRun };
+    return stored.settings === settings ? stored.run : null;
+  } catch {
+    return null;
+  }
 }

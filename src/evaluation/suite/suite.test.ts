@@ -1,10 +1,11 @@
 /** @file Suites: pairs from documents, the next-turn classifier, ratios with intervals, and a miniature from pairs to report. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../../errors.js";
 import { formatRatio, formatSuite } from "./format.js";
+import { gapIn, infillMetrics, infillRequest } from "./infill.js";
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
 import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
 import { runSuite, type SuiteOptions } from "./run-suite.js";
@@ -71,6 +72,43 @@ describe("pairs", () => {
     await rm(folder, { recursive: true });
     expect(new Set(suiteTasks.map(({ suite }) => suite))).toEqual(new Set(suiteNames));
     expect(() => tasksOf("poems")).toThrow(UserError);
+    expect(tasksOf("seq2seq").map(({ name }) => name)).toContain("seq2seq.summaries");
+    expect(tasksOf("seq2seq.summaries").map(({ name }) => name)).toEqual(["seq2seq.summaries"]);
+  });
+});
+
+describe("infilling", () => {
+  const codec = {
+    encode: (text: string) => Int32Array.from(text, (c) => c.codePointAt(0)!),
+    decode: (ids: Int32Array) => String.fromCodePoint(...ids),
+  };
+
+  it("takes out the words in the middle, and leaves the rest as it is", () => {
+    const text =
+      "one two  three\nfour five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen.";
+    const gap = gapIn(text);
+    expect(gap.before + gap.missing + gap.after).toBe(text);
+    expect(gap.missing).toBe(" five six seven eight nine ten eleven twelve");
+    expect(gapIn("one two three")).toEqual({ before: "one", missing: " two", after: " three" });
+    expect(gapIn("word")).toEqual({ before: "", missing: "word", after: "" });
+    expect(gapIn("")).toEqual({ before: "", missing: "", after: "" });
+  });
+
+  it("asks for as many tokens as are missing, in a target that fits", () => {
+    const trg = "a bb ccc dddd";
+    const { request, gap } = infillRequest({ src: "s", trg }, codec, 40);
+    expect(gap).toEqual({ before: "a", missing: " bb ccc", after: " dddd" });
+    expect(request).toEqual({ src: "s", infill: ["a", { gap: 7 }, " dddd"] });
+    const short = infillRequest({ src: "s", trg }, codec, 9);
+    expect(short.gap).toEqual({ before: "a", missing: " bb", after: " ccc" });
+  });
+
+  it("scores the missing words, not those around them", () => {
+    const gap = gapIn("one two three four");
+    expect(gap.missing).toBe(" two three");
+    expect(infillMetrics.infillF1(" three two", gap)).toBe(1);
+    expect(infillMetrics.infillF1(" one four", gap)).toBe(0);
+    expect(infillMetrics.infillEditSimilarity("two three", gap)).toBe(1);
   });
 });
 
@@ -157,7 +195,14 @@ describe("runSuite", () => {
       ["autoregressive", 2, 320],
     ]);
     for (const { judged, curve, loss } of task.runs) {
-      expect(Object.keys(judged.scores)).toEqual(["bleu", "rougeL", "chrf", "coherence"]);
+      expect(Object.keys(judged.scores)).toEqual([
+        "bleu",
+        "rougeL",
+        "chrf",
+        "coherence",
+        "infillF1",
+        "infillEditSimilarity",
+      ]);
       for (const scores of Object.values(judged.scores)) {
         expect(scores).toHaveLength(3);
         for (const score of scores) expect(score >= 0 && score <= 1).toBe(true);
@@ -165,6 +210,7 @@ describe("runSuite", () => {
       expect(curve.at(-1)!.value).toBeGreaterThan(0);
       expect(loss.sequences).toBe(64);
       expect(judged.free!.repetition).toBeGreaterThanOrEqual(0);
+      expect(judged.infill!.missing).not.toBe("");
     }
     const [ours, autoregressive] = task.summary.twins;
     expect([ours.bitsPerByte, ours.exact, autoregressive.exact]).toEqual([null, false, true]);
@@ -179,5 +225,25 @@ describe("runSuite", () => {
     const again = await runSuite({ ...options, onProgress: (what) => began.push(what) });
     expect(began.some((what) => /step \d/.test(what))).toBe(false);
     expect(again).toEqual(report);
+    // Other steps for the chart of quality: only those that are missing are written, nothing is trained.
+    const more = await runSuite({ ...options, qualitySteps: [3, 1], onProgress: (what) => began.push(what) });
+    expect(began.filter((what) => /step \d|writing/.test(what))).toEqual([
+      "addresses: moe-diffuseq, seed 1: writing in 3 steps",
+    ]);
+    expect(more.tasks[0].runs[0].quality.map(({ steps }) => steps)).toEqual([3, 1]);
+    expect(more.tasks[0].runs[0].quality[1]).toEqual(task.runs[0].quality[0]);
+    // The same results in a folder that was moved: what counts are the pairs, not where they lie.
+    const moved = join(out, "moved");
+    await mkdir(moved);
+    await rename(join(out, "addresses"), join(moved, "addresses"));
+    const there = await runSuite({ ...options, out: moved, onProgress: (what) => began.push(what) });
+    expect(began.some((what) => /step \d/.test(what))).toBe(false);
+    expect(there.tasks[0].summary).toEqual(task.summary);
+    // A broken result is no result.
+    await truncate(join(moved, "addresses", "autoregressive-seed1", "suite-result.json"), 100);
+    await runSuite({ ...options, out: moved, onProgress: (what) => began.push(what) });
+    expect(
+      began.filter((what) => /step \d/.test(what)).every((what) => what.includes("autoregressive")),
+    ).toBe(true);
   });
 });

@@ -35,6 +35,8 @@ export interface SuiteTask {
   readonly coherence?: boolean;
   /** Also: free texts, judged by repetition and distinct words. */
   readonly free?: boolean;
+  /** Also: words missing in the middle of a target, written between what stands before and behind (`infill.ts`). */
+  readonly infill?: boolean;
   /** Texts for every source, of which the one is taken that agrees most with the others (minimum Bayes risk). */
   readonly candidates: number;
 }
@@ -60,17 +62,19 @@ export const suiteTasks: readonly SuiteTask[] = [
     length: 128,
     metrics: ["bleu", "rougeL", "chrf"],
     free: true,
+    infill: true,
     candidates: 1,
   },
   {
     name: "science",
     suite: "science",
-    description: "title to abstract, and abstracts from nothing",
+    description: "title to abstract, abstracts from nothing, gaps in abstracts",
     files: "science.abstracts",
     pairs: titlePairs,
     length: 384,
     metrics: ["bleu", "rougeL", "chrf", "distinctWords"],
     free: true,
+    infill: true,
     candidates: 1,
   },
   {
@@ -99,11 +103,15 @@ export const suiteTasks: readonly SuiteTask[] = [
   seq2seq("summaries", 384),
 ];
 
-/** The tasks of a suite. @throws UserError for a name that is none */
-export function tasksOf(suite: string): SuiteTask[] {
-  const found = suiteTasks.filter((task) => task.suite === suite);
-  if (found.length === 0)
-    throw new UserError(`There is no suite "${suite}"; there are ${suiteNames.join(", ")}.`);
+/** The tasks of a suite, or the one task of that name. @throws UserError for a name that is none */
+export function tasksOf(name: string): SuiteTask[] {
+  const found = suiteTasks.filter((task) => task.suite === name || task.name === name);
+  if (found.length === 0) {
+    const parts = suiteTasks.filter((task) => task.name !== task.suite).map((task) => task.name);
+    throw new UserError(
+      `There is no suite "${name}"; there are ${suiteNames.join(", ")}, and parts of them: ${parts.join(", ")}.`,
+    );
+  }
   return found;
 }
 

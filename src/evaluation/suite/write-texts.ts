@@ -2,6 +2,7 @@
 import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
+import { type Gap, type InfillMetric, infillMetrics, infillRequest } from "./infill.js";
 import type { NextTurnClassifier } from "./next-turn.js";
 import { type SuiteTask, suiteMetrics } from "./suites.js";
 
@@ -17,6 +18,8 @@ export interface Judged {
     readonly distinctWords: number;
     readonly sample: string;
   } | null;
+  /** Words missing in the middle of the first target, and what was written for them; null: no gaps were filled. */
+  readonly infill: (Gap & { readonly text: string }) | null;
   /** Writing all of it. */
   readonly seconds: number;
 }
@@ -41,26 +44,28 @@ export async function judgeTexts(job: {
     const { candidates, length } = task;
     const settings = { length, steps, temperature: candidates > 1 ? 0.8 : 0, num: candidates, seed: 1 };
     // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
-    const sources = items.map(({ src }, i) => ({
-      src: fitting(src, model, length),
-      firstSample: i * candidates,
-    }));
+    const own = items.map(({ src, trg }) => ({ src: fitting(src, model, length), trg }));
+    const sources = own.map(({ src }, i) => ({ src, firstSample: i * candidates }));
     const written = await generate(model, sources, settings, { signal });
     const texts = items.map((_, i) => {
-      const own = written.filter(({ request }) => request === i).map(({ text }) => text);
-      return own[mbrSelect(own).index];
+      const candidate = written.filter(({ request }) => request === i).map(({ text }) => text);
+      return candidate[mbrSelect(candidate).index];
     });
     const free = task.free
       ? (await generate(model, {}, { length, steps, num: FREE_TEXTS, seed: 1 }, { signal })).map(
           ({ text }) => text,
         )
       : null;
+    const infilled = task.infill ? await fillGaps(own, model, { length, steps, signal }) : [];
     const seconds = (performance.now() - began) / 1000;
     const scores: Record<string, number[]> = {};
     for (const metric of task.metrics)
       scores[metric] = texts.map((text, i) => suiteMetrics[metric](text, items[i].trg));
     if (classifier)
       scores.coherence = texts.map((text, i) => classifier.score({ src: items[i].src, trg: text }));
+    if (task.infill)
+      for (const metric of Object.keys(infillMetrics) as InfillMetric[])
+        scores[metric] = infilled.map(({ gap, text }) => infillMetrics[metric](text, gap));
     return {
       scores,
       samples: items.slice(0, SAMPLES).map(({ src, trg }, i) => ({ src, trg, text: texts[i] })),
@@ -69,11 +74,38 @@ export async function judgeTexts(job: {
         distinctWords: free.every((text) => text.trim() === "") ? 0 : distinctN(free, 1),
         sample: free[0],
       },
+      infill: infilled.length > 0 ? { ...infilled[0].gap, text: infilled[0].text } : null,
       seconds,
     };
   } finally {
     await model.dispose();
   }
+}
+
+/** What the model writes for the missing words of each target: the likeliest tokens. */
+async function fillGaps(
+  pairs: readonly Pair[],
+  model: DiffusionModel,
+  {
+    length,
+    steps,
+    signal,
+  }: { readonly length: number; readonly steps: number; readonly signal?: AbortSignal },
+): Promise<{ readonly gap: Gap; readonly text: string }[]> {
+  const { tokenizer } = model;
+  const asked = pairs.map((pair, i) => {
+    const room = length - SPECIALS - tokenizer.encode(pair.src).length;
+    const { gap, request } = infillRequest(pair, tokenizer, room);
+    return { gap, request: { ...request, firstSample: i } };
+  });
+  const settings = { steps, temperature: 0, seed: 1 };
+  const written = await generate(
+    model,
+    asked.map(({ request }) => request),
+    settings,
+    { signal },
+  );
+  return asked.map(({ gap }, i) => ({ gap, text: written[i].gaps[0] }));
 }
 
 /** The source, cut where training cuts it: half of the room is the target's. */
