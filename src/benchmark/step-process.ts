@@ -1,8 +1,7 @@
 /** @file A child process that answers every line it is sent with one line of JSON (stepper.ts, bench/peers/denoiser.py). */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { ownScript } from "../runtime/own-script.js";
 import type { StepperOptions } from "./stepper.js";
 
 /** A value a step. */
@@ -50,11 +49,8 @@ export class StepProcess {
 
   /** A stepper of ours, compiled or (from the sources) read by tsx. */
   static startOurs(name: string, options: StepperOptions) {
-    const own = fileURLToPath(import.meta.url);
-    const stepper = own.replace(/step-process(\.[jt]s)$/, "stepper$1");
-    const tsx = () => pathToFileURL(createRequire(own).resolve("tsx")).href;
-    const reader = stepper.endsWith(".ts") ? ["--import", tsx()] : [];
-    return StepProcess.start(name, process.execPath, [...reader, stepper, JSON.stringify(options)]);
+    const args = [...ownScript(import.meta.url, "stepper"), JSON.stringify(options)];
+    return StepProcess.start(name, process.execPath, args);
   }
 
   /** Ends the input, and with it the process. */

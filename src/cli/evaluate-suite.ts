@@ -1,5 +1,6 @@
 /** @file `moe-diffuseq evaluate --suite`: what the flags come to, and how the run is shown. */
 import { writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
@@ -7,6 +8,7 @@ import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/inde
 import type { CommandContext } from "./command.js";
 import { orGoOn } from "./interrupt.js";
 import type { Flags } from "./options.js";
+import { type Job, ownProgram, runJobs } from "./processes.js";
 import { ProgressLine } from "./progress-line.js";
 import type { CommandResult } from "./terminal.js";
 
@@ -17,6 +19,7 @@ export interface SuiteFlags extends Flags {
   items?: number;
   pairs?: number;
   quick?: boolean;
+  jobs?: number;
 }
 
 const DEFAULT_MINUTES = 5;
@@ -66,6 +69,42 @@ export async function suiteOptions(
   };
 }
 
+/**
+ * With --jobs: trains every twin with every seed in a process of its own, so many at a time, each with its share of the threads. Their
+ * results are kept in `out`, where `runSuite` with the same options finds them.
+ */
+export async function trainSideBySide(
+  flags: SuiteFlags,
+  { tasks, twins, seeds, out, budget }: SuiteOptions,
+  { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
+): Promise<void> {
+  const { jobs: atOnce = 1, data, items, pairs, steps, set = [], quick = false } = flags;
+  if (atOnce === 1) return;
+  const threads = Math.max(1, Math.floor((flags.threads ?? availableParallelism()) / atOnce));
+  const given = { "--data": data?.[0], "--items": items, "--pairs": pairs, "--steps": steps };
+  const common = [
+    ...Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),
+    ...("minutes" in budget
+      ? ["--max-minutes", String(budget.minutes)]
+      : ["--max-tokens", String(budget.tokens)]),
+    ...set.flatMap((one) => ["--set", one]),
+    ...(quick ? ["--quick"] : []),
+    ...["--threads", String(threads), "--out", out],
+  ];
+  const jobs = tasks.flatMap(({ name }) =>
+    seeds.flatMap((seed) =>
+      twins.map((twin): Job => {
+        const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed)];
+        return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
+      }),
+    ),
+  );
+  await runJobs(jobs, atOnce, {
+    signal,
+    onProgress: (lines, done) => onProgress(`${done} of ${jobs.length} done; ${lines.join("; ")}`),
+  });
+}
+
 /** @param again the command line that does the same */
 export async function evaluateSuite(
   flags: SuiteFlags & { report?: string },
@@ -78,9 +117,10 @@ export async function evaluateSuite(
   const options = await suiteOptions(flags, tasksOf(suite), out);
   const line = new ProgressLine(terminal.stderr);
   return orGoOn(signal, { kept: `Twins that are trained are kept in ${out}.`, again }, async () => {
-    const report = await runSuite({ ...options, signal, onProgress: (what) => line.update(what) }).finally(
-      () => line.end(),
-    );
+    const show = { signal, onProgress: (what: string) => line.update(what) };
+    const report = await trainSideBySide(flags, options, show)
+      .then(() => runSuite({ ...options, ...show }))
+      .finally(() => line.end());
     if (flags.report !== undefined)
       await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
         throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);

@@ -7,7 +7,7 @@ import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
-import { type SuiteFlags, suiteOptions } from "../evaluate-suite.js";
+import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
 import { orGoOn } from "../interrupt.js";
 import { nameList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
@@ -60,6 +60,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
     .option("--seeds <n,...>", "a training run for each", (text) => nameList(text).map(wholeNumber), [1])
     .option("--items <n>", "held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "pairs to train on, at most", wholeNumber)
+    .option("--jobs <n>", "twins trained side by side, sharing the threads (default: 1)", wholeNumber)
     .option("--lengths <n,...>", "positions of a document in the benchmark", (text) =>
       nameList(text).map(wholeNumber),
     )
@@ -97,37 +98,42 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
       await mkdir(out, { recursive: true });
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
+      const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
-        const report = await runClaims({
-          quick,
-          commands: {
-            bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
-            suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}`,
-            data: flags.data ? ` --data ${flags.data[0]}` : "",
-          },
-          bench: {
-            ...defaults,
-            base: resolveConfig({
-              preset: "moe-diffuseq",
-              sets: benchSets,
-            }),
-            twins: ["moe-diffuseq", "dense-active"],
-            lengths: flags.lengths ?? defaults.lengths,
-            rounds,
-            peer,
-            variants: peer ? ["eager"] : [],
-            threads: flags.threads ?? availableParallelism(),
-            keep: join(out, "bench"),
-            signal,
-            onProgress,
-          },
-          suite: {
-            ...suite,
-            qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
-            signal,
-            onProgress,
-          },
-        }).finally(() => line.end());
+        const measure = () =>
+          runClaims({
+            quick,
+            commands: {
+              bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+              suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}${jobs}`,
+              data: flags.data ? ` --data ${flags.data[0]}` : "",
+            },
+            bench: {
+              ...defaults,
+              base: resolveConfig({
+                preset: "moe-diffuseq",
+                sets: benchSets,
+              }),
+              twins: ["moe-diffuseq", "dense-active"],
+              lengths: flags.lengths ?? defaults.lengths,
+              rounds,
+              peer,
+              variants: peer ? ["eager"] : [],
+              threads: flags.threads ?? availableParallelism(),
+              keep: join(out, "bench"),
+              signal,
+              onProgress,
+            },
+            suite: {
+              ...suite,
+              qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
+              signal,
+              onProgress,
+            },
+          });
+        const report = await trainSideBySide(flags, suite, { signal, onProgress })
+          .then(measure)
+          .finally(() => line.end());
         const own = tableCommand(command, flags);
         const files = {
           json: join(out, "claims.json"),

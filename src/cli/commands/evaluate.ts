@@ -55,6 +55,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     )
     .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
+    .option("--jobs <n>", "suite: twins trained side by side, sharing the threads (default: 1)", wholeNumber)
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
     .addHelpText("after", examples);
   defineCommand<EvaluateFlags>(
