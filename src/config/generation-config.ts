@@ -53,6 +53,14 @@ export const generationConfigSchema = z.strictObject({
       "noise levels of the steps: as many absorbed positions released by each, even in t, denser towards clean text, or even in log-SNR",
     ),
   temperature: z.number().min(0).default(0.8).describe("of the draw of tokens; 0: always the likeliest"),
+  noiseTemperature: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe(
+      "Gaussian processes: the noise that a text begins with, and that is added on the way, is so many times as large; below 1: likelier " +
+        "words, less variety; 1: the process itself",
+    ),
   topK: z.int().min(0).default(0).describe("draw among this many likeliest tokens only; 0: all"),
   topP: z
     .number()

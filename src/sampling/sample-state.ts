@@ -108,7 +108,7 @@ export class SampleState {
     private readonly memory: SampleMemory,
   ) {
     this.target = canvas.target;
-    const { solverMethod, order, reabsorb, confidenceThreshold } = setting.config;
+    const { solverMethod, order, reabsorb, confidenceThreshold, noiseTemperature } = setting.config;
     this.solver = setting.sampler === "dpm-solver++" ? createSolver(solverMethod, order) : undefined;
     this.reabsorption =
       reabsorb > 0 ? new Reabsorption(reabsorb, confidenceThreshold, this.target.length) : null;
@@ -120,7 +120,7 @@ export class SampleState {
     this.probability = Float32Array.from(this.settled);
     const { process, random, absorbing, firstStep: step } = setting;
     const start = { process, absorbed: memory.absorbed, target: this.target, random, sequence, step };
-    if (absorbing) startState({ ...start, z: memory.z, m: absorbing });
+    if (absorbing) startState({ ...start, z: memory.z, m: absorbing, noiseTemperature });
     else startAbsorbed(start);
   }
 
@@ -217,7 +217,13 @@ export class SampleState {
     const { sampler, config, absorbing } = this.setting;
     stepGaussian(
       { ...context, m: absorbing!, x0: x0!, drawn: this.codesOf(drawn), z: this.memory.z },
-      { ...this.policy(drawn), sampler, eta: config.eta, solver: this.solver },
+      {
+        ...this.policy(drawn),
+        sampler,
+        eta: config.eta,
+        noiseTemperature: config.noiseTemperature,
+        solver: this.solver,
+      },
     );
   }
 

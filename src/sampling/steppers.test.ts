@@ -69,7 +69,7 @@ function sample(
   const absorbed = new Uint8Array(positions);
   const z = new Float32Array(2 * positions);
   const shared = { process, z, m, absorbed, target, random, sequence: 3 };
-  startState(shared);
+  startState({ ...shared, noiseTemperature: options.noiseTemperature });
   const grid = timeGrid(steps);
   const uniforms = new Float32Array(positions);
   const drawn = new Float32Array(2 * positions);
@@ -166,6 +166,25 @@ describe("with the exact denoiser, samples follow the known distribution", () =>
       stepGaussian(context, { sampler: "ancestral", release: "random" });
     }
     expect(chiSquare(tokens)).toBeGreaterThan(100);
+  });
+
+  it("and with less noise, the token that is likeliest without any takes over", () => {
+    const settings = {
+      ...base,
+      process: new DiffusionProcess(plain),
+      m: origin,
+      prediction: "mean",
+      steps: 40,
+    } as const;
+    const share = (sampler: "ancestral" | "ddim", noiseTemperature: number) => {
+      const tokens = sample({ ...settings, sampler, noiseTemperature });
+      return Math.max(...prior.map((_, k) => tokens.filter((token) => token === k).length)) / tokens.length;
+    };
+    for (const sampler of ["ancestral", "ddim"] as const) {
+      const shares = [1.5, 1, 0.6, 0].map((temperature) => share(sampler, temperature));
+      expect(shares.every((own, i) => i === 0 || own > shares[i - 1])).toBe(true);
+      expect(shares[3]).toBeGreaterThan(0.95);
+    }
   });
 
   it("and the state has the process's marginals on the way", () => {

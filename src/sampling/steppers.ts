@@ -37,6 +37,8 @@ export interface StepOptions extends ReleasePolicy {
   readonly sampler: "ancestral" | "ddim" | "dpm-solver++" | "absorbing";
   /** DDIM: share of fresh noise, in [0, 1]. Default 0. */
   readonly eta?: number;
+  /** Fresh noise is so many times as large as the process has it. Default 1. */
+  readonly noiseTemperature?: number;
   /** "dpm-solver++": the sequence's own, as it remembers. */
   readonly solver?: Solver;
 }
@@ -97,16 +99,27 @@ export interface StartContext {
   readonly time?: number;
   /** [N, D] codes under the noise, to start from a text at time < 1. Default: m, as nothing is known. */
   readonly x0?: Floats;
+  /** The noise is so many times as large as the process has it. Default 1. */
+  readonly noiseTemperature?: number;
+}
+
+/** Normal numbers for all of z, of this deviation. */
+function samplerNoise(
+  { z, random, sequence, step = 0 }: Pick<StartContext, "z" | "random" | "sequence" | "step">,
+  deviation = 1,
+): Float32Array {
+  const noise = new Float32Array(z.length);
+  random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
+  return deviation === 1 ? noise : noise.map((x) => deviation * x);
 }
 
 /** Draws a state of the Gaussian branch at the start; `startAbsorbed` alone is enough in the masked limit. */
 export function startState(context: StartContext): void {
-  const { process, z, absorbed, target, m, random, sequence, step = 0, time = 1, x0 } = context;
+  const { process, z, absorbed, target, m, time = 1, x0 } = context;
   startAbsorbed(context);
   const { signal, sigma } = process.level(time);
   const width = m.length;
-  const noise = new Float32Array(z.length);
-  random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
+  const noise = samplerNoise(context, context.noiseTemperature);
   for (let p = 0; p < target.length; p++) {
     if (target[p] === 0) continue;
     for (let d = 0; d < width; d++) {
@@ -133,17 +146,15 @@ export function startAbsorbed(
  * (In the masked limit there is nothing to move: use `releaseAbsorbed`.) Returns the released positions.
  */
 export function stepGaussian(context: StepContext, options: StepOptions): number[] {
-  const { process, s, m, x0, z, absorbed, target, random, sequence, step } = context;
+  const { process, s, m, x0, z, absorbed, target } = context;
   const width = m.length;
   const free: number[] = [];
   for (let p = 0; p < target.length; p++) if (target[p] === 1 && absorbed[p] === 0) free.push(p);
   const released = releaseAbsorbed(context, options);
 
   const coefficients = options.sampler === "dpm-solver++" ? null : linearCoefficients(context, options);
-  const noise = new Float32Array(z.length);
-  if ((coefficients && coefficients.deviation > 0) || released.length > 0) {
-    random.fillNormal(noise, Stream.SamplerNoise, sequence, step);
-  }
+  const noisy = (coefficients && coefficients.deviation > 0) || released.length > 0;
+  const noise = noisy ? samplerNoise(context, options.noiseTemperature) : new Float32Array(z.length);
   if (coefficients) {
     const { x0Coefficient, zCoefficient, deviation } = coefficients;
     for (const p of free) {
