@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
-import { checkParity, type Parity } from "../src/benchmark/parity.js";
+import { compareGradients, gradientsOf, type Parity } from "../src/benchmark/parity.js";
 import { median } from "../src/benchmark/statistics.js";
 import { StepProcess, type StepTimes } from "../src/benchmark/step-process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
@@ -99,15 +99,18 @@ try {
   };
   if (flags.peer) {
     writeDump(folder, reference);
+    const ask = (child: StepProcess) =>
+      gradientsOf(child, reference.definitions, join(folder, "gradients.bin"));
     const ours = await startOurs();
+    const expected = await ask(ours.child);
+    await ours.child.end();
     for (const peer of await startPeers(folder)) {
       versions.torch = peer.ready.torch!;
-      const parity = await checkParity(ours.child, peer.child, reference.definitions, folder);
+      const parity = compareGradients(expected, await ask(peer.child));
       printParity(peer.child.name, parity);
       parities.push(parity);
       await peer.child.end(); // the timed processes do nothing but steps
     }
-    await ours.child.end();
   }
   const before = loadavg();
   const sides = rounds > 0 ? await timeSides(await startTimed()) : [];

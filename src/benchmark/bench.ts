@@ -37,6 +37,11 @@ export interface BenchOptions {
   /** Turns each side takes, after one to warm up, and units of work in a turn. Default 5 and 1. */
   readonly rounds?: number;
   readonly count?: number;
+  /**
+   * Every turn starts its side anew and ends it, so that no two are in memory together: for sizes of which two do not fit. Slower by all the
+   * starts, which are not timed. Default false: all sides stay.
+   */
+  readonly alone?: boolean;
   readonly threads: number;
   /**
    * Folder where a part (a task at one length, all its sides) is kept as soon as it is complete, and taken over from where it was measured
@@ -161,6 +166,7 @@ function partSettings(
     samplingSteps = 20,
     rounds = 5,
     count = 1,
+    alone = false,
     lengths,
   }: BenchOptions,
   task: BenchTask,
@@ -169,7 +175,8 @@ function partSettings(
   const python = peer?.python ?? null;
   // Parity is checked at the first length.
   const first = length === lengths[0];
-  return { task, length, first, base, twins: names, python, variants, tokens, samplingSteps, rounds, count };
+  const turns = { samplingSteps, rounds, count, alone };
+  return { task, length, first, base, twins: names, python, variants, tokens, ...turns };
 }
 
 /** Each side against ours of the first twin. */

@@ -110,6 +110,15 @@ describe("runClaims", () => {
     await expect(runBench(stopped)).rejects.toThrow("aborted");
   });
 
+  it("measures sides by themselves where two do not fit", async () => {
+    const alone = await runBench({ ...bench, tasks: ["training"], rounds: 1, alone: true, keep: undefined });
+    expect(alone.rows.map(({ twin, milliseconds }) => [twin, milliseconds.length])).toEqual([
+      ["moe-diffuseq", 1],
+      ["dense-active", 1],
+    ]);
+    for (const { peakBytes } of alone.rows) expect(peakBytes).toBeGreaterThan(1e7);
+  });
+
   it("puts each claim beside the paper's ratio, with an interval and a command", () => {
     const claims = claimsOf(report);
     expect(claims.map(({ claim, paper }) => [claim, paper])).toEqual([

@@ -11,7 +11,7 @@ import { costOf } from "../model/cost.js";
 import type { BenchOptions, BenchReport, BenchRow, BenchTask } from "./bench.js";
 import { SgemmCeiling } from "./ceiling.js";
 import { writeDump } from "./dump.js";
-import { checkParity, type Parity } from "./parity.js";
+import { compareGradients, gradientsOf, type Parity } from "./parity.js";
 import { isExact, type PeerVariant, solverLevels, startPeer } from "./peers.js";
 import { endRecord, type RunRecord } from "./record.js";
 import { spreadOf } from "./statistics.js";
@@ -76,7 +76,7 @@ export async function measurePart(
   }
 }
 
-/** What runs at one length: as many sides as fit into the memory together. */
+/** What runs at one length: as many sides as fit into the memory together (`alone`: each by itself). */
 function chooseSides(options: BenchOptions, task: BenchTask, length: number, leftOut: string[]): Side[] {
   const { base, peer, variants = [], tokens = 4096 } = options;
   const batchSize = task === "training" ? Math.max(1, Math.floor(tokens / length)) : 1;
@@ -97,11 +97,11 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
       if (bytes > room) {
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
         leftOut.push(
-          `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left; measure it alone (--twins ${twin})`,
+          `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${options.alone ? "" : "; measure it with --alone"}`,
         );
         continue;
       }
-      room -= bytes;
+      if (!options.alone) room -= bytes;
       sides.push({ twin, side, config });
     }
   }
@@ -146,6 +146,14 @@ async function startSide(
   }
 }
 
+/** A side, what it took, and its process while it runs. */
+interface Measured {
+  readonly side: Side;
+  readonly times: (readonly number[])[];
+  peakBytes: number;
+  started: StartedSide | null;
+}
+
 async function measureSides(
   options: BenchOptions,
   task: BenchTask,
@@ -154,16 +162,29 @@ async function measureSides(
   leftOut: string[],
   onProgress: (what: string) => void,
 ): Promise<Omit<BenchRow, "shareOfCeiling">[]> {
-  const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, signal } = options;
-  const running: (StartedSide & { side: Side; times: (readonly number[])[] })[] = [];
+  const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, alone = false, signal } = options;
+  const measured: Measured[] = [];
+  const start = async (one: Measured) => {
+    signal?.throwIfAborted();
+    onProgress(`${one.side.twin}, ${one.side.side}: starting`);
+    one.started = await startSide(one.side, task, threads, peer?.python ?? "", samplingSteps);
+  };
+  const end = async (one: Measured) => {
+    const { child, folder } = one.started!;
+    one.peakBytes = Math.max(one.peakBytes, (await child.ask("memory")).peakBytes);
+    await child.end();
+    if (folder) rmSync(folder, { recursive: true });
+    one.started = null;
+  };
   try {
     for (const side of sides) {
-      signal?.throwIfAborted();
-      onProgress(`${side.twin}, ${side.side}: starting`);
+      const one: Measured = { side, times: [], peakBytes: 0, started: null };
       try {
-        const started = await startSide(side, task, threads, peer?.python ?? "", samplingSteps);
-        running.push({ side, ...started, times: [] });
+        await start(one);
+        measured.push(one);
+        if (alone) await end(one);
       } catch (error) {
+        signal?.throwIfAborted();
         // Ours must run; PyTorch may lack a compiler.
         if (side.side === "ours") throw error;
         leftOut.push(`${task} of ${side.twin} (${side.side}): ${lastLine(error)}`);
@@ -172,39 +193,46 @@ async function measureSides(
     for (let round = 0; round < rounds; round++) {
       onProgress(`round ${round + 1} of ${rounds}`);
       await ceiling.measure();
-      for (const { child, times } of running) {
+      for (const one of measured) {
+        if (alone) await start(one);
         signal?.throwIfAborted();
-        times.push(await timesOf(child, task, count, samplingSteps));
+        one.times.push(await timesOf(one.started!.child, task, count, samplingSteps));
+        if (alone) await end(one);
       }
     }
-    const rows: Omit<BenchRow, "shareOfCeiling">[] = [];
-    for (const { side, child, times } of running) {
-      const { batchSize, sequenceLength: length } = side.config.training;
-      const cost = costOf(side.config.model, { batchSize, length, ema: false });
-      // Left to right: all positions in the first step, then each by itself.
-      const networks = side.config.diffusion.objective === "next-token" ? 2 : samplingSteps;
-      const spread = spreadOf(times.flat());
-      const tokens = batchSize * length;
-      rows.push({
-        task,
-        length,
-        twin: side.twin,
-        side: side.side,
-        milliseconds: times,
-        spread,
-        tokens,
-        tokensPerSecond: (1000 * tokens) / spread.median,
-        peakBytes: (await child.ask("memory")).peakBytes,
-        flops: task === "training" ? cost.flops.training : networks * cost.flops.forward,
-      });
-    }
-    return rows;
+    if (!alone) for (const one of measured) await end(one);
   } finally {
-    for (const { child, folder } of running) {
-      await child.end();
-      if (folder) rmSync(folder, { recursive: true });
+    for (const { started } of measured) {
+      started?.child.kill();
+      if (started?.folder) rmSync(started.folder, { recursive: true });
     }
   }
+  return measured.map((one) => rowOf(one, task, samplingSteps));
+}
+
+function rowOf(
+  { side, times, peakBytes }: Measured,
+  task: BenchTask,
+  samplingSteps: number,
+): Omit<BenchRow, "shareOfCeiling"> {
+  const { batchSize, sequenceLength: length } = side.config.training;
+  const cost = costOf(side.config.model, { batchSize, length, ema: false });
+  // Left to right: all positions in the first step, then each by itself.
+  const networks = side.config.diffusion.objective === "next-token" ? 2 : samplingSteps;
+  const spread = spreadOf(times.flat());
+  const tokens = batchSize * length;
+  return {
+    task,
+    length,
+    twin: side.twin,
+    side: side.side,
+    milliseconds: times,
+    spread,
+    tokens,
+    tokensPerSecond: (1000 * tokens) / spread.median,
+    peakBytes,
+    flops: task === "training" ? cost.flops.training : networks * cost.flops.forward,
+  };
 }
 
 /** Loss and gradients of both from equal weights and an equal batch; a sentence where the peer cannot say. */
@@ -215,10 +243,16 @@ async function parityOf(side: Side, threads: number, python: string): Promise<Pa
   try {
     const work = workload(side.config);
     writeDump(folder, work);
+    // One after the other: two of a size may not fit.
+    const ask = async (child: StepProcess) => {
+      started.push(child);
+      const found = await gradientsOf(child, work.definitions, join(folder, "gradients.bin"));
+      await child.end();
+      return found;
+    };
     const { child } = await StepProcess.startOurs("ours", { config: side.config, threads });
-    started.push(child);
-    started.push(await startPeer(python, folder, { variant, threads }));
-    return await checkParity(started[0], started[1], work.definitions, folder);
+    const ours = await ask(child);
+    return compareGradients(ours, await ask(await startPeer(python, folder, { variant, threads })));
   } catch (error) {
     return `parity of ${side.twin} with PyTorch ${variant}: ${lastLine(error)}`;
   } finally {

@@ -1,5 +1,4 @@
 /** @file Do two programs compute the same step? Loss and the gradient of every parameter, from equal weights and an equal batch. */
-import { join } from "node:path";
 import { readGradients } from "./dump.js";
 import type { StepProcess } from "./step-process.js";
 import type { Workload } from "./workload.js";
@@ -16,25 +15,30 @@ export interface Parity {
   readonly holds: boolean;
 }
 
-/** Both start from the same dump; neither updates its weights. */
-export async function checkParity(
-  ours: StepProcess,
-  peer: StepProcess,
+/** One program's step. */
+export interface StepGradients {
+  readonly loss: number;
+  readonly gradients: Readonly<Record<string, Float32Array>>;
+}
+
+/** Loss and gradients of a process's batch; its weights stay as they are. @param path where the gradients travel */
+export async function gradientsOf(
+  child: StepProcess,
   definitions: Workload["definitions"],
-  folder: string,
-): Promise<Parity> {
-  const run = async (child: StepProcess, file: string) => {
-    const path = join(folder, file);
-    const { loss } = await child.ask("gradients", { path });
-    return { loss, gradients: readGradients(path, definitions) };
-  };
-  const [a, b] = [await run(ours, "ours.bin"), await run(peer, "peer.bin")];
-  const gradientErrors = Object.keys(b.gradients)
-    .map((name) => ({ name, error: relativeError(a.gradients[name], b.gradients[name]) }))
+  path: string,
+): Promise<StepGradients> {
+  const { loss } = await child.ask("gradients", { path });
+  return { loss, gradients: readGradients(path, definitions) };
+}
+
+/** Both of the same weights and batch. */
+export function compareGradients(ours: StepGradients, peer: StepGradients): Parity {
+  const gradientErrors = Object.keys(peer.gradients)
+    .map((name) => ({ name, error: relativeError(ours.gradients[name], peer.gradients[name]) }))
     .sort((x, y) => y.error - x.error);
-  const lossError = Math.abs(a.loss - b.loss) / Math.abs(b.loss);
+  const lossError = Math.abs(ours.loss - peer.loss) / Math.abs(peer.loss);
   const holds = lossError <= tolerance.loss && gradientErrors[0].error <= tolerance.gradient;
-  return { loss: [a.loss, b.loss], lossError, gradientErrors, holds };
+  return { loss: [ours.loss, peer.loss], lossError, gradientErrors, holds };
 }
 
 function relativeError(ours: Float32Array, peer: Float32Array): number {

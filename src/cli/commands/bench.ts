@@ -23,6 +23,7 @@ interface BenchFlags extends Flags {
   variants: string[];
   rounds: number;
   samplingSteps: number;
+  alone?: boolean;
 }
 
 /** The names among `known`. @throws UserError for one that is not */
@@ -55,6 +56,7 @@ export function registerBench(program: Command, host: CommandHost): void {
       "eager",
     ])
     .option("--rounds <n>", "turns each side takes", wholeNumber, 5)
+    .option("--alone", "end a side before the next one starts: for sizes of which two do not fit in memory")
     .option("--sampling-steps <n>", "runs of the network for a document", wholeNumber, 20)
     .addHelpText("after", examples);
   defineCommand<BenchFlags>(
@@ -79,6 +81,7 @@ export function registerBench(program: Command, host: CommandHost): void {
         variants: checked("variants", flags.variants, peerVariants),
         rounds: flags.rounds,
         samplingSteps: flags.samplingSteps,
+        alone: flags.alone,
         threads: flags.threads ?? availableParallelism(),
         signal,
         onProgress: (what) => line.update(`${what} ...`),
