@@ -99,6 +99,8 @@ export interface BenchReport {
   readonly parts: readonly BenchPart[];
   readonly config: RunConfig;
   readonly samplingSteps: number;
+  /** One side in memory at a time (`BenchOptions.alone`). */
+  readonly alone: boolean;
   /** GFLOP/s of square matrix products, between the rounds. */
   readonly ceiling: Spread;
   readonly rows: readonly BenchRow[];
@@ -147,6 +149,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     parts: measured.map(({ task, length, record, reused }) => ({ task, length, record, reused })),
     config: base,
     samplingSteps,
+    alone: options.alone ?? false,
     ceiling,
     rows,
     ratios: ratiosOf(rows),

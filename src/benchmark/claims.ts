@@ -49,7 +49,7 @@ export interface Claim {
   readonly ours: string;
   /** 95 %; "": a single figure. */
   readonly interval: string;
-  /** Whether the first side is better, and how far the ratio comes up to the paper's; "": the ratio is no better or worse. */
+  /** Whether the first side is better, and how much of the paper's ratio is reached; "": a quick run, or a figure that no side wins by. */
   readonly verdict: string;
   readonly command: string;
 }
@@ -89,8 +89,8 @@ const between = (low: number | null, high: number | null): string =>
 
 /** The paper's ratios: for training throughput, latency at 2k tokens, and quality against dense models. */
 const paper = {
-  training: { ratio: 2.5, shown: "x2.5" },
-  sampling: { ratio: 2.4, shown: "x2.4 (2k tokens)" },
+  training: { ratio: 2.5, shown: "x2.5", length: null },
+  sampling: { ratio: 2.4, shown: "x2.4 (2k tokens)", length: 2048 },
 } as const;
 
 interface Quality {
@@ -113,13 +113,22 @@ function qualitiesOf({ task, metrics }: TaskReport): Quality[] {
   return [main, { metric: "infillF1", name: `${subject}: words missing in the middle, F1`, paper: null }];
 }
 
-/** In words; `low`, `high`: the interval, null where it has no end. */
-function verdict(ratio: number | null, low: number | null, high: number | null, paperRatio: number | null) {
-  if (ratio === null) return "";
+/** A side's verdict in words. `few`: what the interval does not know of; `paperRatio`: null where the paper has none. */
+function verdict(
+  value: Omit<RatioInterval, "first" | "second">,
+  few: string,
+  paperRatio: number | null,
+): string {
+  const { ratio, low, high } = value;
   const side =
     low !== null && low > 1 ? "ahead" : high !== null && high < 1 ? "behind" : "no difference shown";
-  return paperRatio === null ? side : `${side}; ${(ratio / paperRatio).toFixed(2)} of the paper's ratio`;
+  const share =
+    ratio === null || paperRatio === null ? "" : `; ${(ratio / paperRatio).toFixed(2)} of the paper's ratio`;
+  return `${side}${few}${share}`;
 }
+
+/** Rounds from which an interval over them is worth something. */
+const ENOUGH_ROUNDS = 5;
 
 /** The table, from what was measured. */
 export function claimsOf(report: ClaimsReport): Claim[] {
@@ -133,7 +142,7 @@ export function claimsOf(report: ClaimsReport): Claim[] {
   ];
 }
 
-function speedClaims({ bench, commands }: ClaimsReport, lengths: readonly number[]): Claim[] {
+function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly number[]): Claim[] {
   const words = {
     training: "training throughput against dense DiffuSeq",
     sampling: "sampling latency of dense DiffuSeq over ours",
@@ -159,12 +168,19 @@ function speedClaims({ bench, commands }: ClaimsReport, lengths: readonly number
           ? `${words[task]}${peer}`
           : `${task} against the same model in PyTorch ${row.side}`;
         const paperOf = dense && peer === "" ? paper[task] : null;
+        const rounds = ours.milliseconds.length;
         return {
           claim: `${what}, length ${length}`,
           paper: paperOf?.shown ?? "",
           ours: times(mean),
           interval: between(low, high),
-          verdict: verdict(mean, low, high, paperOf?.ratio ?? null),
+          verdict: quick
+            ? ""
+            : verdict(
+                { ratio: mean, low, high },
+                rounds < ENOUGH_ROUNDS ? ` (${rounds} rounds)` : "",
+                paperOf && (paperOf.length === null || paperOf.length === length) ? paperOf.ratio : null,
+              ),
           command: command(length, peer === "" ? "" : ` --variants ${row.side}`),
         };
       });
@@ -246,21 +262,29 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
     const data = task.task === "addresses" ? "" : commands.data;
     return qualitiesOf(task).flatMap(({ metric, name, paper: ofPaper }) =>
       others.map((over): Claim => {
-        const { ratio, low, high, first: ours, second } = ratioOf(task, metric, over);
+        const value = ratioOf(task, metric, over);
+        const { ratio, low, high, first: ours, second } = value;
         const paperRatio = over === "dense-active" ? ofPaper : null;
         return {
           claim: `${name}, ${first} over ${over}`,
           paper: paperRatio === null ? "" : times(paperRatio),
           ours: `${ratio === null ? "none" : times(ratio)} (${ours.toFixed(3)} and ${second.toFixed(3)})`,
           interval: between(low, high),
-          verdict: verdict(ratio, low, high, paperRatio),
+          verdict: quick ? "" : qualityVerdict(value, suite.seeds.length, paperRatio),
           command:
-            `moe-diffuseq evaluate --suite ${task.suite}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
+            `moe-diffuseq evaluate --suite ${task.task}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
             `${budget} --items ${suite.items} --steps ${suite.steps}${quick ? " --quick" : ""}${commands.suite}`,
         };
       }),
     );
   });
+}
+
+/** An interval over sources says nothing of seeds; over a score of 0 there is no ratio. */
+function qualityVerdict(value: RatioInterval, seeds: number, paperRatio: number | null): string {
+  const few = seeds === 1 ? " (one seed)" : "";
+  if (value.ratio === null) return `${value.first > 0 ? "scores alone" : "neither scores"}${few}`;
+  return verdict(value, few, paperRatio);
 }
 
 const ratioOf = ({ summary }: TaskReport, metric: string, over: TwinName): RatioInterval =>

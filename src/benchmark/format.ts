@@ -24,12 +24,13 @@ export function formatParts(parts: BenchReport["parts"]): string {
 }
 
 export function formatBench(report: BenchReport): string {
-  const { rows, ratios, ceiling, record, parts, leftOut, parities, samplingSteps } = report;
+  const { rows, ratios, ceiling, record, parts, leftOut, parities, samplingSteps, alone } = report;
   const tasks = [...new Set(rows.map(({ task }) => task))];
   return [
     formatRecord(record),
     ...(parts.some(({ reused }) => reused) ? [`Parts ${formatParts(parts)}`] : []),
     `Ceiling of the machine: ${ceiling.median.toFixed(0)} GFLOP/s (quartiles ${ceiling.lowerQuartile.toFixed(0)} to ${ceiling.upperQuartile.toFixed(0)}), float32 products of 1,024 x 1,024 between the rounds`,
+    ...(alone ? ["Started anew for every turn, one side in memory at a time"] : []),
     ...parities.map(
       ({ twin, variant, holds, lossError, gradientErrors }) =>
         `Parity of ${twin} with PyTorch, ${variant}: ${holds ? "holds" : "FAILS"} (loss ${lossError.toExponential(1)}, gradients ${gradientErrors[0].error.toExponential(1)} of the largest value)`,

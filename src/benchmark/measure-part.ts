@@ -84,7 +84,8 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
     { name: "base", config: base },
     { name: "length", config: { training: { sequenceLength: length, batchSize } } },
   ]);
-  let room = MEMORY_SHARE * freemem();
+  const whole = MEMORY_SHARE * freemem();
+  let room = whole;
   const sides: Side[] = [];
   for (const [twin, config] of twins(sized, options.twins)) {
     const { memory } = costOf(config.model, { batchSize, length, ema: false });
@@ -97,7 +98,7 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
       if (bytes > room) {
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
         leftOut.push(
-          `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${options.alone ? "" : "; measure it with --alone"}`,
+          `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${bytes <= whole ? "; measure it with bench --alone" : ""}`,
         );
         continue;
       }
@@ -163,49 +164,53 @@ async function measureSides(
   onProgress: (what: string) => void,
 ): Promise<Omit<BenchRow, "shareOfCeiling">[]> {
   const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, alone = false, signal } = options;
-  const measured: Measured[] = [];
+  let measured: Measured[] = sides.map((side) => ({ side, times: [], peakBytes: 0, started: null }));
   const start = async (one: Measured) => {
-    signal?.throwIfAborted();
     onProgress(`${one.side.twin}, ${one.side.side}: starting`);
     one.started = await startSide(one.side, task, threads, peer?.python ?? "", samplingSteps);
   };
+  const stop = ({ started }: Measured) => {
+    started?.child.kill();
+    if (started?.folder) rmSync(started.folder, { recursive: true });
+  };
   const end = async (one: Measured) => {
-    const { child, folder } = one.started!;
+    const { child } = one.started!;
     one.peakBytes = Math.max(one.peakBytes, (await child.ask("memory")).peakBytes);
     await child.end();
-    if (folder) rmSync(folder, { recursive: true });
+    stop(one);
     one.started = null;
   };
-  try {
-    for (const side of sides) {
-      const one: Measured = { side, times: [], peakBytes: 0, started: null };
+  /** Does it for every side in turn. Ours must work; PyTorch may lack a compiler, or memory: then it is left out from there on. */
+  const each = async (work: (one: Measured) => Promise<void>) => {
+    const working: Measured[] = [];
+    for (const one of measured) {
+      signal?.throwIfAborted();
       try {
-        await start(one);
-        measured.push(one);
-        if (alone) await end(one);
+        await work(one);
+        working.push(one);
       } catch (error) {
-        signal?.throwIfAborted();
-        // Ours must run; PyTorch may lack a compiler.
-        if (side.side === "ours") throw error;
-        leftOut.push(`${task} of ${side.twin} (${side.side}): ${lastLine(error)}`);
+        const { side, twin } = one.side;
+        if (side === "ours") throw error;
+        stop(one);
+        leftOut.push(`${task} of ${twin} (${side}): ${lastLine(error)}`);
       }
     }
+    measured = working;
+  };
+  try {
+    if (!alone) await each(start);
     for (let round = 0; round < rounds; round++) {
       onProgress(`round ${round + 1} of ${rounds}`);
       await ceiling.measure();
-      for (const one of measured) {
+      await each(async (one) => {
         if (alone) await start(one);
-        signal?.throwIfAborted();
         one.times.push(await timesOf(one.started!.child, task, count, samplingSteps));
         if (alone) await end(one);
-      }
+      });
     }
-    if (!alone) for (const one of measured) await end(one);
+    if (!alone) await each(end);
   } finally {
-    for (const { started } of measured) {
-      started?.child.kill();
-      if (started?.folder) rmSync(started.folder, { recursive: true });
-    }
+    for (const one of measured) stop(one);
   }
   return measured.map((one) => rowOf(one, task, samplingSteps));
 }

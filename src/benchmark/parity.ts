@@ -1,4 +1,5 @@
 /** @file Do two programs compute the same step? Loss and the gradient of every parameter, from equal weights and an equal batch. */
+import { rmSync } from "node:fs";
 import { readGradients } from "./dump.js";
 import type { StepProcess } from "./step-process.js";
 import type { Workload } from "./workload.js";
@@ -28,7 +29,9 @@ export async function gradientsOf(
   path: string,
 ): Promise<StepGradients> {
   const { loss } = await child.ask("gradients", { path });
-  return { loss, gradients: readGradients(path, definitions) };
+  const gradients = readGradients(path, definitions);
+  rmSync(path); // the next program may map the file, and would leave in it what it lacks itself
+  return { loss, gradients };
 }
 
 /** Both of the same weights and batch. */

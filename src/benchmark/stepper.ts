@@ -8,7 +8,7 @@
  *   {"command": "memory"}                             -> {"peakBytes": 1073741824}
  *   {"command": "reset"}                              -> {"bytes": 314572800}   memory now; the peak is counted from here (Linux)
  */
-import { openSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { RunConfig } from "../config/index.js";
 import { createDevice, type Executable } from "../runtime/index.js";
@@ -107,6 +107,7 @@ async function answer({ command, count, steps, path }: Command): Promise<object>
       const found = await parameters.read("gradient");
       const file = openSync(path, "w");
       for (const { name, trainable } of definitions) if (trainable) writeSync(file, found[name]);
+      closeSync(file);
       return { loss };
     }
     case "memory":

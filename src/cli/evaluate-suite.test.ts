@@ -1,9 +1,10 @@
 /** @file `evaluate --suite` with twins side by side: trained by processes of their own, judged together. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { SuiteReport } from "../evaluation/suite/index.js";
+import { type SuiteReport, tasksOf } from "../evaluation/suite/index.js";
+import { suiteOptions, trainSideBySide } from "./evaluate-suite.js";
 import { runCommandLine } from "./program.js";
 import { memoryTerminal } from "./testing/memory-terminal.js";
 
@@ -14,29 +15,53 @@ describe("evaluate --suite --jobs", () => {
   });
   afterAll(() => rm(out, { recursive: true }));
 
+  const budget = "--max-tokens 500 --pairs 12 --items 2 --steps 1 --threads 2 --quick --json".split(" ");
   const evaluate = async (...more: string[]) => {
     const terminal = memoryTerminal();
-    const budget = "--max-tokens 500 --pairs 12 --items 2 --steps 1 --threads 2 --json".split(" ");
-    const flags = ["--suite", "addresses", "--quick", ...budget, "--out", out];
+    const flags = ["--suite", "addresses", ...budget, "--twins", "moe-diffuseq,autoregressive", "--out", out];
     const code = await runCommandLine(["evaluate", ...flags, ...more], terminal);
     return { code, said: terminal.stderr.text, shown: terminal.stdout.text };
   };
 
   it("trains in other processes what this one then takes over", async () => {
-    const twins = ["--twins", "moe-diffuseq,autoregressive"];
-    const { code, said, shown } = await evaluate("--jobs", "2", ...twins);
-    expect([code, said]).toEqual([0, expect.stringContaining("of 2 done; ")]);
+    const flags = {
+      ...{ twins: ["moe-diffuseq", "autoregressive"], seeds: [1], quick: true, jobs: 2, threads: 2 },
+      ...{ maxTokens: 500, pairs: 12, items: 2, steps: 1 },
+    };
+    const options = await suiteOptions(flags, tasksOf("addresses"), out);
+    const seen: string[] = [];
+    const onProgress = (what: string) => seen.push(what);
+    await trainSideBySide(flags, options, { signal: new AbortController().signal, onProgress });
+    expect(seen.at(-1)).toMatch(/^2 of 2 done/);
+    const results = flags.twins.map((twin) => join(out, "addresses", `${twin}-seed1`, "suite-result.json"));
+    const dates = await Promise.all(
+      results.map(async (file) => JSON.parse(await readFile(file, "utf8")).content.date),
+    );
+
+    const { code, shown } = await evaluate("--jobs", "2");
+    expect(code).toBe(0);
     const { tasks } = JSON.parse(shown.trim().split("\n").at(-1)!) as SuiteReport;
-    expect(tasks[0].runs.map(({ twin }) => twin)).toEqual(["moe-diffuseq", "autoregressive"]);
-    // All of it is there: a third call trains nothing, and finds the same.
-    const again = await evaluate(...twins);
-    expect(again.said).not.toMatch(/step \d/);
-    expect(again.shown).toBe(shown);
+    expect(tasks[0].runs.map(({ twin, date }) => [twin, date])).toEqual(
+      flags.twins.map((twin, i) => [twin, dates[i]]),
+    );
   }, 120_000);
 
   it("passes on what is wrong", async () => {
-    const { code, said } = await evaluate("--jobs", "2", "--set", "model.numHeads=7", "--twins", "masked");
-    expect(code).toBe(1);
-    expect(said).toMatch(/numHeads/);
+    const run = async (...flags: string[]) => {
+      const terminal = memoryTerminal();
+      const code = await runCommandLine(
+        ["evaluate", "--suite", "science", "--threads", "2", ...flags],
+        terminal,
+      );
+      return [code, terminal.stderr.text];
+    };
+    // The children look for the data, and do not find it.
+    expect(await run("--jobs", "2", "--data", out, "--out", out)).toEqual([
+      1,
+      expect.stringMatching(
+        /science, .*its process ended \(1\)[\s\S]*expected science\.abstracts\.train\.jsonl/,
+      ),
+    ]);
+    expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);
   });
 });

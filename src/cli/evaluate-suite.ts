@@ -44,19 +44,19 @@ export async function suiteOptions(
   return {
     // A short target is enough to see that everything works.
     tasks: quick
-      ? tasks.map((task) => ({
+      ? [...new Set(tasks)].map((task) => ({
           ...task,
           length: quickOptions.length,
           candidates: Math.min(2, task.candidates),
         }))
-      : tasks,
+      : [...new Set(tasks)],
     data: flags.data?.[0],
     base: resolveConfig({
       preset: "moe-diffuseq",
       sets: [...suiteSettings, ...(quick ? quickSettings : []), ...(flags.set ?? [])],
     }),
-    twins: twins as TwinName[],
-    seeds: flags.seeds,
+    twins: [...new Set(twins)] as TwinName[],
+    seeds: [...new Set(flags.seeds)],
     budget:
       maxTokens === undefined
         ? { minutes: maxMinutes ?? (quick ? quickOptions.minutes : DEFAULT_MINUTES) }
@@ -65,8 +65,15 @@ export async function suiteOptions(
     pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
-    threads: flags.threads,
+    threads: threadsOfTwin(flags),
   };
+}
+
+/** Threads of a twin: with --jobs, so many share them. @throws UserError when there are fewer threads than jobs */
+function threadsOfTwin({ threads = availableParallelism(), jobs = 1 }: SuiteFlags): number {
+  if (jobs > threads)
+    throw new UserError(`--jobs: expected at most as many as there are threads, ${threads}, got ${jobs}.`);
+  return Math.floor(threads / jobs);
 }
 
 /**
@@ -75,12 +82,11 @@ export async function suiteOptions(
  */
 export async function trainSideBySide(
   flags: SuiteFlags,
-  { tasks, twins, seeds, out, budget }: SuiteOptions,
+  { tasks, twins, seeds, out, budget, threads }: SuiteOptions,
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<void> {
   const { jobs: atOnce = 1, data, items, pairs, steps, set = [], quick = false } = flags;
   if (atOnce === 1) return;
-  const threads = Math.max(1, Math.floor((flags.threads ?? availableParallelism()) / atOnce));
   const given = { "--data": data?.[0], "--items": items, "--pairs": pairs, "--steps": steps };
   const common = [
     ...Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),

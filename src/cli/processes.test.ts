@@ -41,13 +41,15 @@ describe("runJobs", () => {
     expect(seen.at(-1)).toBe(3);
   });
 
-  it("ends the others when one fails, and says what it said", async () => {
-    const endless = node("endless", "setInterval(() => {}, 1000)");
+  it("starts no more when one fails, lets the others finish, and says what it said", async () => {
+    const file = (name: string) => JSON.stringify(join(folder, name));
+    const slow = node("slow", `setTimeout(() => require("fs").writeFileSync(${file("slow")}, ""), 500)`);
     const broken = node("broken", 'console.error("no such thing"); process.exit(1)');
-    const never = node("never", `require("fs").writeFileSync(${JSON.stringify(join(folder, "never"))}, "")`);
-    const failure = runJobs([endless, broken, never], 2);
+    const never = node("never", `require("fs").writeFileSync(${file("never")}, "")`);
+    const failure = runJobs([slow, broken, never], 2);
     await expect(failure).rejects.toThrow(UserError);
     await expect(failure).rejects.toThrow(/^broken: its process ended \(1\)\.\nno such thing$/);
+    expect(await readdir(folder)).toContain("slow");
     expect(await readdir(folder)).not.toContain("never");
   });
 

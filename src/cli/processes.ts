@@ -27,47 +27,46 @@ export interface JobsOptions {
 const SHOWN_LINES = 5;
 
 /**
- * Runs all jobs, at most `atOnce` at the same time, in their order.
- * @throws UserError when one fails, with the end of what it said; the signal's reason when it is aborted. The others are stopped first,
- * as by Ctrl-C, and waited for.
+ * Runs all jobs, at most `atOnce` at the same time, in their order. When one fails no other is started, and those that run may finish; when
+ * the signal is aborted they are stopped, as by Ctrl-C, and waited for.
+ * @throws UserError when one fails, with the end of what it said; the signal's reason when it is aborted
  */
 export async function runJobs(
   jobs: readonly Job[],
   atOnce: number,
   { signal, onProgress = () => {} }: JobsOptions = {},
 ): Promise<void> {
-  const stop = new AbortController();
-  const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   const running = new Map<Job, string>();
-  let [next, done] = [0, 0];
+  let [next, done, failed] = [0, 0, false];
   const tell = () => onProgress([...running.values()], done);
   const work = async () => {
-    while (next < jobs.length && !stopped.aborted) {
+    while (next < jobs.length && !failed && !signal?.aborted) {
       const job = jobs[next++];
       running.set(job, `${job.name}: starting`);
       try {
-        await runJob(job, stopped, (line) => {
+        await runJob(job, signal, (line) => {
           running.set(job, line);
           tell();
         });
       } catch (error) {
-        stop.abort();
+        failed = true;
         throw error;
+      } finally {
+        running.delete(job);
       }
-      running.delete(job);
       done++;
       tell();
     }
   };
   const workers = await Promise.allSettled(Array.from({ length: Math.min(atOnce, jobs.length) }, work));
   signal?.throwIfAborted();
-  const failed = workers.find((worker) => worker.status === "rejected");
-  if (failed) throw failed.reason;
+  const first = workers.find((worker) => worker.status === "rejected");
+  if (first) throw first.reason;
 }
 
 async function runJob(
   { name, args }: Job,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   onLine: (line: string) => void,
 ): Promise<void> {
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -79,11 +78,11 @@ async function runJob(
     onLine(line);
   });
   const onAbort = () => child.kill("SIGINT");
-  signal.addEventListener("abort", onAbort);
+  signal?.addEventListener("abort", onAbort);
   const ended = await new Promise<number | string | null>((resolve) => {
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, killedBy) => resolve(code ?? killedBy));
-  }).finally(() => signal.removeEventListener("abort", onAbort));
-  if (ended === 0 || signal.aborted) return;
+  }).finally(() => signal?.removeEventListener("abort", onAbort));
+  if (ended === 0) return;
   throw new UserError(`${name}: its process ended (${ended}).\n${lines.join("\n")}`);
 }

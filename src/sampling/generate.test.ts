@@ -182,6 +182,20 @@ onEveryDevice((device, kind) => {
     });
   });
 
+  it("writes one text, whatever the seed, where a Gaussian process is given no noise", async () => {
+    const model = await tinyModel(device(), "diffuseq");
+    for (const sampler of ["ancestral", "ddim", "dpm-solver++"] as const) {
+      const write = async (noiseTemperature: number, seed: number) => {
+        const cold = { ...settings, sampler, noiseTemperature, seed, temperature: 0, num: 3 };
+        return (await generate(model, { length: 12 }, cold, short)).map(({ text }) => text);
+      };
+      const texts = [...(await write(0, 1)), ...(await write(0, 2))];
+      expect(new Set(texts).size).toBe(1);
+      expect(new Set([...(await write(1, 1)), ...(await write(1, 2))]).size).toBe(6);
+    }
+    await model.dispose();
+  });
+
   it("ends the text where the model says so", async () => {
     const model = await tinyModel(device(), "masked", {}, forceToken(sep));
     const texts = await generate(model, [{}, { src: "cat" }, { prompt: "the " }], settings, short);

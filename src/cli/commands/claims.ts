@@ -144,8 +144,8 @@ export function registerClaims(program: Command, host: CommandHost): void {
         await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
         await writeFileAtomic(files.page, claimsPage(report, own));
         const rows = claimsOf(report).map(
-          ({ claim, paper, ours, interval }) =>
-            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}`,
+          ({ claim, paper, ours, interval, verdict }) =>
+            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
         );
         return {
           json: { claims: claimsOf(report), files },

@@ -3,13 +3,12 @@ export { formatGap, formatRatio, formatSuite } from "./format.js";
 export { NextTurnClassifier } from "./next-turn.js";
 export {
   runSuite,
-  type SuiteBudget,
   type SuiteOptions,
   type SuiteReport,
   type TaskReport,
-  type TwinRun,
 } from "./run-suite.js";
 export { quickOptions, quickSettings, suiteSettings } from "./settings.js";
 export { type SuiteName, type SuiteTask, suiteMetrics, suiteNames, suiteTasks, tasksOf } from "./suites.js";
 export type { RatioInterval, TaskSummary, TwinSummary } from "./summary.js";
+export type { SuiteBudget, TwinRun } from "./twin-run.js";
 export { learningParameters, type TwinName, twin, twinDefinitions, twinNames, twins } from "./twins.js";

@@ -15,6 +15,8 @@ export interface Gap {
 
 /** Words taken out, at most; never more than half of the text. */
 const WORDS = 8;
+/** Words of a text that has a middle. */
+const FEWEST = 3;
 
 /** Scores of what was written for the words that are missing, 0 to 1, higher is better. */
 export const infillMetrics = {
@@ -23,13 +25,13 @@ export const infillMetrics = {
 } as const satisfies Record<string, (text: string, gap: Gap) => number>;
 export type InfillMetric = keyof typeof infillMetrics;
 
-/** The words in the middle of a text, each with the white space before it, as tokenizers cut. */
-export function gapIn(text: string): Gap {
+/** The words in the middle of a text, each with the white space before it, as tokenizers cut; null: it has too few words. */
+export function gapIn(text: string): Gap | null {
   const ends = Array.from(text.matchAll(/\S+/g), ({ index, 0: word }) => index + word.length);
-  const count = Math.min(WORDS, Math.max(1, ends.length >> 1));
+  if (ends.length < FEWEST) return null;
+  const count = Math.min(WORDS, ends.length >> 1);
   const first = (ends.length - count) >> 1;
-  const from = first === 0 ? 0 : ends[first - 1];
-  const to = ends.at(first + count - 1) ?? text.length;
+  const [from, to] = [ends[first - 1], ends[first + count - 1]];
   return { before: text.slice(0, from), missing: text.slice(from, to), after: text.slice(to) };
 }
 
@@ -39,15 +41,25 @@ export interface TextCodec {
   decode(ids: Int32Array): string;
 }
 
-/** Asks for the missing words of a target, cut to so many tokens first. */
-export function infillRequest(
-  { src, trg }: Pair,
-  codec: TextCodec,
-  room: number,
-): { readonly gap: Gap; readonly request: GenerationRequest } {
+export interface InfillRequest {
+  readonly gap: Gap;
+  readonly request: GenerationRequest;
+}
+
+/** Asks for the missing words of a target, or of as much of its beginning as makes `room` tokens; null: that has too few words. */
+export function infillRequest({ src, trg }: Pair, codec: TextCodec, room: number): InfillRequest | null {
   const ids = codec.encode(trg);
-  // Less one: a text cut in two places may take a token more.
-  const gap = gapIn(ids.length < room ? trg : codec.decode(ids.subarray(0, room - 1)));
-  const size = Math.max(1, codec.encode(gap.missing).length);
-  return { gap, request: { src, infill: [gap.before, { gap: size }, gap.after] } };
+  const tokens = (text: string) => codec.encode(text).length;
+  // A text cut in places may take more tokens than it had: shorter until it fits. Half a character at its end is left out.
+  for (let length = Math.min(ids.length, room); length > 0; length--) {
+    const gap = gapIn(
+      length === ids.length ? trg : codec.decode(ids.subarray(0, length)).replace(/\uFFFD+$/, ""),
+    );
+    if (!gap) return null;
+    const { before, missing, after } = gap;
+    const size = tokens(missing);
+    if (tokens(before) + size + tokens(after) <= room)
+      return { gap, request: { src, infill: [before, { gap: size }, after] } };
+  }
+  return null;
 }

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rename, rm, truncate, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { formatRatio, formatSuite } from "./format.js";
 import { gapIn, infillMetrics, infillRequest } from "./infill.js";
@@ -78,33 +79,41 @@ describe("pairs", () => {
 });
 
 describe("infilling", () => {
-  const codec = {
-    encode: (text: string) => Int32Array.from(text, (c) => c.codePointAt(0)!),
-    decode: (ids: Int32Array) => String.fromCodePoint(...ids),
-  };
+  const words =
+    "one two  three\nfour five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen.";
 
   it("takes out the words in the middle, and leaves the rest as it is", () => {
-    const text =
-      "one two  three\nfour five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen.";
-    const gap = gapIn(text);
-    expect(gap.before + gap.missing + gap.after).toBe(text);
+    const gap = gapIn(words)!;
+    expect(gap.before + gap.missing + gap.after).toBe(words);
     expect(gap.missing).toBe(" five six seven eight nine ten eleven twelve");
     expect(gapIn("one two three")).toEqual({ before: "one", missing: " two", after: " three" });
-    expect(gapIn("word")).toEqual({ before: "", missing: "word", after: "" });
-    expect(gapIn("")).toEqual({ before: "", missing: "", after: "" });
+    expect(gapIn("one two")).toBeNull();
+    expect(gapIn("")).toBeNull();
   });
 
-  it("asks for as many tokens as are missing, in a target that fits", () => {
-    const trg = "a bb ccc dddd";
-    const { request, gap } = infillRequest({ src: "s", trg }, codec, 40);
-    expect(gap).toEqual({ before: "a", missing: " bb ccc", after: " dddd" });
-    expect(request).toEqual({ src: "s", infill: ["a", { gap: 7 }, " dddd"] });
-    const short = infillRequest({ src: "s", trg }, codec, 9);
-    expect(short.gap).toEqual({ before: "a", missing: " bb", after: " ccc" });
+  it("asks for as many tokens as are missing, in a target that fits", async () => {
+    const trg =
+      "Schrödingers Katze ist 猫 und bleibt 猫猫猫, wie man sagt: weder tot noch lebendig, bis jemand nachsieht.";
+    const codec = await Tokenizer.train(["bis jemand nachsieht", "weder tot noch"], { vocabSize: 275 });
+    const tokens = (text: string) => codec.encode(text).length;
+    const whole = infillRequest({ src: "s", trg }, codec, 400)!;
+    expect(whole.gap.before + whole.gap.missing + whole.gap.after).toBe(trg);
+    expect(whole.request).toEqual({
+      src: "s",
+      infill: [whole.gap.before, { gap: tokens(whole.gap.missing) }, whole.gap.after],
+    });
+    // However the target is cut, even through a character: what is asked for fits, and is text.
+    for (let room = 32; room < tokens(trg); room++) {
+      const cut = infillRequest({ src: "s", trg }, codec, room)!;
+      const { before, missing, after } = cut.gap;
+      expect(trg.startsWith(before + missing + after)).toBe(true);
+      expect(tokens(before) + tokens(missing) + tokens(after)).toBeLessThanOrEqual(room);
+    }
+    expect(infillRequest({ src: "s", trg }, codec, 3)).toBeNull();
   });
 
   it("scores the missing words, not those around them", () => {
-    const gap = gapIn("one two three four");
+    const gap = gapIn("one two three four")!;
     expect(gap.missing).toBe(" two three");
     expect(infillMetrics.infillF1(" three two", gap)).toBe(1);
     expect(infillMetrics.infillF1(" one four", gap)).toBe(0);
@@ -239,11 +248,36 @@ describe("runSuite", () => {
     const there = await runSuite({ ...options, out: moved, onProgress: (what) => began.push(what) });
     expect(began.some((what) => /step \d/.test(what))).toBe(false);
     expect(there.tasks[0].summary).toEqual(task.summary);
-    // A broken result is no result.
-    await truncate(join(moved, "addresses", "autoregressive-seed1", "suite-result.json"), 100);
+    // Other sources to judge by: nothing is trained for them.
+    const fewer = await runSuite({
+      ...options,
+      items: 2,
+      out: moved,
+      onProgress: (what) => began.push(what),
+    });
+    expect(began.some((what) => /step \d/.test(what))).toBe(false);
+    expect(fewer.tasks[0].runs[0].date).toBe(task.runs[0].date);
+    expect(fewer.tasks[0].runs[0].judged.scores.bleu).toEqual(task.runs[0].judged.scores.bleu.slice(0, 2));
+    // What is broken counts for nothing, and is made again.
+    await truncate(join(moved, "addresses", "autoregressive-seed1", "suite-training.json"), 100);
     await runSuite({ ...options, out: moved, onProgress: (what) => began.push(what) });
-    expect(
-      began.filter((what) => /step \d/.test(what)).every((what) => what.includes("autoregressive")),
-    ).toBe(true);
+    const trained = began.filter((what) => /step \d/.test(what));
+    expect(trained.length).toBeGreaterThan(0);
+    for (const what of trained) expect(what).toMatch(/^addresses: autoregressive/);
+  });
+
+  it("trains a twin once, whoever asks for it at the same time", async () => {
+    const said: string[][] = [[], []];
+    const ask = (i: number) =>
+      runSuite({
+        ...{ tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40 })), base: tinyBase() },
+        ...{ twins: ["masked"], seeds: [1], budget: { tokens: 320 }, pairs: 12, items: 1, steps: 1 },
+        out: join(out, "shared"),
+        onProgress: (what) => said[i].push(what),
+      });
+    const [first, second] = await Promise.all([ask(0), ask(1)]);
+    expect(second).toEqual(first);
+    expect(said.filter((own) => own.some((what) => /step \d/.test(what)))).toHaveLength(1);
+    expect(said.filter((own) => own.some((what) => what.includes("another process")))).toHaveLength(1);
   });
 });

@@ -5,7 +5,7 @@
  */
 import { bootstrapInterval, type Interval } from "../../metrics/index.js";
 import { seededRandom } from "../statistics.js";
-import type { TwinRun } from "./run-suite.js";
+import type { TwinRun } from "./twin-run.js";
 import type { TwinName } from "./twins.js";
 
 /** A ratio of means; null where the second mean is 0: there is none. Plain JSON. */

@@ -42,7 +42,8 @@ export async function judgeTexts(job: {
     const began = performance.now();
     // One text: the likeliest tokens. Several to choose among must differ.
     const { candidates, length } = task;
-    const settings = { length, steps, temperature: candidates > 1 ? 0.8 : 0, num: candidates, seed: 1 };
+    const temperature = candidates > 1 ? 0.8 : 0;
+    const settings = { ...ONE_TEXT, length, steps, temperature, num: candidates, seed: 1 };
     // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
     const own = items.map(({ src, trg }) => ({ src: fitting(src, model, length), trg }));
     const sources = own.map(({ src }, i) => ({ src, firstSample: i * candidates }));
@@ -52,7 +53,7 @@ export async function judgeTexts(job: {
       return candidate[mbrSelect(candidate).index];
     });
     const free = task.free
-      ? (await generate(model, {}, { length, steps, num: FREE_TEXTS, seed: 1 }, { signal })).map(
+      ? (await generate(model, {}, { ...ONE_TEXT, length, steps, num: FREE_TEXTS, seed: 1 }, { signal })).map(
           ({ text }) => text,
         )
       : null;
@@ -63,7 +64,7 @@ export async function judgeTexts(job: {
       scores[metric] = texts.map((text, i) => suiteMetrics[metric](text, items[i].trg));
     if (classifier)
       scores.coherence = texts.map((text, i) => classifier.score({ src: items[i].src, trg: text }));
-    if (task.infill)
+    if (infilled.length > 0)
       for (const metric of Object.keys(infillMetrics) as InfillMetric[])
         scores[metric] = infilled.map(({ gap, text }) => infillMetrics[metric](text, gap));
     return {
@@ -82,7 +83,7 @@ export async function judgeTexts(job: {
   }
 }
 
-/** What the model writes for the missing words of each target: the likeliest tokens. */
+/** What the model writes for the missing words of each target that has some: the likeliest tokens. */
 async function fillGaps(
   pairs: readonly Pair[],
   model: DiffusionModel,
@@ -93,20 +94,18 @@ async function fillGaps(
   }: { readonly length: number; readonly steps: number; readonly signal?: AbortSignal },
 ): Promise<{ readonly gap: Gap; readonly text: string }[]> {
   const { tokenizer } = model;
-  const asked = pairs.map((pair, i) => {
-    const room = length - SPECIALS - tokenizer.encode(pair.src).length;
-    const { gap, request } = infillRequest(pair, tokenizer, room);
-    return { gap, request: { ...request, firstSample: i } };
+  const asked = pairs.flatMap((pair, i) => {
+    const found = infillRequest(pair, tokenizer, length - SPECIALS - tokenizer.encode(pair.src).length);
+    return found ? [{ gap: found.gap, request: { ...found.request, firstSample: i } }] : [];
   });
-  const settings = { steps, temperature: 0, seed: 1 };
-  const written = await generate(
-    model,
-    asked.map(({ request }) => request),
-    settings,
-    { signal },
-  );
+  const settings = { steps, temperature: 0, seed: 1, ...ONE_TEXT };
+  const requests = asked.map(({ request }) => request);
+  const written = await generate(model, requests, settings, { signal });
   return asked.map(({ gap }, i) => ({ gap, text: written[i].gaps[0] }));
 }
+
+/** Whatever the run's own settings of generation are: one text for a request, all at once. */
+const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 
 /** The source, cut where training cuts it: half of the room is the target's. */
 function fitting(src: string, { tokenizer }: DiffusionModel, length: number): string {

@@ -97,7 +97,7 @@ it("refuses uniform numbers that are not one a row", () => {
   expect(() =>
     drawTokens(input("logits", "float32", [4, 9]), {
       uniform: input("uniform", "float32", [3]),
-      temperature: null,
+      temperature: input("temperature", "float32", [1]),
       topK: null,
       topP: null,
     }),

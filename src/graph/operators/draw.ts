@@ -36,7 +36,7 @@ import { pad, reshape } from "./shape.js";
 export interface DrawInputs {
   /** [K] in [0, 1): one number a row. */
   readonly uniform: Tensor;
-  /** [1] > 0; null: the likeliest token, no draw. */
+  /** [1] > 0; null: the likeliest token, whatever the others say. */
   readonly temperature: Tensor | null;
   /** [1], from 1 on: draw among so many; null: all. */
   readonly topK: Tensor | null;
@@ -46,16 +46,15 @@ export interface DrawInputs {
 
 /** Which of them there are. */
 interface Attributes {
-  readonly draws: boolean;
   readonly cutsCount: boolean;
   readonly cutsMass: boolean;
 }
 
 /** The inputs behind the logits, in order. `of`: tensors, or what belongs to them. */
-function drawInputs<T>([uniform, ...rest]: readonly T[], { draws, cutsCount, cutsMass }: Attributes) {
+function drawInputs<T>([uniform, temperature, ...rest]: readonly T[], { cutsCount, cutsMass }: Attributes) {
   let next = 0;
   const given = (is: boolean): T | null => (is ? rest[next++] : null);
-  return { uniform, temperature: given(draws), topK: given(cutsCount), topP: given(cutsMass) };
+  return { uniform, temperature, topK: given(cutsCount), topP: given(cutsMass) };
 }
 
 const ALIGNED = 1024;
@@ -100,6 +99,10 @@ function firstBeyond(x: Tensor, goal: Tensor): { place: Tensor; before: Tensor }
   return { place: rowSum(passed), before: reduceMax(mul(sums, passed), [1], true) };
 }
 
+/** What softmax(logits) says of the tokens id [K]: [K]. */
+const confidenceOf = (logits: Tensor, id: Tensor): Tensor =>
+  reshape(gatherElements(softmax(logits), reshape(id, [null, 1]), 1), [null]);
+
 const drawOperator = defineComposite<Attributes, null>({
   name: "drawTokens",
   infer: ([logits, uniform]) => {
@@ -116,12 +119,6 @@ const drawOperator = defineComposite<Attributes, null>({
   lower: ([logits, ...others], attributes) => {
     const { uniform, temperature, topK, topP } = drawInputs(others, attributes);
     const size = logits.shape[1]!;
-    const plain = softmax(logits);
-    const result = (id: Tensor) => {
-      const confidence = gatherElements(plain, reshape(id, [null, 1]), 1);
-      return { outputs: [id, reshape(confidence, [null])], saved: null };
-    };
-    if (!temperature) return result(argMax(logits));
     const p = softmax(div(logits, temperature));
     const wide = Math.ceil(size / ALIGNED) * ALIGNED;
     let kept = wide === size ? p : pad(p, 1, 0, wide - size);
@@ -146,20 +143,18 @@ const drawOperator = defineComposite<Attributes, null>({
     );
     const chosen = reshape(flags(equal(numbers, stride.place)), [null, strides, 1]);
     const inside = firstBeyond(reduceSum(mul(grouped, chosen), [1]), sub(goal, stride.before));
-    const id = add(mul(stride.place, STRIDE), inside.place);
-    return result(cast(reshape(id, [null]), "int64"));
+    const id = cast(reshape(add(mul(stride.place, STRIDE), inside.place), [null]), "int64");
+    return { outputs: [id, confidenceOf(logits, id)], saved: null };
   },
   evaluate: ([logits, ...others], attributes) => {
-    const { uniform, ...settings } = drawInputs(others, attributes);
-    const [temperature, topK, topP] = [settings.temperature, settings.topK, settings.topP].map((x) =>
-      x ? x.data[0] : null,
-    );
+    const { uniform, temperature, ...cuts } = drawInputs(others, attributes);
+    const [topK, topP] = [cuts.topK, cuts.topP].map((x) => (x ? x.data[0] : null));
     const [rows, size] = logits.shape;
     const ids = NDArray.zeros([rows], "int64");
     const confidence = NDArray.zeros([rows]);
     for (let r = 0; r < rows; r++) {
       const row = Array.from(logits.data.subarray(r * size, (r + 1) * size));
-      ids.data[r] = drawn(row, uniform.data[r], temperature, topK ?? size, topP ?? 1);
+      ids.data[r] = drawn(row, uniform.data[r], temperature.data[0], topK ?? size, topP ?? 1);
       const top = Math.max(...row);
       const total = row.reduce((sum, x) => sum + Math.exp(x - top), 0);
       confidence.data[r] = Math.exp(row[ids.data[r]] - top) / total;
@@ -168,19 +163,18 @@ const drawOperator = defineComposite<Attributes, null>({
   },
 });
 
-/** The definition, by sorting. temperature null: the likeliest. */
+/** The definition, by sorting. */
 function drawn(
   logits: readonly number[],
   uniform: number,
-  temperature: number | null,
+  temperature: number,
   topK: number,
   topP: number,
 ): number {
   const top = Math.max(...logits);
   const ranked = logits
-    .map((x, id) => ({ id, x, mass: Math.exp((x - top) / (temperature ?? 1)) }))
+    .map((x, id) => ({ id, x, mass: Math.exp((x - top) / temperature) }))
     .sort((a, b) => b.x - a.x || a.id - b.id);
-  if (temperature === null) return ranked[0].id;
   let kept = ranked.slice(0, topK);
   const massOf = (tokens: typeof kept) => tokens.reduce((sum, { mass }) => sum + mass, 0);
   if (topP < 1) {
@@ -210,9 +204,12 @@ export function drawTokens(
   logits: Tensor,
   { uniform, temperature, topK, topP }: DrawInputs,
 ): { readonly id: Tensor; readonly confidence: Tensor } {
+  if (temperature === null) {
+    const likeliest = argMax(logits);
+    return { id: likeliest, confidence: confidenceOf(logits, likeliest) };
+  }
   const given = [temperature, topK, topP].filter((x) => x !== null);
   const [id, confidence] = apply(drawOperator, [logits, uniform, ...given], {
-    draws: temperature !== null,
     cutsCount: topK !== null,
     cutsMass: topP !== null,
   } satisfies Attributes);

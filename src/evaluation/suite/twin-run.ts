@@ -1,0 +1,246 @@
+/**
+ * @file One twin trained with one seed, and judged. What a run's directory holds of it:
+ *
+ *     suite-training.json   that it is trained, and with what: pairs, configuration, budget, version, for a budget of minutes the threads
+ *     suite-result.json     what it was judged to be, and by what: task, held-out sources, steps, settings of generation
+ *
+ * A later call with the same of both takes the result over; with the same training alone, it judges anew. Measure changed code into another
+ * folder. Whoever is at work on a run holds its lock; others wait, then find what was made.
+ */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { lock } from "proper-lockfile";
+import { configFromLayers, type RunConfig } from "../../config/index.js";
+import type { ExpertUse } from "../../diffusion/expert-use.js";
+import { writeFileAtomic } from "../../hub/index.js";
+import { costOf } from "../../model/cost.js";
+import { readMetrics } from "../../training/metrics-log.js";
+import { train } from "../../training/trainer.js";
+import { version } from "../../version.js";
+import type { Pair } from "../accuracy.js";
+import { evaluateRun } from "../evaluate.js";
+import type { HeldOutLoss } from "../held-out-loss.js";
+import type { LevelResult } from "../levels.js";
+import type { NextTurnClassifier } from "./next-turn.js";
+import type { SuiteTask } from "./suites.js";
+import { learningParameters, type TwinName } from "./twins.js";
+import { type Judged, judgeTexts } from "./write-texts.js";
+
+/** What every twin may spend: text tokens, or minutes. */
+export type SuiteBudget = { readonly tokens: number } | { readonly minutes: number };
+
+/** One twin trained with one seed. Plain JSON. */
+export interface TwinRun extends Training {
+  readonly twin: TwinName;
+  readonly seed: number;
+  readonly path: string;
+  readonly parameters: { readonly total: number; readonly active: number };
+  readonly flopsPerToken: number;
+  readonly tokens: number;
+  /** Validation while training: cross entropy in nats a token (masked limit: an absorbed one). */
+  readonly curve: readonly { readonly tokens: number; readonly seconds: number; readonly value: number }[];
+  readonly loss: HeldOutLoss;
+  /** The bound is the likelihood itself. */
+  readonly exact: boolean;
+  /** The network beside the channel alone, level by level. */
+  readonly levels: readonly LevelResult[];
+  readonly experts: ExpertUse | null;
+  readonly judged: Judged;
+  /** The same at other numbers of steps. */
+  readonly quality: readonly { readonly steps: number; readonly judged: Judged }[];
+}
+
+/** How it was trained. Plain JSON. */
+interface Training {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly threads: number;
+  /** When it was trained, ISO 8601: perhaps by an earlier call. */
+  readonly date: string;
+}
+
+export interface TwinJob {
+  readonly task: SuiteTask;
+  readonly twin: TwinName;
+  readonly seed: number;
+  /** Of the twin, with pairs and vocabulary. */
+  readonly config: RunConfig;
+  /** What tells these pairs and this vocabulary from others, wherever they lie. */
+  readonly pairsDigest: string;
+  readonly budget: SuiteBudget;
+  readonly threads: number;
+  /** Where the run's directory lies. */
+  readonly folder: string;
+  /** Held-out pairs whose sources are written for. */
+  readonly items: readonly Pair[];
+  /** Runs of the network for a text, and others to be judged at too. */
+  readonly steps: number;
+  readonly qualitySteps: readonly number[];
+  readonly classifier: NextTurnClassifier | null;
+  readonly signal?: AbortSignal;
+  readonly say: (what: string) => void;
+}
+
+/** Held-out pairs that the loss is measured on. */
+export const LOSS_PAIRS = 64;
+
+/** An earlier call's training and result where they were made under the same conditions; what is missing is made now. */
+export function runTwin(job: TwinJob): Promise<TwinRun> {
+  const { twin, seed, folder, qualitySteps } = job;
+  const say = (what: string) => job.say(`${twin}, seed ${seed}: ${what}`);
+  const path = join(folder, `${twin}-seed${seed}`);
+  return withLock(path, { ...job, say }, async () => {
+    const config = configOfRun(job);
+    const trainedWith = trainingSettings(job, config);
+    let training = await stored<Training>(path, TRAINING, trainedWith);
+    if (!training) {
+      training = await trainTwin(path, config, { ...job, say });
+      await keep(path, TRAINING, trainedWith, training);
+    }
+    const judgedWith = JSON.stringify([trainedWith, judgingSettings(job, config)]);
+    const found = await stored<TwinRun>(path, RESULT, judgedWith);
+    let run = found ? { ...found, path } : await judgeTwin(path, config, training, { ...job, say });
+    if (!found) await keep(path, RESULT, judgedWith, run);
+    for (const steps of qualitySteps.filter((one) => !run.quality.some((known) => known.steps === one))) {
+      say(`writing in ${steps} steps`);
+      run = { ...run, quality: [...run.quality, { steps, judged: await judge(path, job, steps) }] };
+      await keep(path, RESULT, judgedWith, run);
+    }
+    const quality = qualitySteps.map((steps) => run.quality.find((known) => known.steps === steps)!);
+    return { ...run, quality };
+  });
+}
+
+/** A pair takes the same room in every twin: learned globals, which not all have, come on top. */
+function configOfRun({ task, config, seed, budget }: TwinJob): RunConfig {
+  const { batchSize, gradientAccumulation } = config.training;
+  const perStep = batchSize * gradientAccumulation * task.length;
+  const spent =
+    "minutes" in budget
+      ? { maxMinutes: budget.minutes }
+      : { maxSteps: Math.max(1, Math.round(budget.tokens / perStep)) };
+  const sequenceLength = task.length + config.model.attention.globalTokens;
+  return configFromLayers([
+    { name: "twin", config },
+    { name: "budget", config: { training: { maxSteps: null, maxTokens: null, maxMinutes: null, ...spent } } },
+    { name: "run", config: { training: { seed, sequenceLength, checkpointEvery: 1_000_000 } } },
+  ]);
+}
+
+async function trainTwin(
+  path: string,
+  config: RunConfig,
+  { threads, signal, say }: TwinJob,
+): Promise<Training> {
+  signal?.throwIfAborted();
+  await rm(path, { recursive: true, force: true });
+  const { steps, seconds } = await train({
+    config,
+    out: path,
+    threads,
+    signal,
+    onEvent: (event) => {
+      if (event.kind !== "step") return;
+      const left = event.secondsLeft === null ? "" : `, ${Math.ceil(event.secondsLeft)} s left`;
+      say(`step ${event.metrics.step}, loss ${event.metrics.loss.toFixed(3)}${left}`);
+    },
+  });
+  signal?.throwIfAborted();
+  return { steps, seconds, threads, date: new Date().toISOString() };
+}
+
+async function judgeTwin(
+  path: string,
+  config: RunConfig,
+  training: Training,
+  job: TwinJob,
+): Promise<TwinRun> {
+  const { task, twin, seed, threads, signal, say } = job;
+  say("likelihood");
+  // The held-out pairs as they lie now: the run itself may have been trained elsewhere.
+  const data = config.data.valid ?? undefined;
+  const report = await evaluateRun(path, { data, threads, signal, baselines: false, sequences: LOSS_PAIRS });
+  say("writing");
+  const { batchSize, sequenceLength, gradientAccumulation } = config.training;
+  return {
+    twin,
+    seed,
+    path,
+    ...training,
+    parameters: learningParameters(config),
+    flopsPerToken: costOf(config.model, { batchSize, length: sequenceLength }).flopsPerToken.training,
+    tokens: training.steps * batchSize * gradientAccumulation * task.length,
+    curve: readMetrics(join(path, "metrics.jsonl"))
+      .filter(({ kind }) => kind === "valid")
+      .map((line) => ({
+        tokens: Number(line.tokens),
+        seconds: Number(line.seconds),
+        value: Number(line.crossEntropy),
+      })),
+    loss: report.loss,
+    exact: report.run.exact,
+    levels: report.levels,
+    experts: report.experts,
+    judged: await judge(path, job, job.steps),
+    quality: [],
+  };
+}
+
+const judge = (path: string, { task, classifier, items, threads, signal }: TwinJob, steps: number) =>
+  judgeTexts({ path, task, classifier, items, steps, threads, signal });
+
+const TRAINING = "suite-training.json";
+const RESULT = "suite-result.json";
+
+/** All that training depends on, but for the machine: the pairs themselves, not where they lie. */
+function trainingSettings({ pairsDigest, threads, budget }: TwinJob, config: RunConfig): string {
+  const { generation: _, ...rest } = config;
+  const own = { ...rest, data: { ...config.data, train: [], valid: [], tokenizer: null } };
+  // How far it gets in a time depends on them; its numbers, to rounding, do not.
+  const speed = "minutes" in budget ? { threads } : {};
+  return JSON.stringify({ version, config: own, pairs: pairsDigest, ...speed });
+}
+
+function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunConfig): object {
+  return { task, items: items.length, steps, generation };
+}
+
+/** What an earlier call with the same settings left; null: nothing, or the file is broken. */
+async function stored<T>(path: string, name: string, settings: string): Promise<T | null> {
+  const text = await readFile(join(path, name), "utf8").catch(() => null);
+  if (text === null) return null;
+  try {
+    const file = JSON.parse(text) as { settings: string; content: T };
+    return file.settings === settings ? file.content : null;
+  } catch {
+    return null;
+  }
+}
+
+const keep = (path: string, name: string, settings: string, content: object) =>
+  writeFileAtomic(join(path, name), JSON.stringify({ settings, content }));
+
+/** Milliseconds after which a lock that nobody renews counts as left behind, and between looks at one that is held. */
+const STALE = 60_000;
+const LOOK = 2_000;
+
+/** Runs `work` while no other process is at work on the same run. */
+async function withLock<T>(
+  path: string,
+  { signal, say }: Pick<TwinJob, "signal" | "say">,
+  work: () => Promise<T>,
+): Promise<T> {
+  // A process that was stopped for a minute may lose its lock; at worst both do the same work.
+  const take = () => lock(path, { realpath: false, stale: STALE, onCompromised: () => {} });
+  for (;;) {
+    signal?.throwIfAborted();
+    const release = await take().catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ELOCKED") return null;
+      throw error;
+    });
+    if (release) return work().finally(() => release().catch(() => {}));
+    say("another process is at work on it; waiting");
+    await sleep(LOOK);
+  }
+}
