@@ -6,7 +6,7 @@
 import { writeSync } from "node:fs";
 import { UserError } from "../errors.js";
 import { alone, type Communicator } from "./communicator.js";
-import { launchOf } from "./launcher.js";
+import { launchOf, strangersOf } from "./launcher.js";
 import type { OpenMpi } from "./open-mpi.js";
 
 /** How long mpirun is given to pass on what a failing rank has said: at the abort it throws away what it has not read. */
@@ -18,7 +18,7 @@ let library: OpenMpi | undefined;
 /**
  * All processes of the job; `alone` for a process that was not started by mpirun. A second call gives the same communicator.
  *
- * @throws UserError when there is no Open MPI, or the launcher is another MPI's
+ * @throws UserError when there is no Open MPI, or the launcher is another MPI's, or none where several tasks were started
  */
 export function joinRanks(): Promise<Communicator> {
   joined ??= join();
@@ -26,6 +26,12 @@ export function joinRanks(): Promise<Communicator> {
 }
 
 async function join(): Promise<Communicator> {
+  const strangers = strangersOf(process.env);
+  if (strangers !== null)
+    throw new UserError(
+      `srun started ${strangers} tasks that cannot find each other: they would all train the same run. Use srun --mpi=pmix, or mpirun in the ` +
+        "batch script. For runs that have nothing to do with each other, start each in a step of its own (srun -n 1).",
+    );
   const launch = launchOf(process.env);
   if (!launch) return alone;
   if (launch.foreign)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { launchOf, threadsOfRank } from "./launcher.js";
+import { launchOf, strangersOf, threadsOfRank } from "./launcher.js";
 
 describe("launchOf", () => {
   it.each([
@@ -22,6 +22,17 @@ describe("launchOf", () => {
   ])("%s", (_who, environment, expected) => {
     expect(launchOf(environment)).toEqual(expected);
   });
+});
+
+it.each([
+  ["srun -n 4 without a protocol", { SLURM_STEP_NUM_TASKS: "4", SLURM_PROCID: "1" }, 4],
+  ["srun -n 1", { SLURM_STEP_NUM_TASKS: "1", SLURM_PROCID: "0" }, null],
+  ["srun --mpi=pmix", { SLURM_STEP_NUM_TASKS: "4", PMIX_RANK: "1" }, null],
+  ["srun --mpi=pmi2", { SLURM_STEP_NUM_TASKS: "4", PMI_RANK: "1", PMI_SIZE: "4" }, null],
+  ["mpirun, whose daemons srun started", { SLURM_STEP_NUM_TASKS: "2", OMPI_COMM_WORLD_SIZE: "8" }, null],
+  ["a batch script", { SLURM_NTASKS: "16", SLURM_PROCID: "0" }, null],
+])("strangersOf: %s", (_what, environment, expected) => {
+  expect(strangersOf(environment)).toBe(expected);
 });
 
 it.each([

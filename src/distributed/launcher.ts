@@ -30,6 +30,13 @@ export function launchOf(environment: Environment): Launch | null {
   return launch(environment.PMI_RANK, environment.PMI_SIZE, true);
 }
 
+/** How many tasks a step of srun has that cannot find each other, as no protocol was asked for (`--mpi`); null: this is no such step. */
+export function strangersOf(environment: Environment): number | null {
+  const { SLURM_STEP_NUM_TASKS: tasks, OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK } = environment;
+  const known = OMPI_COMM_WORLD_SIZE ?? PMIX_RANK ?? PMI_RANK;
+  return known === undefined && Number(tasks) > 1 ? Number(tasks) : null;
+}
+
 /**
  * Threads for the arithmetic of this process: the processors it may use (mpirun binds ranks to cores), and no more than its share of
  * the machine.
