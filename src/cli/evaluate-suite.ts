@@ -107,7 +107,7 @@ export async function trainSideBySide(
   );
   await runJobs(jobs, atOnce, {
     signal,
-    onProgress: (lines, done) => onProgress(`${done} of ${jobs.length} done; ${lines.join("; ")}`),
+    onProgress: (lines, done) => onProgress([`${done} of ${jobs.length} done`, ...lines].join("; ")),
   });
 }
 
