@@ -89,7 +89,8 @@ function runtimeVersion(): string {
 }
 
 function commit(): string | null {
-  const folder = dirname(fileURLToPath(import.meta.url));
+  // Of src/benchmark and dist/benchmark alike.
+  const folder = fileURLToPath(new URL("../..", import.meta.url));
   const git = (...args: string[]) =>
     execFileSync("git", ["-C", folder, ...args], {
       encoding: "utf8",
@@ -98,7 +99,7 @@ function commit(): string | null {
     }).trim();
   try {
     // Installed below a foreign repository, its commit would say nothing.
-    if (git("ls-files", "--error-unmatch", ".") === "") return null;
+    if (git("ls-files", "--error-unmatch", "package.json") === "") return null;
     const changes = git("diff", "HEAD", "--", ":/", ":(top,exclude)*.md");
     const sum = changes === "" ? "" : `+${createHash("sha256").update(changes).digest("hex").slice(0, 7)}`;
     return `${git("rev-parse", "--short", "HEAD")}${sum}`;
