@@ -6,7 +6,7 @@
  */
 import { alone, joinRanks } from "../src/distributed/index.js";
 import { adamwStep } from "../src/runtime/adamw.js";
-import { allocateBlock } from "../src/runtime/cpu-host.js";
+import { allocateBlock } from "../src/runtime/onnx-host.js";
 import { ParameterLayout } from "../src/runtime/parameter-layout.js";
 import { ParameterMemory } from "../src/runtime/parameter-memory.js";
 import { RankExchange } from "../src/runtime/rank-exchange.js";

@@ -4,6 +4,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ModelDType, modelDTypes, type PartialRunConfig, presetNames } from "../config/index.js";
+import { type DeviceKind, deviceKinds } from "../runtime/device.js";
 
 function number(text: string, accept: (value: number) => boolean, expected: string): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
@@ -107,6 +108,11 @@ const definitions = {
   stream: () => new Option("--stream", "show the text as it settles, step by step"),
   threads: () =>
     new Option("--threads <n>", "threads for the arithmetic (default: all cores)").argParser(atLeast(1)),
+  device: () =>
+    new Option(
+      "--device <name>",
+      "where programs run: cpu, webgpu (a graphics card) or reference (slow, exact) (default: cpu)",
+    ).choices(deviceKinds),
   dtype: () =>
     new Option(
       "--dtype <name>",
@@ -157,6 +163,7 @@ export interface Flags {
   num?: number;
   stream?: boolean;
   threads?: number;
+  device?: DeviceKind;
   dtype?: ModelDType;
   json?: boolean;
 }

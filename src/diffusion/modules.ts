@@ -26,6 +26,7 @@ import {
   reshape,
   sub,
   sumOf,
+  type Target,
   type Tensor,
   withScope,
   zeros,
@@ -208,12 +209,13 @@ export function trainingModule(
 export const trainingPieces = (
   training: GraphModule,
   model: ModelConfig,
-  { pieces, prefix }: { readonly pieces: number; readonly prefix: string },
+  { pieces, prefix, target }: { readonly pieces: number; readonly prefix: string; readonly target?: Target },
 ): GraphModule[] =>
   cutModule(
     training,
     backwardPieces(model, pieces).map((definitions) => definitions.map(({ name }) => name)),
     prefix,
+    target,
   );
 
 /** The same loss without gradients and dropout; with self-conditioning also the prediction to be fed back, embedding [B, N, D]. */

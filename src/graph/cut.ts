@@ -10,18 +10,21 @@
  */
 import { lower } from "./lower.js";
 import { type GraphModule, rootsOf } from "./module.js";
+import { cpuTarget, type Target } from "./target.js";
 import { apply, atScope, input, type Node, type Tensor } from "./tensor.js";
 import { topologicalOrder } from "./walk.js";
 
 /**
  * @param pieces names of the gradients that each program finishes; every gradient of the module once. The first has all outputs too.
  * @param prefix of the names of tensors that cross, such as "held:"
+ * @param target what the programs are for
  * @returns as many modules as pieces; run in order they compute what `module` does
  */
 export function cutModule(
   module: GraphModule,
   pieces: readonly (readonly string[])[],
   prefix: string,
+  target: Target = cpuTarget,
 ): GraphModule[] {
   const names = Object.keys(module.gradients ?? {});
   const listed = pieces.flat();
@@ -29,7 +32,7 @@ export function cutModule(
     throw new Error(
       `cut: expected every gradient of "${module.name}" in one piece, got ${listed.join(", ")}`,
     );
-  const roots = lower(rootsOf(module));
+  const roots = lower(rootsOf(module), target);
   const outputs = Object.keys(module.outputs);
   const gradientOf = new Map(names.map((name, i) => [name, roots[outputs.length + i]]));
   const cut = new Cut(roots, prefix);

@@ -7,6 +7,7 @@
 import { lower } from "./lower.js";
 import { type GraphModule, rootsOf } from "./module.js";
 import { NDArray } from "./ndarray.js";
+import type { Target } from "./target.js";
 import type { ConstantAttributes, LeafAttributes, Node, Tensor } from "./tensor.js";
 import type { TensorData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
@@ -16,6 +17,8 @@ export type Values = Readonly<Record<string, TensorData | NDArray>>;
 export interface EvaluateOptions {
   /** Evaluate the lowered form of composites instead of their oracle. Default: only when the module has gradients. */
   readonly lowered?: boolean;
+  /** What it is lowered for. Default: the processor. */
+  readonly target?: Target;
 }
 
 /** Values of all outputs and gradients (the latter under "gradient:" + parameter name). */
@@ -30,7 +33,7 @@ export function evaluate(
     ...Object.keys(module.gradients ?? {}).map((name) => `gradient:${name}`),
   ];
   const hasAdjoint = () => topologicalOrder(rootsOf(module)).some((n) => n.operator.kind === "adjoint");
-  const roots = (options.lowered ?? hasAdjoint()) ? lower(rootsOf(module)) : rootsOf(module);
+  const roots = (options.lowered ?? hasAdjoint()) ? lower(rootsOf(module), options.target) : rootsOf(module);
   const leaf = ({ operator, attributes }: Node): NDArray => {
     const { name, dtype, shape } = attributes as LeafAttributes;
     const given = (operator.kind === "input" ? feeds : parameters)[name];

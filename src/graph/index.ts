@@ -27,6 +27,14 @@ export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./operators/reduce.js";
 export { rotary } from "./operators/rotary.js";
+export {
+  blockRows,
+  blocksOfGroups,
+  fromBlocks,
+  type RowBlocks,
+  toBlocks,
+  valuesToBlocks,
+} from "./operators/row-blocks.js";
 export { fromGroups, groupRows, onesOfGroups, type RowGroups, toGroups } from "./operators/row-groups.js";
 export { concat, expand, pad, reshape, slice, splitByCounts, transpose, zeros } from "./operators/shape.js";
 export {
@@ -39,5 +47,6 @@ export {
   termsAt,
   tiedLogits,
 } from "./operators/vocabulary.js";
+export { cpuTarget, type Target, webgpuTarget } from "./target.js";
 export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";
 export * from "./types.js";

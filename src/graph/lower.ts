@@ -3,17 +3,20 @@
  */
 import { vectorJacobianProduct } from "./gradient.js";
 import type { MaybeTensor } from "./operator.js";
+import { cpuTarget, type Target } from "./target.js";
 import { apply, atScope, type Node, type Tensor } from "./tensor.js";
 import { topologicalOrder } from "./walk.js";
 
-/** The same values computed by leaves and primitives only. */
-export function lower(roots: readonly Tensor[]): Tensor[] {
-  return new Lowering().tensors(roots);
+/** The same values computed by leaves and primitives that the target has. */
+export function lower(roots: readonly Tensor[], target: Target = cpuTarget): Tensor[] {
+  return new Lowering(target).tensors(roots);
 }
 
 class Lowering {
   private readonly lowered = new Map<Tensor, Tensor>();
   private readonly saved = new Map<Node, unknown>();
+
+  constructor(private readonly target: Target) {}
 
   tensors(roots: readonly Tensor[]): Tensor[] {
     for (const node of topologicalOrder(roots, (n) => this.lowered.has(n.outputs[0]))) this.node(node);
@@ -36,7 +39,7 @@ class Lowering {
     const inputs = node.inputs.map((x) => this.of(x));
     switch (operator.kind) {
       case "composite": {
-        const { outputs, saved } = operator.lower(inputs, node.attributes);
+        const { outputs, saved } = operator.lower(inputs, node.attributes, this.target);
         this.saved.set(node, saved);
         return this.nested(inputs, outputs);
       }
@@ -62,10 +65,14 @@ class Lowering {
           throw new Error(`lower: the adjoint of ${forward.operator.name} left a needed gradient out`);
         return this.nested([...inputs, ...context.inputs], wanted as Tensor[]);
       }
-      default:
+      default: {
+        const other =
+          operator.kind === "primitive" && operator.retarget?.(inputs, node.attributes, this.target);
+        if (other) return this.nested(inputs, other);
         return inputs.every((x, i) => x === node.inputs[i])
           ? node.outputs
           : apply(operator, inputs, node.attributes);
+      }
     }
   }
 

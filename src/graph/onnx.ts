@@ -4,6 +4,7 @@ import { lint } from "./lint.js";
 import { lower } from "./lower.js";
 import { type GraphModule, leavesOf, rootsOf } from "./module.js";
 import type { OnnxAttribute, OnnxForm } from "./operator.js";
+import { cpuTarget, type Target } from "./target.js";
 import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
 import { type DType, type IoSpec, onnxTypes, type TypedData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
@@ -36,9 +37,9 @@ interface Initializer {
   readonly data: TypedData;
 }
 
-/** Writes a module as an ONNX model. Throws when it holds an operator that is known to be wrong (see lint). */
-export function writeOnnx(module: GraphModule): OnnxProgram {
-  const roots = lower(rootsOf(module));
+/** Writes a module as an ONNX model for a target. Throws when it holds an operator that is known to be wrong (see lint). */
+export function writeOnnx(module: GraphModule, target: Target = cpuTarget): OnnxProgram {
+  const roots = lower(rootsOf(module), target);
   const names = [
     ...Object.keys(module.outputs),
     ...Object.keys(module.gradients ?? {}).map((name) => GRADIENT_PREFIX + name),

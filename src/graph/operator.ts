@@ -7,6 +7,7 @@
  *   written. Its `evaluate` is the slow, obvious form and serves as the oracle of the lowered one.
  */
 import type { NDArray } from "./ndarray.js";
+import type { Target } from "./target.js";
 import type { Node, Tensor, TypeInfo } from "./tensor.js";
 
 export type OnnxAttribute = number | string | readonly number[] | { readonly float: number };
@@ -37,6 +38,8 @@ export interface PrimitiveDefinition<A> {
   readonly name: string;
   infer(inputs: readonly Tensor[], attributes: A): readonly TypeInfo[];
   onnx(attributes: A, inputs: readonly Tensor[]): OnnxForm;
+  /** The same by other primitives, where the target lacks this one; null: it has it. Absent: every target does. */
+  retarget?(inputs: readonly Tensor[], attributes: A, target: Target): readonly Tensor[] | null;
   /** Vector-Jacobian product: gradients of the outputs in, gradients of the inputs out. Absent: not differentiable. */
   adjoint?(gradients: readonly MaybeTensor[], context: AdjointContext<A>): readonly MaybeTensor[];
   evaluate(inputs: readonly NDArray[], attributes: A): readonly NDArray[];
@@ -50,8 +53,12 @@ export interface Cost {
 export interface CompositeDefinition<A, S> {
   readonly name: string;
   infer(inputs: readonly Tensor[], attributes: A): readonly TypeInfo[];
-  /** The fast form, in primitives (or other composites), and what its adjoint wants kept. */
-  lower(inputs: readonly Tensor[], attributes: A): { readonly outputs: readonly Tensor[]; readonly saved: S };
+  /** The fast form on the target, in primitives (or other composites), and what its adjoint wants kept. */
+  lower(
+    inputs: readonly Tensor[],
+    attributes: A,
+    target: Target,
+  ): { readonly outputs: readonly Tensor[]; readonly saved: S };
   /** Hand-written adjoint over the lowered form; absent: the lowered form is differentiated automatically. */
   adjoint?(
     gradients: readonly MaybeTensor[],

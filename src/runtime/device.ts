@@ -12,11 +12,15 @@
  * Calls on one device take effect in the order they are made, also when they are not awaited one by one.
  */
 import type { Communicator } from "../distributed/index.js";
-import type { GraphModule, OnnxProgram, TensorData } from "../graph/index.js";
+import type { GraphModule, OnnxProgram, Target, TensorData } from "../graph/index.js";
 import type { NodeTime } from "./profile.js";
 
-/** `reference`: float64 evaluation in this thread, slow, the oracle. `cpu`: ONNX Runtime in a worker thread. */
-export type DeviceKind = "cpu" | "reference";
+/**
+ * `reference`: float64 evaluation in this thread, slow, the oracle. `cpu`: ONNX Runtime in a worker thread. `webgpu`: the same with the
+ * programs on a graphics card; parameters, their update and indices stay on the processor.
+ */
+export type DeviceKind = (typeof deviceKinds)[number];
+export const deviceKinds = ["cpu", "webgpu", "reference"] as const;
 
 /** One parameter, float32. A parameter that is not trainable is a buffer: fed and saved, never touched by the optimiser. */
 export interface ParameterSpec {
@@ -155,9 +159,11 @@ export interface Executable {
 
 export interface Device {
   readonly kind: DeviceKind;
+  /** What modules are lowered for; whoever lowers one before `compile` does it for this. */
+  readonly target: Target;
   /** The processes that train together, for the caller's own sums. */
   readonly communicator: Communicator;
-  /** @throws UserError when there is less memory than the parameters need, or (cpu) one of them needs more than 4 GB with all its slots */
+  /** @throws UserError when there is less memory than the parameters need, or (cpu, webgpu) one of them needs more than 4 GB with all its slots */
   createParameters(specs: readonly ParameterSpec[], options?: ParameterOptions): Promise<ParameterStore>;
   compile(module: GraphModule): Promise<Executable>;
   /**
@@ -178,7 +184,7 @@ export interface Device {
 }
 
 export interface DeviceOptions {
-  /** Threads that share one operator (cpu only). Default: the processors this process may use. */
+  /** Threads that share one operator (cpu, and what webgpu leaves to the processor). Default: the processors this process may use. */
   readonly threads?: number;
   /** The processes that train together. Default: this one alone. */
   readonly communicator?: Communicator;

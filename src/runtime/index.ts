@@ -16,7 +16,7 @@ export type {
   Slot,
   StepResult,
 } from "./device.js";
-export { HELD_PREFIX, isHeld } from "./device.js";
+export { deviceKinds, HELD_PREFIX, isHeld } from "./device.js";
 export { createInt8Memory } from "./int8-memory.js";
 export {
   groupTimes,

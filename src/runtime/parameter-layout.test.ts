@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { gradient, mul, parameter, reduceSum, sizeOf, sumOf } from "../graph/index.js";
-import { CpuDevice } from "./cpu-device.js";
 import type { ParameterSpec } from "./index.js";
+import { OnnxDevice } from "./onnx-device.js";
 import { ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
 
 const specs: ParameterSpec[] = [
@@ -69,7 +69,7 @@ describe("parameter layout", () => {
   });
 
   it("refuses a parameter that no block holds, and more than there is memory for, before anything is allocated", async () => {
-    const device = await CpuDevice.create({ threads: 1 }, { available: () => 5 * 2 ** 30 });
+    const device = await OnnxDevice.create("cpu", { threads: 1 }, { available: () => 5 * 2 ** 30 });
     const spec = (size: number, name = "w") => ({ name, shape: [size], trainable: true });
     await expect(device.createParameters([spec(300_000_000)], { training: true })).rejects.toThrow(
       'parameter "w": expected at most 4.00 GB with value, gradient, moment1, moment2 (one WebAssembly memory), got 4.47 GB for ' +
@@ -87,7 +87,7 @@ describe("parameter layout", () => {
     const names = ["a", "b", "c", "d"];
     const specs = names.map((name, i) => ({ name, shape: [50 + i, 3], trainable: name !== "b" }));
     const run = async (blockLimit?: number) => {
-      const device = await CpuDevice.create({ threads: 1 }, { blockLimit });
+      const device = await OnnxDevice.create("cpu", { threads: 1 }, { blockLimit });
       const store = await device.createParameters(specs, { training: true, ema: true });
       const values = Object.fromEntries(
         specs.map(({ name, shape }) => [

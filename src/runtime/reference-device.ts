@@ -6,6 +6,7 @@
 import { alone, type Communicator } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import {
+  cpuTarget,
   evaluate,
   GRADIENT_PREFIX,
   type GraphModule,
@@ -38,6 +39,7 @@ import { ParameterMemory } from "./parameter-memory.js";
 
 export class ReferenceDevice implements Device {
   readonly kind = "reference";
+  readonly target = cpuTarget;
   readonly lifetime = new Lifetime("the reference device");
 
   constructor(readonly communicator: Communicator = alone) {}

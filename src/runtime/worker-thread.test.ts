@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { input, mul } from "../graph/index.js";
-import { CpuDevice } from "./cpu-device.js";
+import { OnnxDevice } from "./onnx-device.js";
 import { float32 } from "./testing/devices.js";
 
 const run = promisify(execFile);
@@ -24,7 +24,7 @@ const script = (base: string, extension: string) => `
 `;
 
 it("a worker that fails rejects the calls that wait, and all later ones", async () => {
-  const device = await CpuDevice.create({ threads: 1 });
+  const device = await OnnxDevice.create("cpu", { threads: 1 });
   const program = await device.compile({ name: "twice", outputs: { y: mul(input("x", "float32", [1]), 2) } });
   const waiting = [0, 1].map(() => program.run({ x: float32([1], [1]) }));
   const outcomes = Promise.allSettled(waiting);
@@ -39,7 +39,7 @@ it("a worker that fails rejects the calls that wait, and all later ones", async 
 });
 
 it("an error of ONNX Runtime names the program", async () => {
-  const device = await CpuDevice.create({ threads: 1 });
+  const device = await OnnxDevice.create("cpu", { threads: 1 });
   const onnx = { inputs: [], parameters: [], outputs: [], gradients: [], nodeCount: 0 };
   await expect(device.load({ ...onnx, name: "broken", bytes: Uint8Array.of(1, 2, 3) })).rejects.toThrow(
     'program "broken": ONNX Runtime could not load it: ',

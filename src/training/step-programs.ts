@@ -29,13 +29,13 @@ export class StepPrograms {
     const pieces = device.communicator.size > 1 ? config.training.backwardPieces : 1;
     const cut = pieces > 1;
     const modules = cut
-      ? trainingPieces(module, config.model, { pieces, prefix: `${HELD_PREFIX}step.` })
+      ? trainingPieces(module, config.model, { pieces, prefix: `${HELD_PREFIX}step.`, target: device.target })
       : [module];
     const programs = [];
     for (const one of modules)
       programs.push({ program: await device.compile(one), gradients: Object.keys(one.gradients ?? {}) });
     const inputs = cut
-      ? Array.from(leavesOf(lower(rootsOf(module)), "input"), ([name, { dtype, shape }]) => ({
+      ? Array.from(leavesOf(lower(rootsOf(module), device.target), "input"), ([name, { dtype, shape }]) => ({
           name,
           dtype,
           shape,

@@ -142,9 +142,10 @@ export function registerTrain(program: Command, host: CommandHost): void {
       "maxTokens",
       "seed",
       "threads",
+      "device",
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
-      const { out, resume, fallback, profile, threads } = flags;
+      const { out, resume, fallback, profile, threads, device } = flags;
       const communicator = await joinRanks();
       // Files may be seen by rank 0 alone.
       const config = await broadcastJson(
@@ -172,6 +173,7 @@ export function registerTrain(program: Command, host: CommandHost): void {
           fallback,
           profile,
           threads,
+          device,
           communicator,
           signal,
           onEvent,

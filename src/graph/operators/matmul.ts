@@ -1,12 +1,12 @@
 /** @file Matrix products: batched `matmul` with transposition and scale folded in, and `linear` (x W^T + b). */
 import { broadcastStrides, forEachIndex, NDArray } from "../ndarray.js";
-import { definePrimitive } from "../operator.js";
+import { definePrimitive, type PrimitiveOperator } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { type Shape, showShape, sizeOf } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
 import { mul } from "./elementwise.js";
 import { reduceSum } from "./reduce.js";
-import { reshape } from "./shape.js";
+import { reshape, transpose } from "./shape.js";
 
 interface MatmulAttributes {
   readonly transposeA: boolean;
@@ -24,7 +24,7 @@ function productShape(name: string, a: Shape, b: Shape, transposeA: boolean, tra
   return [...broadcastShape(name, a.slice(0, -2), b.slice(0, -2)), m!, n!];
 }
 
-const matmulOperator = definePrimitive<MatmulAttributes>({
+const matmulOperator: PrimitiveOperator = definePrimitive<MatmulAttributes>({
   name: "matmul",
   infer: ([a, b], { transposeA, transposeB }) => [
     { dtype: a.dtype, shape: productShape("matmul", a.shape, b.shape, transposeA, transposeB) },
@@ -37,6 +37,14 @@ const matmulOperator = definePrimitive<MatmulAttributes>({
           domain: "com.microsoft",
           attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: scale } },
         },
+  retarget: ([a, b], { transposeA, transposeB, scale }, { transposedProducts }) => {
+    if (transposedProducts || (!transposeA && !transposeB && scale === 1)) return null;
+    const product =
+      a.rank === 2 && b.rank === 2
+        ? apply(gemmOperator, [a, b], { transposeA, transposeB })[0]
+        : matmul(transposeA ? transposedMatrices(a) : a, transposeB ? transposedMatrices(b) : b);
+    return [scale === 1 ? product : mul(product, scale)];
+  },
   adjoint: ([g], { inputs: [a, b], attributes: { transposeA, transposeB, scale }, needed }) => {
     const da =
       needed[0] &&
@@ -74,11 +82,17 @@ const matmulOperator = definePrimitive<MatmulAttributes>({
   },
 });
 
+const transposedMatrices = (x: Tensor): Tensor => {
+  const axes = x.shape.map((_, i) => i);
+  return transpose(x, [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!]);
+};
+
 /** scale * op(a) op(b) over the last two axes; leading axes broadcast. a [..., m, k], b [..., k, n] -> [..., m, n]. */
 export const matmul = (a: Tensor, b: Tensor, options: Partial<MatmulAttributes> = {}): Tensor =>
   apply(matmulOperator, [a, b], { transposeA: false, transposeB: false, scale: 1, ...options })[0];
 
-const gemmOperator = definePrimitive<{ transposeA: boolean; transposeB: boolean }>({
+/** The third input, which is added, may be left out. */
+const gemmOperator: PrimitiveOperator = definePrimitive<{ transposeA: boolean; transposeB: boolean }>({
   name: "gemm",
   infer: ([a, b], { transposeA, transposeB }) => {
     if (a.rank !== 2 || b.rank !== 2)
@@ -100,10 +114,11 @@ const gemmOperator = definePrimitive<{ transposeA: boolean; transposeB: boolean 
       (transposeB
         ? matmul(g!, a, { transposeA: true, transposeB: transposeA })
         : matmul(a, g!, { transposeA: !transposeA }));
-    return [da || null, db || null, needed[2] ? unbroadcast(g!, c.shape) : null];
+    return [da || null, db || null, ...(c ? [needed[2] ? unbroadcast(g!, c.shape) : null] : [])];
   },
   evaluate: ([a, b, c], attributes) => {
     const [product] = matmulOperator.evaluate([a, b], { ...attributes, scale: 1 });
+    if (!c) return [product];
     forEachIndex(product.shape, [broadcastStrides(c.shape, product.shape)], (i, [o]) => {
       product.data[i] += c.data[o];
     });

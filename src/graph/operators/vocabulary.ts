@@ -4,9 +4,10 @@
  */
 import { NDArray } from "../ndarray.js";
 import { defineComposite } from "../operator.js";
+import { cpuTarget, type Target } from "../target.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { after } from "./after.js";
-import { add, log, maximum, mul, neg, sub, sumOf } from "./elementwise.js";
+import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
 import { addRows, gather, gatherElements } from "./indexing.js";
 import { gemm, linear, matmul, sumRows } from "./matmul.js";
 import { softmax } from "./normalise.js";
@@ -29,9 +30,12 @@ export interface RowChunks {
 /** Groups of the rows that are wanted: one sort serves all who ask for the same rows, and their chunks are the same tensors. */
 const groupsOf = new WeakMap<Tensor, RowGroups>();
 
-/** All T rows, or those where `wanted` bool [T] is true, in chunks small enough for [rows, V]. */
-export function rowChunks(rows: number, wanted: Tensor | null): RowChunks {
-  if (wanted) {
+/**
+ * All T rows, or those where `wanted` bool [T] is true, in chunks small enough for [rows, V]. Where sizes must be known in advance the
+ * others are computed too, from zeros, and taken out again.
+ */
+export function rowChunks(rows: number, wanted: Tensor | null, target: Target = cpuTarget): RowChunks {
+  if (wanted && target.unknownSizes) {
     const groups = groupsOf.get(wanted) ?? chunksWhere(wanted, CHUNK_ROWS);
     groupsOf.set(wanted, groups);
     return {
@@ -40,9 +44,14 @@ export function rowChunks(rows: number, wanted: Tensor | null): RowChunks {
     };
   }
   const starts = Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, i) => i * CHUNK_ROWS);
+  const only = (x: Tensor): Tensor =>
+    wanted && x.dtype === "float32" ? where(reshape(wanted, [rows, ...x.shape.slice(1).fill(1)]), x, 0) : x;
   return {
-    take: (x) => starts.map((start) => slice(x, 0, start, Math.min(rows, start + CHUNK_ROWS))),
-    put: (parts) => concat(parts, 0),
+    take: (x) => {
+      const masked = only(x);
+      return starts.map((start) => slice(masked, 0, start, Math.min(rows, start + CHUNK_ROWS)));
+    },
+    put: (parts) => only(concat(parts, 0)),
   };
 }
 
@@ -126,10 +135,10 @@ function crossEntropyInputs<T>(of: readonly T[], { biased, some }: CrossEntropyA
 const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
   name: "crossEntropy",
   infer: (inputs) => [{ dtype: "float32", shape: [inputs[0].shape[0]] }],
-  lower: (inputs, attributes) => {
+  lower: (inputs, attributes, target) => {
     const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
-    const chunks = rowChunks(rows, wanted);
+    const chunks = rowChunks(rows, wanted, target);
     const own = chunks.take(targets);
     const probabilities = chunkTerms(terms, chunks).map((part) => softmax(tiedLogits(part)));
     const losses = probabilities.map((p, i) =>
@@ -230,8 +239,8 @@ export const crossEntropy = (
 const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
   name: "posteriorMean",
   infer: ([x, , , table]) => [{ dtype: "float32", shape: [x.shape[0], table.shape[1]] }],
-  lower: ([x, codebook, prior, table, wanted], options) => {
-    const chunks = rowChunks(x.staticShape[0], wanted ?? null);
+  lower: ([x, codebook, prior, table, wanted], options, target) => {
+    const chunks = rowChunks(x.staticShape[0], wanted ?? null, target);
     const parts = chunkTerms([{ x, table: codebook, bias: prior }], chunks);
     const probabilities = parts.map((part) => softmax(tiedLogits(part)));
     const keep = keepsProbabilities(x.staticShape[0], prior.staticShape[0], options);

@@ -7,6 +7,7 @@ import { NDArray } from "../ndarray.js";
 import { writeOnnx } from "../onnx.js";
 import { mul } from "../operators/elementwise.js";
 import { reduceSum } from "../operators/reduce.js";
+import { cpuTarget, type Target, webgpuTarget } from "../target.js";
 import { constant, parameter, type Tensor } from "../tensor.js";
 import { type IoSpec, sizeOf, type TensorData } from "../types.js";
 
@@ -18,16 +19,23 @@ export function wave(count: number, seed = 1): number[] {
 export const array = (shape: readonly number[], values: ArrayLike<number> = wave(sizeOf(shape))): NDArray =>
   new NDArray("float32", shape, Float64Array.from(values));
 
+const targets = { cpu: cpuTarget, webgpu: webgpuTarget };
+
 type Values = Record<string, NDArray | TensorData>;
+
+/** Set: programs lowered for a graphics card run on one, or on what the Vulkan loader offers in its place. */
+export const onGraphicsCard = process.env.MOE_DIFFUSEQ_TEST_WEBGPU === "1";
 
 /** Runs a module's ONNX form once on two threads. */
 export async function runOnnx(
   module: Parameters<typeof writeOnnx>[0],
   feeds: Values,
   parameters: Values = {},
+  target: Target = cpuTarget,
 ): Promise<Record<string, NDArray>> {
-  const program = writeOnnx(module);
+  const program = writeOnnx(module, target);
   const session = await ort.InferenceSession.create(program.bytes, {
+    executionProviders: [target === webgpuTarget && onGraphicsCard ? "webgpu" : "cpu"],
     intraOpNumThreads: 2,
     logSeverityLevel: 3,
   });
@@ -63,8 +71,9 @@ export function distance(actual: NDArray, expected: NDArray): number {
 }
 
 /**
- * The three checks every operator must pass: ONNX Runtime agrees with the oracle; the lowered graph agrees with the oracle in
- * float64 (to 1e-7: constants in a graph are float32); gradients (float64, lowered) agree with central differences of the oracle, and ONNX Runtime's with those.
+ * The three checks every operator must pass, lowered for each target: ONNX Runtime agrees with the oracle; the lowered graph agrees with
+ * the oracle in float64 (to 1e-7: constants in a graph are float32); gradients (float64, lowered) agree with central differences of the
+ * oracle, and ONNX Runtime's with those.
  */
 export async function checkOperator(
   parameters: Record<string, NDArray>,
@@ -76,8 +85,12 @@ export async function checkOperator(
   const out = build(leaves);
   const module = { name: "operator", outputs: { out } };
   const oracle = evaluate(module, {}, parameters, { lowered: false }).out;
-  expect(distance(evaluate(module, {}, parameters, { lowered: true }).out, oracle)).toBeLessThan(1e-7);
-  expect(distance((await runOnnx(module, {}, parameters)).out, oracle)).toBeLessThan(tolerance);
+  for (const [name, target] of Object.entries(targets)) {
+    const lowered = evaluate(module, {}, parameters, { lowered: true, target }).out;
+    expect(distance(lowered, oracle), name).toBeLessThan(1e-7);
+    const bound = onGraphicsCard && target === webgpuTarget ? 5 * tolerance : tolerance;
+    expect(distance((await runOnnx(module, {}, parameters, target)).out, oracle), name).toBeLessThan(bound);
+  }
 
   const names = options.differentiable ?? Object.keys(parameters);
   if (names.length === 0) return;
@@ -95,8 +108,12 @@ export async function checkOperator(
     outputs: { loss },
     gradients: Object.fromEntries(names.map((n, i) => [n, gradients[i]])),
   };
-  const exact = evaluate(both, {}, parameters);
-  const fast = await runOnnx(both, {}, parameters);
+  const exact: Record<string, NDArray>[] = [];
+  const fast: Record<string, NDArray>[] = [];
+  for (const target of Object.values(targets)) {
+    exact.push(evaluate(both, {}, parameters, { target }));
+    fast.push(await runOnnx(both, {}, parameters, target));
+  }
   const value = (at: Record<string, NDArray>) =>
     evaluate({ name: "loss", outputs: { loss } }, {}, at, { lowered: false }).loss.data[0];
   for (const name of names) {
@@ -109,7 +126,10 @@ export async function checkOperator(
       };
       numeric.data[i] = (shifted(step) - shifted(-step)) / (2 * step);
     }
-    expect(distance(exact[`gradient:${name}`], numeric), `gradient of ${name}`).toBeLessThan(1e-6);
-    expect(distance(fast[`gradient:${name}`], exact[`gradient:${name}`]), `ONNX ${name}`).toBeLessThan(1e-5);
+    const key = `gradient:${name}`;
+    for (const [i, target] of Object.keys(targets).entries()) {
+      expect(distance(exact[i][key], numeric), `gradient of ${name}, ${target}`).toBeLessThan(1e-6);
+      expect(distance(fast[i][key], exact[i][key]), `ONNX ${name}, ${target}`).toBeLessThan(1e-5);
+    }
   }
 }

@@ -32,6 +32,7 @@ import {
   toGroups,
   vectorJacobianProduct,
 } from "../../graph/index.js";
+import { type ExpertBlocks, expertBlocks, expertBlocksAdjoint } from "./expert-blocks.js";
 
 /** Weights of one expert, laid out [out, in]. */
 export interface ExpertWeights {
@@ -55,9 +56,12 @@ interface Branch {
   readonly pre: Tensor; // [n, F], before the activation
   readonly hidden: Tensor; // [n, F], after it
 }
-interface Saved {
+interface Branches {
   readonly groups: RowGroups;
   readonly branches: readonly Branch[];
+}
+interface Saved {
+  readonly way: Branches | ExpertBlocks;
   readonly results: Tensor; // [T, K, D], before the gates
 }
 
@@ -89,50 +93,71 @@ const expertsOperator = defineComposite<Attributes, Saved>({
     return [{ dtype: "float32", shape: x.shape }];
   },
 
-  lower: (inputs, { activation: name }) => {
+  lower: (inputs, { activation: name }, { unknownSizes }) => {
     const [x, experts, gates] = inputs;
-    const weights = weightsOf(inputs);
     const [tokens, columns] = experts.staticShape;
-    const groups = groupRows(experts, weights.length);
-    const branches: Branch[] = [];
-    const rows = weights.map(({ w1, b1, w2, b2 }, e) => {
-      const own = gather(x, groups.rows[e]);
-      const pre = gemm(own, w1, b1, { transposeB: true });
-      const hidden = activation(name, pre);
-      branches.push({ x: own, pre, hidden });
-      return gemm(hidden, w2, b2, { transposeB: true });
-    });
-    const results = fromGroups(rows, groups);
+    const { results, saved: way } = (unknownSizes ? branchesOf : expertBlocks)(
+      x,
+      experts,
+      weightsOf(inputs),
+      name,
+    );
     const out = reshape(matmul(reshape(gates, [tokens, 1, columns]), results), x.staticShape);
-    return { outputs: [out], saved: { groups, branches, results } };
+    return { outputs: [out], saved: { way, results } };
   },
 
-  adjoint: ([gradient], { inputs, saved: { groups, branches, results } }) => {
+  adjoint: ([gradient], { inputs, saved: { way, results } }) => {
     const [x, , gates] = inputs;
     const g = gradient!;
+    const weights = weightsOf(inputs);
     const [tokens, width] = x.staticShape;
-    const shares = toGroups(gates, groups);
-    const ones = onesOfGroups(groups);
-    const rows: Tensor[] = [];
-    const weightGradients = weightsOf(inputs).flatMap(({ w1, w2 }, e) => {
-      const branch = branches[e];
-      const u = mul(gather(g, groups.rows[e]), shares[e]);
-      const [dh] = vectorJacobianProduct([branch.hidden], [matmul(u, w2)], [branch.pre]);
-      rows.push(matmul(dh!, w1));
-      return [
-        matmul(dh!, branch.x, { transposeA: true }),
-        sumRows(dh!, ones[e]),
-        matmul(u, branch.hidden, { transposeA: true }),
-        sumRows(u, ones[e]),
-      ];
-    });
-    const dx = reduceSum(fromGroups(rows, groups), [1]);
+    const { dx, dWeights } =
+      "blocks" in way ? expertBlocksAdjoint(g, gates, weights, way) : branchesAdjoint(g, gates, weights, way);
     const dgates = reshape(matmul(results, reshape(g, [tokens, width, 1])), gates.staticShape);
-    return [dx, null, dgates, ...weightGradients];
+    return [dx, null, dgates, ...dWeights];
   },
 
   evaluate: (inputs, { activation: name }) => [evaluateExperts(inputs, name)],
 });
+
+/** Expert by expert, each on as many rows as it has. Arguments and results are those of `expertBlocks`. */
+function branchesOf(x: Tensor, experts: Tensor, weights: readonly ExpertWeights[], name: Activation) {
+  const groups = groupRows(experts, weights.length);
+  const branches: Branch[] = [];
+  const rows = weights.map(({ w1, b1, w2, b2 }, e) => {
+    const own = gather(x, groups.rows[e]);
+    const pre = gemm(own, w1, b1, { transposeB: true });
+    const hidden = activation(name, pre);
+    branches.push({ x: own, pre, hidden });
+    return gemm(hidden, w2, b2, { transposeB: true });
+  });
+  return { results: fromGroups(rows, groups), saved: { groups, branches } };
+}
+
+/** Arguments and results are those of `expertBlocksAdjoint`. */
+function branchesAdjoint(
+  g: Tensor,
+  gates: Tensor,
+  weights: readonly ExpertWeights[],
+  { groups, branches }: Branches,
+) {
+  const shares = toGroups(gates, groups);
+  const ones = onesOfGroups(groups);
+  const rows: Tensor[] = [];
+  const dWeights = weights.flatMap(({ w1, w2 }, e) => {
+    const branch = branches[e];
+    const u = mul(gather(g, groups.rows[e]), shares[e]);
+    const [dh] = vectorJacobianProduct([branch.hidden], [matmul(u, w2)], [branch.pre]);
+    rows.push(matmul(dh!, w1));
+    return [
+      matmul(dh!, branch.x, { transposeA: true }),
+      sumRows(dh!, ones[e]),
+      matmul(u, branch.hidden, { transposeA: true }),
+      sumRows(u, ones[e]),
+    ];
+  });
+  return { dx: reduceSum(fromGroups(rows, groups), [1]), dWeights };
+}
 
 /** Token by token, choice by choice. */
 function evaluateExperts(inputs: readonly NDArray[], name: Activation): NDArray {

@@ -1,7 +1,7 @@
 /**
  * @file The fast device, seen from the caller's thread: checks arguments, sends them to the worker thread and waits there.
  *
- * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). cpu-host.ts is the other end.
+ * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). onnx-host.ts is the other end.
  */
 import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir, totalmem } from "node:os";
@@ -9,7 +9,15 @@ import { join } from "node:path";
 import { transfer } from "comlink";
 import { alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
 import { UserError } from "../errors.js";
-import { type GraphModule, type OnnxProgram, type TensorData, writeOnnx } from "../graph/index.js";
+import {
+  cpuTarget,
+  type GraphModule,
+  type OnnxProgram,
+  type Target,
+  type TensorData,
+  webgpuTarget,
+  writeOnnx,
+} from "../graph/index.js";
 import { checkAdamW } from "./adamw.js";
 import {
   checkFeeds,
@@ -20,7 +28,6 @@ import {
   type HeldSpecs,
   heldOutputsOf,
 } from "./binding.js";
-import type { CpuHost } from "./cpu-host.js";
 import type {
   AdamWOptions,
   Device,
@@ -38,9 +45,10 @@ import type {
 } from "./device.js";
 import { Lifetime } from "./lifetime.js";
 import { buffersOf, sendable } from "./messages.js";
+import type { OnnxHost, Provider } from "./onnx-host.js";
 import { MEMORY_LIMIT, ParameterLayout } from "./parameter-layout.js";
 import { type NodeTime, readProfile } from "./profile.js";
-import type { CpuWorkerData } from "./worker.js";
+import type { OnnxWorkerData } from "./worker.js";
 import { WorkerThread } from "./worker-thread.js";
 
 /** What memory there is, for tests of what happens when it is short. */
@@ -58,34 +66,40 @@ export interface MemoryOptions {
 const freeMemory = (): number =>
   process.platform === "darwin" ? totalmem() : (process.availableMemory?.() ?? freemem());
 
-export class CpuDevice implements Device {
-  readonly kind = "cpu";
-  readonly lifetime = new Lifetime("the cpu device");
-  readonly thread: WorkerThread<CpuHost>;
+export class OnnxDevice implements Device {
+  readonly lifetime: Lifetime;
+  readonly thread: WorkerThread<OnnxHost>;
 
   private constructor(
+    readonly kind: Provider,
     threads: number,
     readonly communicator: Communicator,
     readonly memory: Required<MemoryOptions>,
     ranks: CommunicatorHandle | null,
   ) {
-    this.thread = new WorkerThread<CpuHost>(
-      (gate) => ({ threads, gate, communicator: ranks }) satisfies CpuWorkerData,
+    this.thread = new WorkerThread<OnnxHost>(
+      (gate) => ({ provider: kind, threads, gate, communicator: ranks }) satisfies OnnxWorkerData,
     );
+    this.lifetime = new Lifetime(`the ${kind} device`);
+  }
+
+  get target(): Target {
+    return this.kind === "webgpu" ? webgpuTarget : cpuTarget;
   }
 
   /** Starts the worker thread. With several ranks: collective. */
   static async create(
+    kind: Provider,
     { threads = availableParallelism(), communicator = alone }: DeviceOptions = {},
     { blockLimit = MEMORY_LIMIT, available = freeMemory }: MemoryOptions = {},
-  ): Promise<CpuDevice> {
+  ): Promise<OnnxDevice> {
     if (!Number.isInteger(threads) || threads < 1)
       throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
     // The caller's thread goes on using its own.
     const { handle } = communicator.size > 1 ? await communicator.duplicate() : alone;
     if (communicator.size > 1 && !handle)
       throw new UserError("communicator: expected one that a worker thread can use, as joinRanks makes them");
-    const device = new CpuDevice(threads, communicator, { blockLimit, available }, handle);
+    const device = new OnnxDevice(kind, threads, communicator, { blockLimit, available }, handle);
     await device.thread.call((host) => host.ready());
     return device;
   }
@@ -105,12 +119,12 @@ export class CpuDevice implements Device {
       averaged,
     }));
     const id = await this.thread.call((host) => host.createParameters(plain, options, blockLimit));
-    return new CpuParameterStore(this, id, layout);
+    return new OnnxParameterStore(this, id, layout);
   }
 
   async compile(module: GraphModule): Promise<Executable> {
     this.lifetime.check();
-    return this.load(writeOnnx(module));
+    return this.load(writeOnnx(module, this.target));
   }
 
   /** Makes a program from an ONNX model that is written already. */
@@ -118,14 +132,14 @@ export class CpuDevice implements Device {
     return this.#load(onnx, null);
   }
 
-  async #load(onnx: OnnxProgram, profile: string | null): Promise<CpuExecutable> {
+  async #load(onnx: OnnxProgram, profile: string | null): Promise<OnnxExecutable> {
     this.lifetime.check();
     const { bytes, ...program } = onnx;
     const sent = sendable(bytes, false);
     const id = await this.thread.call((host) =>
       host.load(transfer({ ...program, bytes: sent }, [sent.buffer as ArrayBuffer]), profile),
     );
-    return new CpuExecutable(this, id, program);
+    return new OnnxExecutable(this, id, program);
   }
 
   async profile(
@@ -135,7 +149,7 @@ export class CpuDevice implements Device {
   ): Promise<NodeTime[][]> {
     const folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-profile-"));
     try {
-      const program = await this.#load(writeOnnx(module), join(folder, "profile"));
+      const program = await this.#load(writeOnnx(module, this.target), join(folder, "profile"));
       for (let run = 0; run <= runs; run++) await program.run(feeds, options);
       await this.thread.call((host) => host.endProfile(program.id));
       await program.dispose();
@@ -150,7 +164,7 @@ export class CpuDevice implements Device {
 
   async createHeld(): Promise<HeldTensors> {
     this.lifetime.check();
-    return new CpuHeldTensors(this, await this.thread.call((host) => host.createHeld()));
+    return new OnnxHeldTensors(this, await this.thread.call((host) => host.createHeld()));
   }
 
   async dispose(): Promise<void> {
@@ -160,13 +174,13 @@ export class CpuDevice implements Device {
   }
 }
 
-class CpuParameterStore implements ParameterStore {
+class OnnxParameterStore implements ParameterStore {
   readonly specs: readonly ParameterSpec[];
   readonly totalParameters: number;
   readonly #lifetime = new Lifetime("the parameters");
 
   constructor(
-    readonly device: CpuDevice,
+    readonly device: OnnxDevice,
     readonly id: number,
     readonly layout: ParameterLayout,
   ) {
@@ -221,13 +235,13 @@ class CpuParameterStore implements ParameterStore {
   }
 }
 
-class CpuHeldTensors implements HeldTensors {
+class OnnxHeldTensors implements HeldTensors {
   /** What the worker thread has, once everything asked for is done. */
   specs: HeldSpecs = new Map();
   readonly lifetime = new Lifetime("the held tensors");
 
   constructor(
-    readonly device: CpuDevice,
+    readonly device: OnnxDevice,
     readonly id: number,
   ) {}
 
@@ -237,11 +251,11 @@ class CpuHeldTensors implements HeldTensors {
   }
 }
 
-class CpuExecutable implements Executable {
+class OnnxExecutable implements Executable {
   readonly #lifetime: Lifetime;
 
   constructor(
-    readonly device: CpuDevice,
+    readonly device: OnnxDevice,
     readonly id: number,
     readonly program: ProgramInfo,
   ) {
@@ -276,9 +290,9 @@ class CpuExecutable implements Executable {
     );
   }
 
-  #heldOf({ held }: RunOptions): CpuHeldTensors | undefined {
+  #heldOf({ held }: RunOptions): OnnxHeldTensors | undefined {
     if (!held) return undefined;
-    if (!(held instanceof CpuHeldTensors) || held.device !== this.device)
+    if (!(held instanceof OnnxHeldTensors) || held.device !== this.device)
       throw new UserError(
         `program "${this.program.name}": expected held tensors of the same device; create them with its createHeld`,
       );
@@ -286,9 +300,9 @@ class CpuExecutable implements Executable {
     return held;
   }
 
-  #storeOf({ parameters }: RunOptions): CpuParameterStore | undefined {
+  #storeOf({ parameters }: RunOptions): OnnxParameterStore | undefined {
     if (!parameters) return undefined;
-    if (!(parameters instanceof CpuParameterStore) || parameters.device !== this.device)
+    if (!(parameters instanceof OnnxParameterStore) || parameters.device !== this.device)
       throw new UserError(
         `program "${this.program.name}": expected parameters made by the same device; create them with its createParameters`,
       );

@@ -29,6 +29,9 @@ import { type MemoryBlock, ParameterMemory } from "./parameter-memory.js";
 
 const PAGE = 65536;
 
+/** What ONNX Runtime computes with: "cpu", or "webgpu" with the processor for operators that have no kernel there. */
+export type Provider = "cpu" | "webgpu";
+
 interface Program {
   readonly session: InferenceSession;
   readonly onnx: Omit<OnnxProgram, "bytes">;
@@ -58,7 +61,7 @@ export function allocateBlock(bytes: number, total = bytes): MemoryBlock {
   return { buffer: memory.buffer, kernels: wasmKernels(memory, scratch) };
 }
 
-export class CpuHost {
+export class OnnxHost {
   readonly #programs = new Map<number, Program>();
   readonly #memories = new Map<number, ParameterMemory>();
   readonly #held = new Map<number, Map<string, Tensor>>();
@@ -66,6 +69,7 @@ export class CpuHost {
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
+    readonly provider: Provider,
     readonly threads: number,
     readonly gate: NativeGate,
     readonly communicator: Communicator = alone,
@@ -80,6 +84,7 @@ export class CpuHost {
       const { bytes, ...rest } = onnx;
       const session = await this.#native(onnx.name, "load", () =>
         InferenceSession.create(bytes, {
+          executionProviders: [this.provider],
           intraOpNumThreads: this.threads,
           interOpNumThreads: 1,
           graphOptimizationLevel: "all",
