@@ -66,6 +66,7 @@ export async function suiteOptions(
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
     threads: threadsOfTwin(flags),
+    device: flags.device,
   };
 }
 
@@ -85,9 +86,15 @@ export async function trainSideBySide(
   { tasks, twins, seeds, out, budget, threads }: SuiteOptions,
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<void> {
-  const { jobs: atOnce = 1, data, items, pairs, steps, set = [], quick = false } = flags;
+  const { jobs: atOnce = 1, data, items, pairs, steps, device, set = [], quick = false } = flags;
   if (atOnce === 1) return;
-  const given = { "--data": data?.[0], "--items": items, "--pairs": pairs, "--steps": steps };
+  const given = {
+    "--data": data?.[0],
+    "--items": items,
+    "--pairs": pairs,
+    "--steps": steps,
+    "--device": device,
+  };
   const common = [
     ...Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),
     ...("minutes" in budget

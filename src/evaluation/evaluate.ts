@@ -120,6 +120,10 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
   if (config.model.selfConditioning)
     notes.push("The network was given no earlier prediction (self-conditioning), here as in validation.");
 
+  if (options.dtype === "q8" && options.device === "webgpu")
+    throw new UserError(
+      "evaluate: expected dtype q8 on the device cpu, got webgpu; eight bits are for the processor.",
+    );
   prepare("building the graphs");
   const device = await createDevice(options.device ?? "cpu", { threads: options.threads });
   try {

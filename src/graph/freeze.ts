@@ -19,6 +19,7 @@ import {
   takeInt8Rows,
 } from "./operators/linear-int8.js";
 import { type Int8Table, meanInt8, packTable } from "./operators/mean-int8.js";
+import type { Target } from "./target.js";
 import { apply, atScope, constant, type Node, type Tensor } from "./tensor.js";
 import { topologicalOrder } from "./walk.js";
 
@@ -36,6 +37,8 @@ export interface FreezeOptions {
   readonly int8?: (name: string) => boolean;
   /** Of an earlier call with the same values. */
   readonly memory?: Int8Memory;
+  /** What the module is for. Default: the processor, which alone has products in eight bits. */
+  readonly target?: Target;
 }
 
 /**
@@ -46,11 +49,11 @@ export interface FreezeOptions {
 export function freeze(
   module: GraphModule,
   values: Readonly<Record<string, Float32Array>>,
-  { int8 = () => false, memory = new Int8Memory() }: FreezeOptions = {},
+  { int8 = () => false, memory = new Int8Memory(), target }: FreezeOptions = {},
 ): GraphModule {
   if (Object.keys(module.gradients ?? {}).length > 0)
     throw new Error(`freeze: expected a module without gradients, got "${module.name}"`);
-  const roots = lower(rootsOf(module));
+  const roots = lower(rootsOf(module), target);
   const frozen = new Map<Tensor, Tensor>();
   const known = new KnownTensors(values);
   const rounded = new Map<Tensor, Int8Rows>();

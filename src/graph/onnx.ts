@@ -4,6 +4,7 @@ import { lint } from "./lint.js";
 import { lower } from "./lower.js";
 import { type GraphModule, leavesOf, rootsOf } from "./module.js";
 import type { OnnxAttribute, OnnxForm } from "./operator.js";
+import { cutNodes, joinNodes, type Pack, packsOf } from "./packs.js";
 import { cpuTarget, type Target } from "./target.js";
 import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
 import { type DType, type IoSpec, onnxTypes, type TypedData } from "./types.js";
@@ -21,6 +22,8 @@ export interface OnnxProgram {
   readonly parameters: readonly IoSpec[];
   readonly outputs: readonly IoSpec[];
   readonly gradients: readonly IoSpec[];
+  /** The arrays that parameters are fed as and gradients come as; null: each by its own name. */
+  readonly packs: { readonly parameters: readonly Pack[]; readonly gradients: readonly Pack[] } | null;
   /** Number of ONNX nodes: session creation grows faster than linearly with it. */
   readonly nodeCount: number;
 }
@@ -44,21 +47,34 @@ export function writeOnnx(module: GraphModule, target: Target = cpuTarget): Onnx
     ...Object.keys(module.outputs),
     ...Object.keys(module.gradients ?? {}).map((name) => GRADIENT_PREFIX + name),
   ];
-  const emitted = emit(roots, names);
-  lint(emitted.nodes);
   const specs = (leaves: Map<string, Tensor>): IoSpec[] =>
     Array.from(leaves, ([name, { dtype, shape }]) => ({ name, dtype, shape }));
   const inputs = specs(leavesOf(roots, "input"));
   const parameters = specs(leavesOf(roots, "parameter"));
   const ends = roots.map(({ dtype, shape }, i) => ({ name: names[i], dtype, shape }));
   const count = Object.keys(module.outputs).length;
+  const outputs = ends.slice(0, count);
+  const gradients = ends.slice(count);
+  const packs = target.cheapCrossings
+    ? null
+    : { parameters: packsOf("parameters.", parameters), gradients: packsOf("gradients.", gradients) };
+  const emitted = emit(roots, names, packs);
+  lint(emitted.nodes);
+  const crossing = (specs: readonly IoSpec[], joined: readonly Pack[] | undefined): readonly IoSpec[] =>
+    joined ? joined.map(({ name, size }) => ({ name, dtype: "float32", shape: [size] })) : specs;
   return {
     name: module.name,
-    bytes: encode(module.name, emitted, [...inputs, ...parameters], ends),
+    bytes: encode(
+      module.name,
+      emitted,
+      [...inputs, ...crossing(parameters, packs?.parameters)],
+      [...outputs, ...crossing(gradients, packs?.gradients)],
+    ),
     inputs,
     parameters,
-    outputs: ends.slice(0, count),
-    gradients: ends.slice(count),
+    outputs,
+    gradients,
+    packs,
     nodeCount: emitted.nodes.length,
   };
 }
@@ -68,11 +84,12 @@ interface Emitted {
   readonly initializers: Initializer[];
 }
 
-function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
+function emit(roots: readonly Tensor[], rootNames: readonly string[], packs: OnnxProgram["packs"]): Emitted {
   const nodes: OnnxNode[] = [];
   const initializers: Initializer[] = [];
   const constants = new Map<string, string>();
   const values = new Map<Tensor, string>();
+  const shapes = new Map(Array.from(leavesOf(roots, "parameter"), ([name, x]) => [name, x.staticShape]));
 
   const initializer = (dtype: DType, shape: readonly number[], data: TypedData): string => {
     // Small constants (axes, scalars, shapes) recur hundreds of times: one initializer serves all.
@@ -84,6 +101,15 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
     if (key !== null) constants.set(key, name);
     return name;
   };
+
+  const vector = (list: readonly number[]): string =>
+    initializer(
+      "int64",
+      [list.length],
+      BigInt64Array.from(list, (v) => BigInt(v)),
+    );
+  for (const pack of packs?.parameters ?? [])
+    for (const part of pack.parts) nodes.push(...cutNodes(pack, part, shapes.get(part.name)!, vector));
 
   // A value computed for exactly one output takes that output's name; leaves and values wanted twice go through Identity.
   const direct = new Map<Tensor, string>();
@@ -107,15 +133,7 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
         const name = `${node.scope ? `${node.scope}/` : ""}${operator.name}_${node.id}`;
         const outputs = node.outputs.map((out, i) => direct.get(out) ?? (i === 0 ? name : `${name}.${i}`));
         for (const [i, out] of node.outputs.entries()) values.set(out, outputs[i]);
-        const extra = (form.constants ?? []).map((list) =>
-          list === null
-            ? ""
-            : initializer(
-                "int64",
-                [list.length],
-                BigInt64Array.from(list, (v) => BigInt(v)),
-              ),
-        );
+        const extra = (form.constants ?? []).map((list) => (list === null ? "" : vector(list)));
         const own = node.inputs.map((x) => values.get(x)!);
         const places = form.places ?? own.map((_, i) => i);
         const inputs = [...places.map((i) => (i === null ? "" : own[i])), ...extra];
@@ -131,6 +149,7 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[]): Emitted {
     if (value !== rootNames[i])
       nodes.push({ type: "Identity", name: `identity_${i}`, inputs: [value], outputs: [rootNames[i]] });
   }
+  for (const pack of packs?.gradients ?? []) nodes.push(...joinNodes(pack, vector));
   return { nodes, initializers };
 }
 

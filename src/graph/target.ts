@@ -8,13 +8,19 @@ export interface Target {
   readonly unknownSizes: boolean;
   /** Products of batches of matrices that are read transposed (`FusedMatMul`). Without it they are transposed first. */
   readonly transposedProducts: boolean;
+  /** Parameters and gradients cross one by one, at no cost to speak of. Without it they are joined (packs.ts). */
+  readonly cheapCrossings: boolean;
 }
 
 /** ONNX Runtime on the processor. */
-export const cpuTarget: Target = { unknownSizes: true, transposedProducts: true };
+export const cpuTarget: Target = { unknownSizes: true, transposedProducts: true, cheapCrossings: true };
 
 /**
  * ONNX Runtime on a graphics card through WebGPU. An empty tensor fails there (in a run, or by ending the process), and `FusedMatMul`
  * has no kernel: its operands would cross to the processor and back.
  */
-export const webgpuTarget: Target = { unknownSizes: false, transposedProducts: false };
+export const webgpuTarget: Target = {
+  unknownSizes: false,
+  transposedProducts: false,
+  cheapCrossings: false,
+};

@@ -116,7 +116,8 @@ export function writeRows<A extends TensorData["data"]>(from: A, rows: Int32Arra
 }
 
 /** Name of the parameter whose gradient an output is. */
-export const parameterOfGradient = (spec: IoSpec): string => spec.name.slice(GRADIENT_PREFIX.length);
+export const parameterOfGradient = (spec: Pick<IoSpec, "name">): string =>
+  spec.name.slice(GRADIENT_PREFIX.length);
 
 /**
  * @param layout of the parameters given; undefined when none were given

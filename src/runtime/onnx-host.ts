@@ -45,6 +45,64 @@ export interface HostRunOptions {
   readonly slot: "value" | "ema";
 }
 
+/** What a program reads its parameters from: views of the memory, or copies of them joined as it wants them. */
+function parameterTensors(
+  { parameters, packs }: Program["onnx"],
+  memory: ParameterMemory,
+  slot: "value" | "ema",
+): Record<string, Tensor> {
+  if (!packs)
+    return Object.fromEntries(
+      parameters.map(({ name, shape }) => [
+        name,
+        new Tensor("float32", memory.view(slot, name), shape as readonly number[]),
+      ]),
+    );
+  return Object.fromEntries(
+    packs.parameters.map(({ name, size, parts }) => {
+      const joined = new Float32Array(size);
+      for (const part of parts) joined.set(memory.view(slot, part.name), part.start);
+      return [name, new Tensor("float32", joined, [size])];
+    }),
+  );
+}
+
+/** Where a program's gradients go: to the memory when nothing was added there yet; null: to an array of their own. */
+function gradientPlaces(
+  { gradients, packs }: Program["onnx"],
+  memory: ParameterMemory | undefined,
+): Record<string, Tensor | null> {
+  if (packs) return Object.fromEntries(packs.gradients.map(({ name }) => [name, null]));
+  return Object.fromEntries(
+    gradients.map((spec) => {
+      const place = memory!.untouchedGradient(parameterOfGradient(spec));
+      return [spec.name, place && new Tensor("float32", place, spec.shape as readonly number[])];
+    }),
+  );
+}
+
+/** Adds a run's gradients to those in the memory, but for those that were written there. */
+function takeGradients(
+  { gradients, packs }: Program["onnx"],
+  memory: ParameterMemory,
+  places: Readonly<Record<string, Tensor | null>>,
+  results: Readonly<Record<string, Tensor>>,
+): void {
+  for (const pack of packs?.gradients ?? []) {
+    const joined = results[pack.name].data as Float32Array<ArrayBuffer>;
+    for (const { name, start, size } of pack.parts)
+      memory.addGradient(parameterOfGradient({ name }), joined.subarray(start, start + size));
+    discard(joined.buffer);
+  }
+  for (const spec of packs ? [] : gradients) {
+    const name = parameterOfGradient(spec);
+    const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
+    if (places[spec.name]) memory.gradientWritten(name);
+    else memory.addGradient(name, gradient);
+    discard(gradient.buffer);
+  }
+}
+
 /** A memory of its final size: growing it would detach every view of it. `total`: bytes of all of them, for the message. */
 export function allocateBlock(bytes: number, total = bytes): MemoryBlock {
   const pages = Math.ceil(bytes / PAGE);
@@ -75,27 +133,38 @@ export class OnnxHost {
     readonly communicator: Communicator = alone,
   ) {}
 
-  /** Answers when the thread is up. */
-  ready(): void {}
+  /** Answers when the thread is up. @throws UserError when the provider cannot work here */
+  async ready(): Promise<void> {
+    if (this.provider === "cpu") return;
+    const { input, neg, writeOnnx } = await import("../graph/index.js");
+    const { bytes } = writeOnnx({ name: "nothing", outputs: { nothing: neg(input("x", "float32", [1])) } });
+    const session = await this.#create("nothing", bytes, null);
+    await this.gate.pass(() => session.release());
+  }
+
+  #create(name: string, bytes: Uint8Array, profile: string | null): Promise<InferenceSession> {
+    return this.#native(name, "load", () =>
+      InferenceSession.create(bytes, {
+        executionProviders: [this.provider],
+        // On a graphics card threads that wait for the processor's share of the work get in the way of those that feed the card.
+        intraOpNumThreads: this.provider === "cpu" ? this.threads : 1,
+        interOpNumThreads: 1,
+        graphOptimizationLevel: "all",
+        enableMemPattern: false, // halves peak memory at equal speed
+        // Masked attention weights underflow to denormals, which cost tens of cycles each: they count as zeros.
+        extra: { session: { set_denormal_as_zero: "1" } },
+        enableCpuMemArena: true,
+        logSeverityLevel: 3,
+        ...(profile === null ? {} : { enableProfiling: true, profileFilePrefix: profile }),
+      }),
+    );
+  }
 
   /** Loads a model; returns its number. `profile`: start of the path of a profile to be written, or null. */
   load(onnx: OnnxProgram, profile: string | null): Promise<number> {
     return this.#inOrder(async () => {
       const { bytes, ...rest } = onnx;
-      const session = await this.#native(onnx.name, "load", () =>
-        InferenceSession.create(bytes, {
-          executionProviders: [this.provider],
-          intraOpNumThreads: this.threads,
-          interOpNumThreads: 1,
-          graphOptimizationLevel: "all",
-          enableMemPattern: false, // halves peak memory at equal speed
-          // Masked attention weights underflow to denormals, which cost tens of cycles each: they count as zeros.
-          extra: { session: { set_denormal_as_zero: "1" } },
-          enableCpuMemArena: true,
-          logSeverityLevel: 3,
-          ...(profile === null ? {} : { enableProfiling: true, profileFilePrefix: profile }),
-        }),
-      );
+      const session = await this.#create(onnx.name, bytes, profile);
       return this.#register(this.#programs, { session, onnx: rest });
     });
   }
@@ -104,28 +173,16 @@ export class OnnxHost {
     return this.#inOrder(async () => {
       const { session, onnx } = this.#programs.get(id)!;
       const memory = options.parameters === null ? undefined : this.#memories.get(options.parameters)!;
-      const values: Record<string, Tensor> = {};
+      const values = memory ? parameterTensors(onnx, memory, options.slot) : {};
       for (const [name, { dtype, shape, data }] of Object.entries(feeds))
         values[name] = new Tensor(dtype, data, shape);
-      for (const { name, shape } of onnx.parameters)
-        values[name] = new Tensor("float32", memory!.view(options.slot, name), shape as readonly number[]);
-      const fetches: Record<string, Tensor | null> = {};
+      const fetches = gradientPlaces(onnx, memory);
       for (const { name } of onnx.outputs) fetches[name] = null;
-      for (const spec of onnx.gradients) {
-        const place = memory!.untouchedGradient(parameterOfGradient(spec));
-        fetches[spec.name] = place && new Tensor("float32", place, spec.shape as readonly number[]);
-      }
       const held = options.held === null ? undefined : this.#held.get(options.held)!;
       for (const { name } of onnx.inputs) if (isHeld(name)) values[name] = held!.get(name)!;
       const results = await this.#native(onnx.name, "run", () => session.run(values, fetches));
       for (const buffer of buffersOf(Object.values(feeds))) discard(buffer);
-      for (const spec of onnx.gradients) {
-        const name = parameterOfGradient(spec);
-        const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
-        if (fetches[spec.name]) memory!.gradientWritten(name);
-        else memory!.addGradient(name, gradient);
-        discard(gradient.buffer);
-      }
+      if (memory) takeGradients(onnx, memory, fetches, results);
       for (const { name } of onnx.outputs) {
         if (!isHeld(name)) continue;
         const result = results[name] as Tensor;
@@ -251,6 +308,11 @@ export class OnnxHost {
       return await this.gate.pass(work);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
+      if (/WebGPU adapter/.test(reason))
+        throw new UserError(
+          "device webgpu: expected a graphics card that Vulkan, Metal or Direct3D 12 can use, found none; install the card's " +
+            "driver (on Linux with its Vulkan part, and libvulkan1), or compute on the processor: device cpu",
+        );
       throw new Error(`program "${program}": ONNX Runtime could not ${task} it: ${reason}`);
     }
   }

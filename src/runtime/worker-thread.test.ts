@@ -40,7 +40,7 @@ it("a worker that fails rejects the calls that wait, and all later ones", async 
 
 it("an error of ONNX Runtime names the program", async () => {
   const device = await OnnxDevice.create("cpu", { threads: 1 });
-  const onnx = { inputs: [], parameters: [], outputs: [], gradients: [], nodeCount: 0 };
+  const onnx = { inputs: [], parameters: [], outputs: [], gradients: [], packs: null, nodeCount: 0 };
   await expect(device.load({ ...onnx, name: "broken", bytes: Uint8Array.of(1, 2, 3) })).rejects.toThrow(
     'program "broken": ONNX Runtime could not load it: ',
   );

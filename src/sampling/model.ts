@@ -31,7 +31,7 @@ import { type Program, ProgramCache } from "./program-cache.js";
 import { type ForbiddenTokens, type StepShape, samplingModule } from "./sampling-module.js";
 
 export interface ModelOptions {
-  /** Where the network runs: "cpu" (default), "reference" (slow, exact), or a device of your own, which outlives the model. */
+  /** Where the network runs: "cpu" (default), "webgpu", "reference" (slow, exact), or a device of your own, which outlives the model. */
   readonly device?: DeviceKind | Device;
   /** Threads that share one operator, when the device is made here. Default: the processors this process may use. */
   readonly threads?: number;
@@ -49,6 +49,8 @@ export interface ModelParts {
   readonly slot?: "value" | "ema";
   /** Default "fp32". With "q8" the parameters must not change any more. */
   readonly dtype?: ModelDType;
+  /** The parameters do not change any more: programs on a graphics card hold them, and they cross once. Default: false. */
+  readonly fixed?: boolean;
 }
 
 /** What samplers need on the host: codebook float32 [V, D] and the absorbing state m float32 [D]. */
@@ -69,7 +71,7 @@ export class DiffusionModel {
 
   /** A model around parameters that live already: those of a run in training, say. `dispose` leaves them and the device alone. */
   constructor(parts: ModelParts) {
-    const { config, tokenizer, device, parameters, slot = "value", dtype = "fp32" } = parts;
+    const { config, tokenizer, device, parameters, slot = "value", dtype = "fp32", fixed = false } = parts;
     if (!modelDTypes.includes(dtype))
       throw new UserError(`dtype: expected ${modelDTypes.join(" or ")}, got "${dtype}"`);
     if (tokenizer.vocabSize !== config.model.vocabSize)
@@ -81,14 +83,23 @@ export class DiffusionModel {
     this.tokenizer = tokenizer;
     this.device = device;
     this.#parts = parts;
+    const { target } = device;
+    if (dtype === "q8" && device.kind === "webgpu")
+      throw new UserError(
+        "dtype: expected fp32 on the device webgpu, got q8; eight bits are for the processor",
+      );
     let memory: Promise<Int8Memory> | undefined;
-    const int8 = async (module: GraphModule): Promise<GraphModule> => {
+    const int8 = async () => {
       memory ??= createInt8Memory(device);
-      const options = { int8: isInt8Weight, memory: await memory };
-      return freeze(module, await parameters.read(slot), options);
+      return { int8: isInt8Weight, memory: await memory };
     };
+    const frozen = async (module: GraphModule): Promise<GraphModule> => {
+      const own = dtype === "q8" ? await int8() : {};
+      return freeze(module, await parameters.read(slot), { ...own, target });
+    };
+    const freezes = dtype === "q8" || (fixed && device.kind === "webgpu");
     this.#programs = new ProgramCache(async (module) =>
-      device.compile(dtype === "q8" ? await int8(module) : module),
+      device.compile(freezes ? await frozen(module) : module),
     );
   }
 
@@ -114,7 +125,7 @@ export class DiffusionModel {
     try {
       parameters = await device.createParameters(denoiserParameters(config.model));
       await parameters.write("value", weights);
-      const model = new DiffusionModel({ config, tokenizer, device, parameters, dtype });
+      const model = new DiffusionModel({ config, tokenizer, device, parameters, dtype, fixed: true });
       model.#owned = ownsDevice ? [parameters, device] : [parameters];
       return model;
     } catch (error) {
@@ -142,7 +153,9 @@ export class DiffusionModel {
   denoiser(batchSize: number, length: number, step: StepShape): Promise<Program> {
     const shape: BatchShape = { batchSize, length, globalSlots: this.globalSlots };
     const name = `denoiser ${batchSize}x${length} ${JSON.stringify(step)}`;
-    return this.#programs.use(name, () => samplingModule(this.config, shape, this.forbidden, step));
+    return this.#programs.use(name, () =>
+      samplingModule(this.config, shape, this.forbidden, step, this.device.target),
+    );
   }
 
   /** Whether a run may leave keys and values for the next ones. */

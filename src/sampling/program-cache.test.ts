@@ -11,7 +11,7 @@ it("programs are compiled once, and the longest unused ones make way", async () 
     compiled.push(name);
     const dispose = async () => void disposed.push(name);
     return {
-      program: { name, inputs: [], parameters: [], outputs: [], gradients: [], nodeCount: 0 },
+      program: { name, inputs: [], parameters: [], outputs: [], gradients: [], packs: null, nodeCount: 0 },
       run: async () => ({}),
       dispose,
     };

@@ -31,6 +31,7 @@ import {
   reshape,
   rowChunks,
   softmax,
+  type Target,
   type Tensor,
   termsAt,
   tiedLogits,
@@ -64,12 +65,16 @@ export interface StepShape {
   readonly hold: boolean;
 }
 
-/** @param shape of the samples: B rows */
+/**
+ * @param shape of the samples: B rows
+ * @param target what the program is for
+ */
 export function samplingModule(
   config: ModuleConfig,
   shape: BatchShape,
   forbidden: ForbiddenTokens,
   { guess, guided, rows, drawn: drawnRows, rounding, hold }: StepShape,
+  target?: Target,
 ): GraphModule {
   const { model } = config;
   const sidesCount = guided ? 2 : 1;
@@ -121,7 +126,7 @@ export function samplingModule(
 
     const averages = moving !== null && model.prediction === "mixture";
     if (guess || averages) {
-      const chunks = rowChunks(positions, own(guess ? predicted : moving!));
+      const chunks = rowChunks(positions, own(guess ? predicted : moving!), target);
       const ends = chunks.take(ending);
       const probabilities = (of: readonly LogitTerm[]) =>
         chunkTerms(of, chunks).map((terms, i) => softmax(allowed(terms, ends[i])));

@@ -103,7 +103,7 @@ export interface TrainSummary {
  * @throws UserError for everything the user can mend
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { signal, communicator = await joinRanks() } = options;
+  const { communicator = await joinRanks() } = options;
   const onEvent = (communicator.rank === 0 && options.onEvent) || (() => {});
   const { maxSteps, maxTokens, maxMinutes } = options.config.training;
   if (maxSteps === null && maxTokens === null && maxMinutes === null)
@@ -111,6 +111,22 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       "Training needs a budget: pass --max-steps, --max-minutes or --set training.maxTokens=N.",
     );
   rowShare(options.config.training, communicator); // says so now, before anything is written, if the rows cannot be shared
+  const threads = options.threads ?? threadsOfRank();
+  const device = await createDevice(options.device ?? "cpu", { threads, communicator }); // before anything is written
+  try {
+    return await trainOn(device, options, communicator, onEvent);
+  } finally {
+    await device.dispose();
+  }
+}
+
+async function trainOn(
+  device: Device,
+  options: TrainOptions,
+  communicator: Communicator,
+  onEvent: (event: TrainEvent) => void,
+): Promise<TrainSummary> {
+  const { signal } = options;
   const run = await openRun(options, communicator);
   const data = await loadTrainingData(run.config, {
     tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
@@ -124,15 +140,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     await requireSameTexts(data, communicator);
     if (run.directory) await settleTexts(run, run.directory, data);
     onEvent({ kind: "preparing", what: "building the graphs" });
-    const threads = options.threads ?? threadsOfRank();
-    const device = await createDevice(options.device ?? "cpu", { threads, communicator });
-    try {
-      const trainer = await Trainer.create(run, data, device, options.out, onEvent);
-      if (options.profile) await trainer.profile();
-      return await trainer.run(signal);
-    } finally {
-      await device.dispose();
-    }
+    const trainer = await Trainer.create(run, data, device, options.out, onEvent);
+    if (options.profile) await trainer.profile();
+    return await trainer.run(signal);
   } finally {
     data.close();
   }

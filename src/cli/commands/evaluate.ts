@@ -77,6 +77,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "set",
       "out",
       "threads",
+      "device",
     ],
     async (flags, context) => {
       const { terminal, signal } = context;
@@ -91,6 +92,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         sequences: flags.sequences,
         baselines: flags.baselines,
         threads: flags.threads,
+        device: flags.device,
         dtype: flags.dtype,
         signal,
         onProgress: ({ what, done, total }) =>

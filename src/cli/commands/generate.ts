@@ -118,12 +118,14 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       "set",
       "dtype",
       "threads",
+      "device",
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
       const model = await DiffusionModel.fromPretrained(flags.model, {
         threads: flags.threads,
+        device: flags.device,
         dtype: flags.dtype,
       });
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);

@@ -15,6 +15,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
+import type { DeviceKind } from "../../runtime/index.js";
 import type { Pair } from "../accuracy.js";
 import { NextTurnClassifier, type WrongKind, wrongKinds, wrongTurns } from "./next-turn.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
@@ -41,6 +42,8 @@ export interface SuiteOptions {
   /** Also judge the texts of the first twin at these numbers of steps. Default: none. */
   readonly qualitySteps?: readonly number[];
   readonly threads?: number;
+  /** Where twins are trained; they are judged on the processor. Default "cpu". */
+  readonly device?: DeviceKind;
   readonly onProgress?: (what: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -90,14 +93,14 @@ async function runTask(
   options: SuiteOptions & { readonly items: number; readonly steps: number },
 ): Promise<TaskReport> {
   const { data, seeds, out, budget, pairs = 20_000, items, steps, qualitySteps = [], signal } = options;
-  const { threads = availableParallelism(), onProgress = () => {} } = options;
+  const { threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
   say("reading the pairs");
   const found = await readPairs(task, data, { train: pairs, valid: Math.max(items, LOSS_PAIRS) });
   const folder = join(out, task.name);
   const { base, pairsDigest } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
-  const common = { task, pairsDigest, budget, threads, folder, steps, classifier, signal, say };
+  const common = { task, pairsDigest, budget, threads, device, folder, steps, classifier, signal, say };
   const runs: TwinRun[] = [];
   for (const seed of seeds)
     for (const [twin, config] of twins(base, options.twins))

@@ -15,6 +15,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import { costOf } from "../../model/cost.js";
+import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { train } from "../../training/trainer.js";
 import { version } from "../../version.js";
@@ -56,6 +57,8 @@ interface Training {
   readonly steps: number;
   readonly seconds: number;
   readonly threads: number;
+  /** Absent: "cpu". */
+  readonly device?: DeviceKind;
   /** When it was trained, ISO 8601: perhaps by an earlier call. */
   readonly date: string;
 }
@@ -70,6 +73,8 @@ export interface TwinJob {
   readonly pairsDigest: string;
   readonly budget: SuiteBudget;
   readonly threads: number;
+  /** Where it is trained. */
+  readonly device: DeviceKind;
   /** Where the run's directory lies. */
   readonly folder: string;
   /** Held-out pairs whose sources are written for. */
@@ -131,7 +136,7 @@ function configOfRun({ task, config, seed, budget }: TwinJob): RunConfig {
 async function trainTwin(
   path: string,
   config: RunConfig,
-  { threads, signal, say }: TwinJob,
+  { threads, device, signal, say }: TwinJob,
 ): Promise<Training> {
   signal?.throwIfAborted();
   await rm(path, { recursive: true, force: true });
@@ -139,6 +144,7 @@ async function trainTwin(
     config,
     out: path,
     threads,
+    device,
     signal,
     onEvent: (event) => {
       if (event.kind !== "step") return;
@@ -147,7 +153,7 @@ async function trainTwin(
     },
   });
   signal?.throwIfAborted();
-  return { steps, seconds, threads, date: new Date().toISOString() };
+  return { steps, seconds, threads, device, date: new Date().toISOString() };
 }
 
 async function judgeTwin(
@@ -194,11 +200,11 @@ const TRAINING = "suite-training.json";
 const RESULT = "suite-result.json";
 
 /** All that training depends on, but for the machine: the pairs themselves, not where they lie. */
-function trainingSettings({ pairsDigest, threads, budget }: TwinJob, config: RunConfig): string {
+function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, config: RunConfig): string {
   const { generation: _, ...rest } = config;
   const own = { ...rest, data: { ...config.data, train: [], valid: [], tokenizer: null } };
   // How far it gets in a time depends on them; its numbers, to rounding, do not.
-  const speed = "minutes" in budget ? { threads } : {};
+  const speed = "minutes" in budget ? { threads, ...(device === "cpu" ? {} : { device }) } : {};
   return JSON.stringify({ version, config: own, pairs: pairsDigest, ...speed });
 }
 

@@ -138,7 +138,7 @@ export const scatterElements = (
 /** x [T, K] with `rows` [n, K] added at `index` int64 [n], a place as often as it is named. For few rows: it runs on one thread. */
 export function addRows(x: Tensor, index: Tensor, rows: Tensor): Tensor {
   const everyColumn = zeros([1, x.staticShape[1]], "int64");
-  return scatterElements(x, add(reshape(index, [null, 1]), everyColumn), rows, 0, "add");
+  return scatterElements(x, add(reshape(index, [index.shape[0], 1]), everyColumn), rows, 0, "add");
 }
 
 const argMaxOperator = definePrimitive<object>({

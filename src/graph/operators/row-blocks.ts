@@ -38,6 +38,9 @@ const upTo = (count: number): Tensor =>
     "int64",
   );
 
+/** bool -> int64. `Cast` from bool would run on the graphics card, between two operators that do not. */
+const ones = (x: Tensor): Tensor => where(x, constant(1, [], "int64"), constant(0, [], "int64"));
+
 /** groups int64 [T, K], values in [0, numGroups]; numGroups means "no group". size: places of a block; default: see `blockSize`. */
 export function blockRows(
   groups: Tensor,
@@ -48,17 +51,14 @@ export function blockRows(
   const slots = rows * columns;
   const count = Math.ceil(slots / size) + numGroups - 1;
   const of = reshape(groups, [slots, 1]);
-  const hits = cast(equal(of, reshape(upTo(numGroups), [1, numGroups])), "int64"); // [S, G]
+  const hits = ones(equal(of, reshape(upTo(numGroups), [1, numGroups]))); // [S, G]
   const before = cumulativeSum(hits, 0, true);
   const needed = div(add(reduceSum(hits, [0]), size - 1), size); // [G]: blocks
   const end = cumulativeSum(needed, 0);
   const start = reshape(mul(sub(end, needed), size), [1, numGroups]);
   const own = reduceSum(mul(hits, add(before, start)), [1]);
   const flat = where(less(reshape(of, [slots]), numGroups), own, count * size);
-  const passed = cast(
-    greaterOrEqual(reshape(upTo(count), [count, 1]), reshape(end, [1, numGroups])),
-    "int64",
-  );
+  const passed = ones(greaterOrEqual(reshape(upTo(count), [count, 1]), reshape(end, [1, numGroups])));
   // The slots without a group all write to the place behind the last, which is cut off.
   const places = add(zeros([count * size + 1], "int64"), slots);
   return {

@@ -40,21 +40,42 @@ export async function runOnnx(
     logSeverityLevel: 3,
   });
   const all = { ...parameters, ...feeds };
+  const given = (name: string): TensorData => {
+    const value = all[name];
+    return value instanceof NDArray ? value.toTensorData() : value;
+  };
+  const { packs } = program;
+  const named = packs ? program.inputs : [...program.inputs, ...program.parameters];
   const tensors = Object.fromEntries(
-    [...program.inputs, ...program.parameters].map(({ name }: IoSpec) => {
-      const value = all[name];
-      const { dtype, shape, data } = value instanceof NDArray ? value.toTensorData() : value;
+    named.map(({ name }: IoSpec) => {
+      const { dtype, shape, data } = given(name);
       return [name, new ort.Tensor(dtype, data as Float32Array, shape)];
     }),
   );
+  for (const { name, size, parts } of packs?.parameters ?? []) {
+    const joined = new Float32Array(size);
+    for (const part of parts) joined.set(given(part.name).data as Float32Array, part.start);
+    tensors[name] = new ort.Tensor("float32", joined, [size]);
+  }
   const results = await session.run(tensors);
   await session.release();
-  return Object.fromEntries(
-    Object.entries(results).map(([name, t]) => [
-      name,
-      NDArray.from({ dtype: t.type, shape: t.dims, data: t.data } as TensorData),
-    ]),
-  );
+  const arrays = Object.entries(results).map(([name, t]): [string, NDArray] => [
+    name,
+    NDArray.from({ dtype: t.type, shape: t.dims, data: t.data } as TensorData),
+  ]);
+  const shapes = new Map(program.gradients.map(({ name, shape }) => [name, shape as readonly number[]]));
+  const unpacked = (packs?.gradients ?? []).flatMap(({ name, parts }) => {
+    const { data } = results[name];
+    return parts.map((part): [string, NDArray] => [
+      part.name,
+      new NDArray(
+        "float32",
+        shapes.get(part.name)!,
+        Float64Array.from((data as Float32Array).subarray(part.start, part.start + part.size)),
+      ),
+    ]);
+  });
+  return Object.fromEntries([...arrays, ...unpacked]);
 }
 
 /** Largest difference, relative to the largest expected value (at least 1e-6). */

@@ -12,11 +12,13 @@ import { afterAll, beforeAll, describe } from "vitest";
 import type { TensorData } from "../../graph/index.js";
 import { createDevice, type Device, type DeviceKind } from "../index.js";
 
-export const deviceKinds: readonly DeviceKind[] = ["reference", "cpu"];
+/** With MOE_DIFFUSEQ_TEST_WEBGPU=1 also a graphics card, or what the Vulkan loader offers in its place. */
+export const testedKinds: readonly DeviceKind[] =
+  process.env.MOE_DIFFUSEQ_TEST_WEBGPU === "1" ? ["reference", "cpu", "webgpu"] : ["reference", "cpu"];
 
 /** Runs `suite` once for each device. The device is made before the first test of the suite and disposed after the last. */
 export function onEveryDevice(suite: (device: () => Device, kind: DeviceKind) => void): void {
-  describe.each(deviceKinds)("on device %s", (kind) => {
+  describe.each(testedKinds)("on device %s", (kind) => {
     let device: Device;
     beforeAll(async () => {
       device = await createDevice(kind, { threads: 2 });
