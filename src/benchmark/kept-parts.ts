@@ -1,11 +1,10 @@
 /**
- * @file Parts of a long measurement, each kept in a file of its own as soon as it is complete: a later call with the same settings takes it
- * over instead of measuring again. The file is named by the settings' checksum, and holds them in full.
+ * @file Parts of a long measurement, each kept as soon as it is complete: a later call with the same settings takes it over instead of
+ * measuring again. The file is named by the settings' checksum, and holds them in full.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "../hub/index.js";
+import { readKept, writeKept } from "../hub/index.js";
 
 /** T: plain JSON. */
 export class KeptParts<T> {
@@ -14,22 +13,12 @@ export class KeptParts<T> {
 
   /** What was measured under these settings; null: nothing, or the file is not what was written. */
   async find(name: string, settings: object): Promise<T | null> {
-    if (this.folder === undefined) return null;
-    const text = await readFile(this.#path(name, settings), "utf8").catch(() => null);
-    if (text === null) return null;
-    try {
-      const stored = JSON.parse(text) as { settings: object; part: T };
-      return JSON.stringify(stored.settings) === JSON.stringify(settings) ? stored.part : null;
-    } catch {
-      return null;
-    }
+    return this.folder === undefined ? null : readKept<T>(this.#path(name, settings), settings);
   }
 
   /** Whole or not at all. @throws UserError when the disk is full or may not be written */
   async keep(name: string, settings: object, part: T): Promise<void> {
-    if (this.folder === undefined) return;
-    await mkdir(this.folder, { recursive: true });
-    await writeFileAtomic(this.#path(name, settings), `${JSON.stringify({ settings, part }, null, 2)}\n`);
+    if (this.folder !== undefined) await writeKept(this.#path(name, settings), settings, part);
   }
 
   #path(name: string, settings: object): string {

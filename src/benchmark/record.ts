@@ -1,7 +1,7 @@
 /** @file Under what conditions something was measured: machine, load, versions, commit. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
@@ -20,6 +20,8 @@ export interface RunRecord {
   readonly memoryBytes: number;
   /** Of the checkout this program runs from, "+" and a checksum of the differences where files (texts aside) differ from it; null: not a checkout. */
   readonly commit: string | null;
+  /** Checksum of the program and of the peer: commits that change neither leave it as it is. */
+  readonly code: string;
   /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end. */
   readonly load: readonly number[];
 }
@@ -38,6 +40,7 @@ export function startRecord(threads: number, versions: Readonly<Record<string, s
     threads,
     memoryBytes: totalmem(),
     commit: commit(),
+    code: codeSum(),
     load: [loadavg()[0]],
   };
 }
@@ -48,12 +51,13 @@ export const endRecord = (record: RunRecord): RunRecord => ({
   load: [...record.load, loadavg()[0]],
 });
 
-/** What must be the same for two measurements to stand for each other: the record without its time and its load. */
+/** What must be the same for two measurements to stand for each other: the record without its time, its load and its commit. */
 export const conditionsOf = ({
   date: _,
   load: __,
+  commit: ___,
   ...conditions
-}: RunRecord): Omit<RunRecord, "date" | "load"> => conditions;
+}: RunRecord): Omit<RunRecord, "date" | "load" | "commit"> => conditions;
 
 /** One record for several measurements under the same conditions: begun with the first, the load that of both ends. */
 export const joinRecords = (records: readonly RunRecord[]): RunRecord => {
@@ -86,6 +90,18 @@ function runtimeVersion(): string {
     }
   }
   return "unknown";
+}
+
+/** Files of src and of dist alike, but for tests and declarations. */
+function codeSum(): string {
+  const own = fileURLToPath(new URL("..", import.meta.url));
+  const peers = fileURLToPath(new URL("../../bench/peers", import.meta.url));
+  const sum = createHash("sha256");
+  for (const folder of [own, ...(existsSync(peers) ? [peers] : [])])
+    for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort())
+      if (/\.(js|mjs|py|ts)$/.test(name) && !/\.(test|d)\.ts$|testing\//.test(name))
+        sum.update(name).update(readFileSync(join(folder, name)));
+  return sum.digest("hex").slice(0, 12);
 }
 
 function commit(): string | null {

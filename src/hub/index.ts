@@ -1,5 +1,7 @@
 /** @file Files that other programs read and write: safetensors, and writing that is whole or not at all. */
+
 export { type WrittenFile, writeFileAtomic } from "./durable-file.js";
+export { readKept, writeKept } from "./kept-result.js";
 export {
   readSafetensors,
   readSafetensorsHeader,

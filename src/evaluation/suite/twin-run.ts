@@ -7,13 +7,13 @@
  * A later call with the same of both takes the result over; with the same training alone, it judges anew. Measure changed code into another
  * folder. Whoever is at work on a run holds its lock; others wait, then find what was made.
  */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
-import { writeFileAtomic } from "../../hub/index.js";
+import { readKept, writeKept } from "../../hub/index.js";
 import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
@@ -98,19 +98,19 @@ export function runTwin(job: TwinJob): Promise<TwinRun> {
   return withLock(path, { ...job, say }, async () => {
     const config = configOfRun(job);
     const trainedWith = trainingSettings(job, config);
-    let training = await stored<Training>(path, TRAINING, trainedWith);
+    let training = await readKept<Training>(join(path, TRAINING), trainedWith);
     if (!training) {
       training = await trainTwin(path, config, { ...job, say });
-      await keep(path, TRAINING, trainedWith, training);
+      await writeKept(join(path, TRAINING), trainedWith, training);
     }
     const judgedWith = JSON.stringify([trainedWith, judgingSettings(job, config)]);
-    const found = await stored<TwinRun>(path, RESULT, judgedWith);
+    const found = await readKept<TwinRun>(join(path, RESULT), judgedWith);
     let run = found ? { ...found, path } : await judgeTwin(path, config, training, { ...job, say });
-    if (!found) await keep(path, RESULT, judgedWith, run);
+    if (!found) await writeKept(join(path, RESULT), judgedWith, run);
     for (const steps of qualitySteps.filter((one) => !run.quality.some((known) => known.steps === one))) {
       say(`writing in ${steps} steps`);
       run = { ...run, quality: [...run.quality, { steps, judged: await judge(path, job, steps) }] };
-      await keep(path, RESULT, judgedWith, run);
+      await writeKept(join(path, RESULT), judgedWith, run);
     }
     const quality = qualitySteps.map((steps) => run.quality.find((known) => known.steps === steps)!);
     return { ...run, quality };
@@ -211,21 +211,6 @@ function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, con
 function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunConfig): object {
   return { task, items: items.length, steps, generation };
 }
-
-/** What an earlier call with the same settings left; null: nothing, or the file is broken. */
-async function stored<T>(path: string, name: string, settings: string): Promise<T | null> {
-  const text = await readFile(join(path, name), "utf8").catch(() => null);
-  if (text === null) return null;
-  try {
-    const file = JSON.parse(text) as { settings: string; content: T };
-    return file.settings === settings ? file.content : null;
-  } catch {
-    return null;
-  }
-}
-
-const keep = (path: string, name: string, settings: string, content: object) =>
-  writeFileAtomic(join(path, name), JSON.stringify({ settings, content }));
 
 /** Milliseconds after which a lock that nobody renews counts as left behind, and between looks at one that is held. */
 const STALE = 60_000;
