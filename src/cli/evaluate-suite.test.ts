@@ -63,5 +63,9 @@ describe("evaluate --suite --jobs", () => {
       ),
     ]);
     expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);
+    expect(await run("--jobs", "2", "--device", "webgpu")).toEqual([
+      1,
+      expect.stringMatching(/--jobs: expected 1 with --device webgpu/),
+    ]);
   });
 });

@@ -39,6 +39,11 @@ export async function suiteOptions(
     throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong ?? ""}".`);
   if (maxMinutes !== undefined && maxTokens !== undefined)
     throw new UserError("--max-minutes and --max-tokens: expected one budget, got both.");
+  if (flags.device === "webgpu" && (flags.jobs ?? 1) > 1 && maxTokens === undefined)
+    throw new UserError(
+      "--jobs: expected 1 with --device webgpu and a budget of minutes, as twins would share the card unevenly; " +
+        "leave it out, or give --max-tokens.",
+    );
   if (flags.data !== undefined && flags.data.length !== 1)
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
   return {

@@ -13,7 +13,13 @@ import { freeze } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM } from "../model/embeddings.js";
 import { isInt8Weight } from "../model/int8-weights.js";
-import { createDevice, createInt8Memory, type DeviceKind } from "../runtime/index.js";
+import {
+  createDevice,
+  createInt8Memory,
+  type Device,
+  type DeviceKind,
+  requireInt8,
+} from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
@@ -86,6 +92,17 @@ export interface EvaluationReport {
  * @throws UserError when the run, its texts or an option is not as it should be; the signal's reason when it is aborted
  */
 export async function evaluateRun(path: string, options: EvaluateOptions = {}): Promise<EvaluationReport> {
+  const kind = options.device ?? "cpu";
+  if (options.dtype === "q8") requireInt8(kind);
+  const device = await createDevice(kind, { threads: options.threads });
+  try {
+    return await evaluateOn(device, path, options);
+  } finally {
+    await device.dispose();
+  }
+}
+
+async function evaluateOn(device: Device, path: string, options: EvaluateOptions): Promise<EvaluationReport> {
   const { data: paths, signal, onProgress = () => {}, baselines = true } = options;
   const prepare = (what: string) => {
     signal?.throwIfAborted();
@@ -120,12 +137,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
   if (config.model.selfConditioning)
     notes.push("The network was given no earlier prediction (self-conditioning), here as in validation.");
 
-  if (options.dtype === "q8" && options.device === "webgpu")
-    throw new UserError(
-      "evaluate: expected dtype q8 on the device cpu, got webgpu; eight bits are for the processor.",
-    );
   prepare("building the graphs");
-  const device = await createDevice(options.device ?? "cpu", { threads: options.threads });
   try {
     const store = await device.createParameters(denoiserParameters(config.model));
     await store.write("value", weights);
@@ -171,7 +183,6 @@ export async function evaluateRun(path: string, options: EvaluateOptions = {}): 
       notes,
     };
   } finally {
-    await device.dispose();
     for (const data of [own, other]) data?.close();
   }
 }

@@ -11,6 +11,7 @@ import { linear } from "./operators/matmul.js";
 import { layerNorm } from "./operators/normalise.js";
 import { reduceSum } from "./operators/reduce.js";
 import { crossEntropy, posteriorMean } from "./operators/vocabulary.js";
+import { webgpuTarget } from "./target.js";
 import { constant, input, type Node, parameter, type Tensor } from "./tensor.js";
 import { array, runOnnx, wave } from "./testing/check.js";
 import type { TensorData } from "./types.js";
@@ -84,6 +85,20 @@ describe("cutModule", () => {
     );
     for (const [name, { data }] of Object.entries(exact))
       for (const [i, value] of data.entries()) expect(slow[name].data[i], name).toBeCloseTo(Number(value), 5);
+  });
+
+  it("computes it for a graphics card, where every size is known", async () => {
+    const whole = await runOnnx(module(), feeds, parameters);
+    const modules = cutModule(module(), pieces, "cut:", webgpuTarget);
+    for (const one of modules)
+      for (const { outputs } of topologicalOrder(rootsOf(one)))
+        for (const { shape } of outputs) expect(shape).not.toContain(null);
+    const cut = await runPieces(modules, async (one, own) =>
+      toTensorData(await runOnnx(one, own, parameters, webgpuTarget)),
+    );
+    for (const [name, { data }] of Object.entries(whole))
+      for (const [i, value] of data.entries())
+        expect(Number(cut[name].data[i]), name).toBeCloseTo(Number(value), 5);
   });
 
   it("passes tensors of known shape only, and no layer is computed for another piece's sake", () => {

@@ -67,7 +67,7 @@ class Lowering {
       }
       default: {
         const other =
-          operator.kind === "primitive" && operator.retarget?.(inputs, node.attributes, this.target);
+          operator.kind === "primitive" && operator.legalize?.(inputs, node.attributes, this.target);
         if (other) return this.nested(inputs, other);
         return inputs.every((x, i) => x === node.inputs[i])
           ? node.outputs

@@ -55,7 +55,7 @@ export function writeOnnx(module: GraphModule, target: Target = cpuTarget): Onnx
   const count = Object.keys(module.outputs).length;
   const outputs = ends.slice(0, count);
   const gradients = ends.slice(count);
-  const packs = target.cheapCrossings
+  const packs = target.cheapTransfers
     ? null
     : { parameters: packsOf("parameters.", parameters), gradients: packsOf("gradients.", gradients) };
   const emitted = emit(roots, names, packs);

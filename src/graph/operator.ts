@@ -39,7 +39,7 @@ export interface PrimitiveDefinition<A> {
   infer(inputs: readonly Tensor[], attributes: A): readonly TypeInfo[];
   onnx(attributes: A, inputs: readonly Tensor[]): OnnxForm;
   /** The same by other primitives, where the target lacks this one; null: it has it. Absent: every target does. */
-  retarget?(inputs: readonly Tensor[], attributes: A, target: Target): readonly Tensor[] | null;
+  legalize?(inputs: readonly Tensor[], attributes: A, target: Target): readonly Tensor[] | null;
   /** Vector-Jacobian product: gradients of the outputs in, gradients of the inputs out. Absent: not differentiable. */
   adjoint?(gradients: readonly MaybeTensor[], context: AdjointContext<A>): readonly MaybeTensor[];
   evaluate(inputs: readonly NDArray[], attributes: A): readonly NDArray[];

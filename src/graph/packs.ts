@@ -1,9 +1,9 @@
 /**
- * @file Parameters and gradients that cross to a graphics card and back joined into few arrays: each crossing costs some two milliseconds
+ * @file Parameters and gradients that cross to a graphics card and back joined into few arrays: each transfer costs a millisecond or more
  * there, however small. The program cuts the arrays apart and joins them again.
  */
 import type { OnnxNode } from "./onnx.js";
-import { type IoSpec, sizeOf } from "./types.js";
+import { type IoSpec, showShape, sizeOf } from "./types.js";
 
 export interface PackPart {
   readonly name: string;
@@ -22,10 +22,12 @@ export interface Pack {
 /** Elements of an array at most, unless one tensor alone has more: 128 MB, what every WebGPU implementation can bind. */
 const LARGEST = 2 ** 25;
 
-/** The arrays for float32 tensors of known shape, named `prefix` and a number. */
+/** The arrays for float32 tensors, named `prefix` and a number. @throws Error when a shape is not known */
 export function packsOf(prefix: string, specs: readonly IoSpec[]): Pack[] {
   const packs: { name: string; size: number; parts: PackPart[] }[] = [];
   for (const { name, shape } of specs) {
+    if (shape.includes(null))
+      throw new Error(`packs: expected "${name}" of known shape, got ${showShape(shape)}`);
     const size = sizeOf(shape as readonly number[]);
     let pack = packs.at(-1);
     if (!pack || pack.size + size > LARGEST) {

@@ -5,22 +5,22 @@
 
 export interface Target {
   /** Tensors whose size is known at run time only and may be zero. Without it groups of rows are padded to blocks. */
-  readonly unknownSizes: boolean;
+  readonly dynamicShapes: boolean;
   /** Products of batches of matrices that are read transposed (`FusedMatMul`). Without it they are transposed first. */
   readonly transposedProducts: boolean;
-  /** Parameters and gradients cross one by one, at no cost to speak of. Without it they are joined (packs.ts). */
-  readonly cheapCrossings: boolean;
+  /** Parameters and gradients are moved one by one, at no cost to speak of. Without it they are joined (packs.ts). */
+  readonly cheapTransfers: boolean;
 }
 
 /** ONNX Runtime on the processor. */
-export const cpuTarget: Target = { unknownSizes: true, transposedProducts: true, cheapCrossings: true };
+export const cpuTarget: Target = { dynamicShapes: true, transposedProducts: true, cheapTransfers: true };
 
 /**
  * ONNX Runtime on a graphics card through WebGPU. An empty tensor fails there (in a run, or by ending the process), and `FusedMatMul`
  * has no kernel: its operands would cross to the processor and back.
  */
 export const webgpuTarget: Target = {
-  unknownSizes: false,
+  dynamicShapes: false,
   transposedProducts: false,
-  cheapCrossings: false,
+  cheapTransfers: false,
 };

@@ -6,7 +6,7 @@ import { type Device, type DeviceKind, type DeviceOptions, deviceKinds } from ".
  * Starts a device.
  *
  * @param kind "cpu" (ONNX Runtime in a worker thread), "webgpu" (the same on a graphics card) or "reference" (float64, slow, for checks)
- * @param options threads: how many share one operator (cpu, webgpu); default: the processors this process may use. communicator: the
+ * @param options threads: how many share one operator (cpu only); default: the processors this process may use. communicator: the
  *   processes that train together; default: this one alone
  */
 export async function createDevice(kind: DeviceKind, options: DeviceOptions = {}): Promise<Device> {
@@ -18,6 +18,6 @@ export async function createDevice(kind: DeviceKind, options: DeviceOptions = {}
     case "reference":
       return new (await import("./reference-device.js")).ReferenceDevice(options.communicator);
     default:
-      throw new UserError(`device: expected ${deviceKinds.join(", ")}, got "${kind as string}"`);
+      throw new UserError(`device: expected one of ${deviceKinds.join(", ")}, got "${kind as string}"`);
   }
 }

@@ -104,7 +104,8 @@ export interface ParameterStore {
 /**
  * Tensors that stay on the device between runs: a program's outputs named "held:..." are left here, in place of what was here by that
  * name, and its inputs named so are taken from here. Outputs named "held-rows:..." take the place of some rows of what is here as
- * "held:..." (`RunOptions.heldRows`). Nothing of them crosses to the caller.
+ * "held:..." (`RunOptions.heldRows`). Nothing of them crosses to the caller. (webgpu: they lie in the processor's memory, and go to the
+ * card and back at every run.)
  */
 export interface HeldTensors {
   /** Frees the memory. A second call does nothing. */
@@ -184,7 +185,7 @@ export interface Device {
 }
 
 export interface DeviceOptions {
-  /** Threads that share one operator (cpu, and what webgpu leaves to the processor). Default: the processors this process may use. */
+  /** Threads that share one operator (cpu only). Default: the processors this process may use. */
   readonly threads?: number;
   /** The processes that train together. Default: this one alone. */
   readonly communicator?: Communicator;

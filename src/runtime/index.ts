@@ -17,7 +17,7 @@ export type {
   StepResult,
 } from "./device.js";
 export { deviceKinds, HELD_PREFIX, isHeld } from "./device.js";
-export { createInt8Memory } from "./int8-memory.js";
+export { createInt8Memory, requireInt8 } from "./int8-memory.js";
 export {
   groupTimes,
   leastTimes,

@@ -2,8 +2,9 @@
  * @file Which int8 weights a device multiplies without overflow. On x86 without VNNI, ONNX Runtime's kernel adds two products of an
  * unsigned and a signed byte in 16 bits and cuts what does not fit (255 * 127 * 2 does not, 255 * 64 * 2 does): seven bits must do there.
  */
+import { UserError } from "../errors.js";
 import { Int8Memory, input, int8Range, linearInt8, packInt8, quantizeRows } from "../graph/index.js";
-import type { Device } from "./device.js";
+import type { Device, DeviceKind } from "./device.js";
 
 const WIDTH = 64;
 
@@ -17,4 +18,12 @@ export async function createInt8Memory(device: Device): Promise<Int8Memory> {
   await probe.dispose();
   const right = Math.abs(Number(result.y.data[0]) / WIDTH - 1) < 1e-3;
   return new Int8Memory(right ? int8Range.full : int8Range.safe);
+}
+
+/** @throws UserError when the device has no products in eight bits */
+export function requireInt8(kind: DeviceKind): void {
+  if (kind === "webgpu")
+    throw new UserError(
+      "dtype: expected fp32 on the device webgpu, got q8; leave out the dtype, or compute on the processor: device cpu",
+    );
 }

@@ -1,8 +1,8 @@
 /**
  * @file What runs in the worker thread: ONNX Runtime sessions and the memories of the parameters, side by side.
  *
- * ONNX Runtime reads parameters as views of WebAssembly memories, without copies, and writes the first gradients of a step there; later
- * ones (of further micro-batches) are added. It returns a copy of every output whether asked to or not: freed at once. The caller's
+ * On the processor ONNX Runtime reads parameters as views of WebAssembly memories, without copies, and writes the first gradients of a
+ * step there; later ones (of further micro-batches) are added. For a graphics card they are joined into few arrays first. It returns a copy of every output whether asked to or not: freed at once. The caller's
  * side has checked every argument.
  */
 import { transfer } from "comlink";
@@ -35,6 +35,8 @@ export type Provider = "cpu" | "webgpu";
 interface Program {
   readonly session: InferenceSession;
   readonly onnx: Omit<OnnxProgram, "bytes">;
+  /** Where parameters are joined, by the name of the pack. */
+  readonly joined: ReadonlyMap<string, Float32Array>;
 }
 
 /** `RunOptions` with stores replaced by their numbers. */
@@ -47,7 +49,7 @@ export interface HostRunOptions {
 
 /** What a program reads its parameters from: views of the memory, or copies of them joined as it wants them. */
 function parameterTensors(
-  { parameters, packs }: Program["onnx"],
+  { onnx: { parameters, packs }, joined }: Program,
   memory: ParameterMemory,
   slot: "value" | "ema",
 ): Record<string, Tensor> {
@@ -60,9 +62,9 @@ function parameterTensors(
     );
   return Object.fromEntries(
     packs.parameters.map(({ name, size, parts }) => {
-      const joined = new Float32Array(size);
-      for (const part of parts) joined.set(memory.view(slot, part.name), part.start);
-      return [name, new Tensor("float32", joined, [size])];
+      const array = joined.get(name)!;
+      for (const part of parts) array.set(memory.view(slot, part.name), part.start);
+      return [name, new Tensor("float32", array, [size])];
     }),
   );
 }
@@ -138,7 +140,13 @@ export class OnnxHost {
     if (this.provider === "cpu") return;
     const { input, neg, writeOnnx } = await import("../graph/index.js");
     const { bytes } = writeOnnx({ name: "nothing", outputs: { nothing: neg(input("x", "float32", [1])) } });
-    const session = await this.#create("nothing", bytes, null);
+    const session = await this.#create("nothing", bytes, null).catch((error: Error) => {
+      const reason = error.message.trim().split(/[:\n]/).at(-1)!.trim();
+      throw new UserError(
+        `device webgpu: expected a graphics card that Vulkan, Metal or Direct3D 12 can use, found none (${reason}); install the ` +
+          "card's driver (on Linux with its Vulkan part, and libvulkan1), or compute on the processor: device cpu",
+      );
+    });
     await this.gate.pass(() => session.release());
   }
 
@@ -146,7 +154,7 @@ export class OnnxHost {
     return this.#native(name, "load", () =>
       InferenceSession.create(bytes, {
         executionProviders: [this.provider],
-        // On a graphics card threads that wait for the processor's share of the work get in the way of those that feed the card.
+        // What a graphics card leaves to the processor are indices: too little to share.
         intraOpNumThreads: this.provider === "cpu" ? this.threads : 1,
         interOpNumThreads: 1,
         graphOptimizationLevel: "all",
@@ -165,15 +173,18 @@ export class OnnxHost {
     return this.#inOrder(async () => {
       const { bytes, ...rest } = onnx;
       const session = await this.#create(onnx.name, bytes, profile);
-      return this.#register(this.#programs, { session, onnx: rest });
+      const packs = rest.packs?.parameters ?? [];
+      const joined = new Map(packs.map(({ name, size }) => [name, new Float32Array(size)]));
+      return this.#register(this.#programs, { session, onnx: rest, joined });
     });
   }
 
   run(id: number, feeds: Feeds, options: HostRunOptions): Promise<Record<string, TensorData>> {
     return this.#inOrder(async () => {
-      const { session, onnx } = this.#programs.get(id)!;
+      const program = this.#programs.get(id)!;
+      const { session, onnx } = program;
       const memory = options.parameters === null ? undefined : this.#memories.get(options.parameters)!;
-      const values = memory ? parameterTensors(onnx, memory, options.slot) : {};
+      const values = memory ? parameterTensors(program, memory, options.slot) : {};
       for (const [name, { dtype, shape, data }] of Object.entries(feeds))
         values[name] = new Tensor(dtype, data, shape);
       const fetches = gradientPlaces(onnx, memory);
@@ -308,10 +319,9 @@ export class OnnxHost {
       return await this.gate.pass(work);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (/WebGPU adapter/.test(reason))
+      if (/device lost/i.test(reason))
         throw new UserError(
-          "device webgpu: expected a graphics card that Vulkan, Metal or Direct3D 12 can use, found none; install the card's " +
-            "driver (on Linux with its Vulkan part, and libvulkan1), or compute on the processor: device cpu",
+          `device webgpu: the graphics card was lost while it ran "${program}" (${reason}); a smaller batch takes less of its memory`,
         );
       throw new Error(`program "${program}": ONNX Runtime could not ${task} it: ${reason}`);
     }

@@ -1,4 +1,4 @@
-/** @file Parameters in blocks of memory, and what is done to them there. Both devices keep theirs so, each with its kernels. */
+/** @file Parameters in blocks of memory, and what is done to them there. All devices keep theirs so, each with its kernels. */
 import { alone, type Communicator } from "../distributed/index.js";
 import { sizeOf } from "../graph/index.js";
 import { adamwStep } from "./adamw.js";

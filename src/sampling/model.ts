@@ -10,7 +10,14 @@ import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js
 import type { Tokenizer } from "../data/tokenizer.js";
 import { codebookModule, evaluationModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
-import { freeze, type GraphModule, type Int8Memory, type TensorData } from "../graph/index.js";
+import {
+  freeze,
+  type GraphModule,
+  type Int8Memory,
+  leavesOf,
+  rootsOf,
+  type TensorData,
+} from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { isInt8Weight } from "../model/int8-weights.js";
 import type { BatchShape } from "../model/layout.js";
@@ -23,6 +30,7 @@ import {
   isHeld,
   type ParameterStore,
   type RunOptions,
+  requireInt8,
 } from "../runtime/index.js";
 import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
@@ -61,6 +69,9 @@ export interface HostCodes {
 
 type Outputs = Record<string, TensorData>;
 
+/** Bytes of weights that a program for a graphics card holds at most; with more they are handed over at every run. */
+const LARGEST_FROZEN = 2 ** 30;
+
 export class DiffusionModel {
   readonly config: RunConfig;
   readonly tokenizer: Tokenizer;
@@ -84,10 +95,7 @@ export class DiffusionModel {
     this.device = device;
     this.#parts = parts;
     const { target } = device;
-    if (dtype === "q8" && device.kind === "webgpu")
-      throw new UserError(
-        "dtype: expected fp32 on the device webgpu, got q8; eight bits are for the processor",
-      );
+    if (dtype === "q8") requireInt8(device.kind);
     let memory: Promise<Int8Memory> | undefined;
     const int8 = async () => {
       memory ??= createInt8Memory(device);
@@ -95,9 +103,11 @@ export class DiffusionModel {
     };
     const frozen = async (module: GraphModule): Promise<GraphModule> => {
       const own = dtype === "q8" ? await int8() : {};
-      return freeze(module, await parameters.read(slot), { ...own, target });
+      const names = [...leavesOf(rootsOf(module), "parameter").keys()];
+      return freeze(module, await parameters.read(slot, names), { ...own, target });
     };
-    const freezes = dtype === "q8" || (fixed && device.kind === "webgpu");
+    const small = 4 * parameters.totalParameters < LARGEST_FROZEN;
+    const freezes = dtype === "q8" || (fixed && device.kind === "webgpu" && small);
     this.#programs = new ProgramCache(async (module) =>
       device.compile(freezes ? await frozen(module) : module),
     );

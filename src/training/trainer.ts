@@ -111,8 +111,13 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       "Training needs a budget: pass --max-steps, --max-minutes or --set training.maxTokens=N.",
     );
   rowShare(options.config.training, communicator); // says so now, before anything is written, if the rows cannot be shared
+  const kind = options.device ?? "cpu";
+  if (options.profile && kind !== "cpu")
+    throw new UserError(
+      `profile: expected the device cpu, got ${kind}, whose nodes cannot be timed; leave out --profile or --device.`,
+    );
   const threads = options.threads ?? threadsOfRank();
-  const device = await createDevice(options.device ?? "cpu", { threads, communicator }); // before anything is written
+  const device = await createDevice(kind, { threads, communicator }); // before anything is written
   try {
     return await trainOn(device, options, communicator, onEvent);
   } finally {

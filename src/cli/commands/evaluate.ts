@@ -123,6 +123,7 @@ async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number,
   const { DiffusionModel, generate } = await import("../../sampling/index.js");
   const model = await DiffusionModel.fromPretrained(folder, {
     threads: flags.threads,
+    device: flags.device,
     dtype: flags.dtype,
   });
   try {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -58,6 +58,12 @@ it("says what is missing", async () => {
   expect((await run("--config", config, "--out", nowhere, "--set", "training.maxSteps=null")).err).toContain(
     "needs a budget",
   );
+  const profiled = await run("--config", config, "--out", nowhere, "--device", "reference", "--profile");
+  expect(profiled).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("leave out --profile or --device"),
+  });
+  expect(existsSync(nowhere)).toBe(false);
 });
 
 it("SIGTERM (a scheduler, a shutdown) saves what is trained and prints the command that resumes, as Ctrl-C does", async () => {

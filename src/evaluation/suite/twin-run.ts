@@ -204,7 +204,7 @@ function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, con
   const { generation: _, ...rest } = config;
   const own = { ...rest, data: { ...config.data, train: [], valid: [], tokenizer: null } };
   // How far it gets in a time depends on them; its numbers, to rounding, do not.
-  const speed = "minutes" in budget ? { threads, ...(device === "cpu" ? {} : { device }) } : {};
+  const speed = "minutes" in budget ? (device === "cpu" ? { threads } : { device }) : {};
   return JSON.stringify({ version, config: own, pairs: pairsDigest, ...speed });
 }
 

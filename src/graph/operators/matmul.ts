@@ -37,7 +37,7 @@ const matmulOperator: PrimitiveOperator = definePrimitive<MatmulAttributes>({
           domain: "com.microsoft",
           attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: scale } },
         },
-  retarget: ([a, b], { transposeA, transposeB, scale }, { transposedProducts }) => {
+  legalize: ([a, b], { transposeA, transposeB, scale }, { transposedProducts }) => {
     if (transposedProducts || (!transposeA && !transposeB && scale === 1)) return null;
     const product =
       a.rank === 2 && b.rank === 2

@@ -27,7 +27,7 @@ export interface RowBlocks {
   readonly columns: number;
 }
 
-/** A quarter of an even share: at most a fifth of all places are empty when the rows are spread evenly. */
+/** A quarter of an even share, in eights: with many slots a fifth of all places are empty. */
 const blockSize = (slots: number, numGroups: number): number =>
   8 * Math.max(1, Math.ceil(slots / (4 * numGroups) / 8));
 

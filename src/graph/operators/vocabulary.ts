@@ -35,7 +35,7 @@ const groupsOf = new WeakMap<Tensor, RowGroups>();
  * others are computed too, from zeros, and taken out again.
  */
 export function rowChunks(rows: number, wanted: Tensor | null, target: Target = cpuTarget): RowChunks {
-  if (wanted && target.unknownSizes) {
+  if (wanted && target.dynamicShapes) {
     const groups = groupsOf.get(wanted) ?? chunksWhere(wanted, CHUNK_ROWS);
     groupsOf.set(wanted, groups);
     return {

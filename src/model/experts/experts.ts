@@ -93,10 +93,10 @@ const expertsOperator = defineComposite<Attributes, Saved>({
     return [{ dtype: "float32", shape: x.shape }];
   },
 
-  lower: (inputs, { activation: name }, { unknownSizes }) => {
+  lower: (inputs, { activation: name }, { dynamicShapes }) => {
     const [x, experts, gates] = inputs;
     const [tokens, columns] = experts.staticShape;
-    const { results, saved: way } = (unknownSizes ? branchesOf : expertBlocks)(
+    const { results, saved: way } = (dynamicShapes ? branchesOf : expertBlocks)(
       x,
       experts,
       weightsOf(inputs),
