@@ -15,15 +15,21 @@ const CAUTION =
 
 const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", "command"] as const;
 
+/** What every twin had: minutes or tokens, and threads. */
+function trainingOf({ budget, tasks }: ClaimsReport["suite"]): string {
+  const threads = [...new Set(tasks.flatMap(({ runs }) => runs.map((run) => run.threads)))];
+  const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
+  return `${spent}, ${threads.join(" or ")} ${String(threads) === "1" ? "thread" : "threads"}`;
+}
+
 function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
-  const { budget, seeds, items, steps, base } = suite;
-  const threads = [...new Set(suite.tasks.flatMap(({ runs }) => runs.map((run) => run.threads)))];
+  const { seeds, items, steps, base } = suite;
   return {
     Machine: formatRecord(bench.record),
     Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
     "Parts of the benchmark": formatParts(bench.parts),
     "With more experts": formatParts(grown.parts),
-    "Training of a twin": `${"minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`}, ${threads.join(" or ")} ${threads.length === 1 && threads[0] === 1 ? "thread" : "threads"}`,
+    "Training of a twin": trainingOf(suite),
     Seeds: seeds.join(", "),
     "Trained on": [...new Set(suite.tasks.flatMap(({ runs }) => runs.map(({ date }) => date.slice(0, 10))))]
       .sort()
