@@ -9,7 +9,7 @@ const rows = [
 ];
 const data: ProfileData = {
   title: "masked of 2 layers",
-  threads: 2,
+  where: "2 threads",
   milliseconds: 100,
   tokens: 512,
   ceiling: 60,

@@ -16,7 +16,8 @@ export interface ProfileRow {
 export interface ProfileData {
   /** What was profiled: preset, sizes. */
   readonly title: string;
-  readonly threads: number;
+  /** Where it ran: "2 threads". */
+  readonly where: string;
   readonly milliseconds: number;
   readonly tokens: number;
   /** A large square matrix product on this machine in the same process, GFLOP/s. */
@@ -49,9 +50,9 @@ function table(title: string, rows: readonly ProfileRow[], { milliseconds, ceili
 
 /** Tables by phase, part and operator. */
 export function profileText(data: ProfileData): string {
-  const { title, threads, milliseconds, tokens, ceiling, byPhase, byPart, byOperator } = data;
+  const { title, where, milliseconds, tokens, ceiling, byPhase, byPart, byOperator } = data;
   return `${[
-    `${title}, ${threads} ${threads === 1 ? "thread" : "threads"}: ${milliseconds.toFixed(0)} ms for loss and gradients of ${tokens} tokens`,
+    `${title}, ${where}: ${milliseconds.toFixed(0)} ms for loss and gradients of ${tokens} tokens`,
     `matrix products on this machine: ${ceiling.toFixed(0)} GFLOP/s (1,024 cubed); the step reaches ${(100 * shareReached(data)).toFixed(0)} % of it`,
     table("phase", byPhase, data),
     table("part", byPart, data),

@@ -171,7 +171,7 @@ export interface Device {
    * Runs a module under the profiler, once more than `runs`: the nodes of every run but the first, in the order they ran. Gradients
    * are added to the parameter store as in any run.
    *
-   * @throws UserError when the device has no profiler (reference, webgpu)
+   * @throws UserError when the device has no profiler (reference)
    */
   profile(
     module: GraphModule,

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { add, input, matmul, withScope } from "../graph/index.js";
 import { createDevice, groupTimes, leastTimes, type NodeTime, partOf, phaseOf, totalTime } from "./index.js";
+import { readProfile } from "./profile.js";
 import { float32 } from "./testing/devices.js";
 
 const node = (name: string, more: Partial<NodeTime> = {}): NodeTime => ({
@@ -37,6 +38,40 @@ it("sums groups, the largest first, and takes the least of several runs", () => 
     { name: "b", count: 1, microseconds: 8, productMicroseconds: 8, flops: 100 },
     { name: "a", count: 2, microseconds: 6, productMicroseconds: 0, flops: 0 },
   ]);
+});
+
+it("counts what a graphics card computes, and the processor in its place", () => {
+  const event = (cat: string, name: string, ts: number, dur: number, args = {}) => ({
+    cat,
+    name,
+    ts,
+    dur,
+    args,
+  });
+  const shapes = {
+    op_name: "MatMul",
+    provider: "WebGpuExecutionProvider",
+    input_type_shape: [{ float: [2, 3] }, { float: [3, 4] }],
+    output_type_shape: [{ float: [2, 4] }],
+  };
+  const cpu = { op_name: "Min", provider: "CPUExecutionProvider" };
+  const run = (ts: number, slower: number) => [
+    event("Session", "model_run", ts, 900),
+    event("Node", "part/matmul_1_kernel_time", ts + 10, 5, shapes),
+    event("Node", "Memcpy_token_3_kernel_time", ts + 20, 300, { ...shapes, op_name: "MemcpyToHost" }),
+    event("Node", "part/minimum_2_kernel_time", ts + 330, 7, cpu),
+    event("Api", "part/matmul_1&MatMul&Transpose", ts + 100, 40 + slower),
+    event("Api", "part/matmul_1&MatMul&MatMul", ts + 150, 60),
+  ];
+  const runs = readProfile(JSON.stringify([...run(0, 0), ...run(1000, 8)]));
+  const seen = runs.map((nodes) => nodes.map(({ name, microseconds, flops }) => [name, microseconds, flops]));
+  expect(seen).toEqual(
+    [100, 108].map((product) => [
+      ["part/matmul_1", product, 48],
+      ["Memcpy_token_3", 0, 0],
+      ["part/minimum_2", 7, 0],
+    ]),
+  );
 });
 
 it("profiles a program on the cpu device, and says that the reference has no profiler", async () => {

@@ -13,24 +13,45 @@ export interface NodeTime {
 }
 
 interface TraceEvent {
-  readonly cat: "Session" | "Node";
+  /** "Api": a program on the graphics card; its name begins with that of its node and "&". */
+  readonly cat: "Session" | "Node" | "Api";
   readonly name: string;
   readonly dur: number;
   readonly ts: number;
   readonly args: {
     readonly op_name?: string;
+    readonly provider?: string;
     readonly input_type_shape?: readonly Readonly<Record<string, readonly number[]>>[];
     readonly output_type_shape?: readonly Readonly<Record<string, readonly number[]>>[];
   };
 }
 
-/** The nodes of each run in a profile that ONNX Runtime wrote (a chrome://tracing file), in the order they ran. */
+/**
+ * The nodes of each run in a profile that ONNX Runtime wrote (a chrome://tracing file), in the order they ran.
+ *
+ * On a graphics card a node's own time is that of handing it over. There it counts what the card computed for it, or the processor in its
+ * place; copies between them, and waiting, are left out.
+ */
 export function readProfile(json: string): NodeTime[][] {
   const events = JSON.parse(json) as TraceEvent[];
   const nodes = events.filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
+  const programs = events.filter(({ cat }) => cat === "Api");
   return events
     .filter(({ cat, name }) => cat === "Session" && name === "model_run")
-    .map(({ ts, dur }) => nodes.filter((node) => node.ts >= ts && node.ts < ts + dur).map(nodeTime));
+    .map((run) => {
+      const within = ({ ts }: TraceEvent) => ts >= run.ts && ts < run.ts + run.dur;
+      const own = nodes.filter(within).map((event) => ({ event, time: nodeTime(event) }));
+      if (programs.length === 0) return own.map(({ time }) => time);
+      const onCard = new Map<string, number>();
+      for (const { name, dur } of programs.filter(within)) {
+        const node = name.split("&")[0];
+        onCard.set(node, (onCard.get(node) ?? 0) + dur);
+      }
+      return own.map(({ event, time }) => {
+        const instead = event.args.provider === "CPUExecutionProvider" ? time.microseconds : 0;
+        return { ...time, microseconds: onCard.get(time.name) ?? instead };
+      });
+    });
 }
 
 const products = new Set(["MatMul", "FusedMatMul", "Gemm"]);

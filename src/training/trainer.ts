@@ -112,9 +112,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     );
   rowShare(options.config.training, communicator); // says so now, before anything is written, if the rows cannot be shared
   const kind = options.device ?? "cpu";
-  if (options.profile && kind !== "cpu")
+  if (options.profile && kind === "reference")
     throw new UserError(
-      `profile: expected the device cpu, got ${kind}, whose nodes cannot be timed; leave out --profile or --device.`,
+      "profile: expected the device cpu or webgpu, got reference, which has no profiler; leave out --profile or --device.",
     );
   const threads = options.threads ?? threadsOfRank();
   const device = await createDevice(kind, { threads, communicator }); // before anything is written

@@ -6,6 +6,7 @@ import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
 import { writeFileAtomic } from "../../hub/index.js";
+import type { DeviceKind } from "../../runtime/device.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatCount, formatDuration } from "../format.js";
@@ -97,16 +98,21 @@ const describeRun = ({ preset, model, training }: RunConfig): string =>
   `${preset ?? "a model"} of ${model.numLayers} layers, hidden ${model.hiddenSize}, ` +
   `${training.batchSize} x ${training.sequenceLength} tokens`;
 
+const whereOf = (device: DeviceKind = "cpu", threads = availableParallelism()): string =>
+  device === "webgpu"
+    ? "webgpu, copies and waiting left out"
+    : `${threads} ${threads === 1 ? "thread" : "threads"}`;
+
 /** Writes the tables, the picture and the data of a profile into a run's directory; returns the tables. */
 async function writeProfile(
   out: string,
   title: string,
   { profile, tokens }: Extract<TrainEvent, { kind: "profile" }>,
-  threads = availableParallelism(),
+  where: string,
 ): Promise<string> {
   const { profileSvg, profileText } = await import("../../report/profile-report.js");
   const { svgDocument } = await import("../../report/charts/svg-document.js");
-  const data = { title, threads, tokens, ...profile };
+  const data = { title, where, tokens, ...profile };
   const text = profileText(data);
   await writeFileAtomic(join(out, "profile.txt"), text);
   await writeFileAtomic(join(out, "profile.svg"), svgDocument(profileSvg(data)));
@@ -162,7 +168,8 @@ export function registerTrain(program: Command, host: CommandHost): void {
       let summary: TrainSummary;
       let profiled: Promise<string> | null = null;
       const onEvent = (event: TrainEvent) => {
-        if (event.kind === "profile") profiled = writeProfile(out, describeRun(config), event, threads);
+        if (event.kind === "profile")
+          profiled = writeProfile(out, describeRun(config), event, whereOf(device, threads));
         show.onEvent(event);
       };
       try {
