@@ -9,12 +9,9 @@ import {
   mul,
   parameter,
   reduceSum,
-  webgpuTarget,
-  writeOnnx,
 } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import { createDevice, type ParameterSpec, type RunOptions, requireInt8 } from "./index.js";
-import { OnnxDevice } from "./onnx-device.js";
 import { float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
 
 /** loss = sum((x W + b)^2), W trainable [3, 5], b a buffer [5]; x float32 [2, 3]. */
@@ -343,50 +340,6 @@ onEveryDevice((device) => {
       await program.dispose();
       await expect(program.run({ x })).rejects.toThrow('program "regression": expected it to be in use');
     });
-  });
-});
-
-describe("programs for a graphics card", () => {
-  it("are fed and read through packs, over several runs, in either memory", async () => {
-    const device = await OnnxDevice.create("cpu", { threads: 1 });
-    const parameters = await device.createParameters(specs, { training: true, ema: true });
-    await parameters.write("value", values);
-    const program = await device.load(writeOnnx(regression(), webgpuTarget));
-    expect(program.program.packs).not.toBeNull();
-    await parameters.zeroGradients();
-    for (const times of [1, 2]) {
-      const { loss } = await program.run({ x }, { parameters });
-      expectClose(numbersOf(loss), [byHand().loss]);
-      const { w } = await parameters.read("gradient", ["w"]);
-      expectClose(
-        w,
-        byHand().dw.map((v) => times * v),
-      );
-    }
-    // Nothing of the values is remembered.
-    const other = values.w.map((v) => -2 * v);
-    await parameters.write("ema", { w: other });
-    const { loss } = await program.run({ x }, { parameters, slot: "ema" });
-    expectClose(numbersOf(loss), [byHand(other).loss]);
-    await device.dispose();
-  });
-
-  it.runIf(process.platform === "linux")("say so where there is none", async () => {
-    const before = process.env.VK_ICD_FILENAMES;
-    process.env.VK_ICD_FILENAMES = "/there/is/none.json";
-    try {
-      await expect(createDevice("webgpu")).rejects.toThrow(
-        /^device webgpu: expected a graphics card .*, found none .*device cpu$/,
-      );
-    } finally {
-      if (before === undefined) delete process.env.VK_ICD_FILENAMES;
-      else process.env.VK_ICD_FILENAMES = before;
-    }
-  });
-
-  it("are not made for weights in eight bits", () => {
-    expect(() => requireInt8("webgpu")).toThrow("expected fp32 on the device webgpu, got q8");
-    for (const kind of ["cpu", "reference"] as const) expect(() => requireInt8(kind)).not.toThrow();
   });
 });
 
