@@ -11,7 +11,7 @@ import {
   reduceSum,
 } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
-import { createDevice, type ParameterSpec, type RunOptions, requireInt8 } from "./index.js";
+import { createDevice, type ParameterSpec, type RunOptions } from "./index.js";
 import { float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
 
 /** loss = sum((x W + b)^2), W trainable [3, 5], b a buffer [5]; x float32 [2, 3]. */
