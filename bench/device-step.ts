@@ -1,6 +1,6 @@
 /**
- * @file Steps of training on one device, at the sizes of a preset: loss, milliseconds of loss and gradients and of the update, tokens a
- * second. Batches are made up and equal everywhere, so losses can be compared between devices.
+ * @file Steps of training on one device, at the sizes of a preset: loss, norm of the gradients, milliseconds of loss and gradients and of
+ * the update, tokens a second. Batches are made up and equal everywhere, so losses and norms can be compared between devices.
  *
  *   npx tsx bench/device-step.ts [--device cpu] [--preset moe-diffuseq] [--set training.batchSize=32]... [--steps 6] [--threads N]
  *
@@ -33,11 +33,11 @@ for (let step = 1; step <= Number(flags.steps); step++) {
   await parameters.zeroGradients();
   const { loss } = await program.run(wanted, { parameters });
   const middle = performance.now();
-  await parameters.step({ ...optimiser, step });
+  const { gradNorm } = await parameters.step({ ...optimiser, step });
   const end = performance.now();
   const rate = (tokens / (end - start)) * 1000;
   console.log(
-    `step ${step}  loss ${Number(loss.data[0]).toFixed(6)}  gradients ${(middle - start).toFixed(0)} ms  ` +
+    `step ${step}  loss ${Number(loss.data[0]).toFixed(6)}  norm ${gradNorm.toFixed(6)}  gradients ${(middle - start).toFixed(0)} ms  ` +
       `update ${(end - middle).toFixed(0)} ms  ${rate.toFixed(0)} tokens/s`,
   );
 }

@@ -90,13 +90,16 @@ function takeGradients(
   places: Readonly<Record<string, Tensor | null>>,
   results: Readonly<Record<string, Tensor>>,
 ): void {
-  for (const pack of packs?.gradients ?? []) {
-    const joined = results[pack.name].data as Float32Array<ArrayBuffer>;
-    for (const { name, start, size } of pack.parts)
-      memory.addGradient(parameterOfGradient({ name }), joined.subarray(start, start + size));
-    discard(joined.buffer);
+  if (packs) {
+    for (const pack of packs.gradients) {
+      const joined = results[pack.name].data as Float32Array<ArrayBuffer>;
+      for (const { name, start, size } of pack.parts)
+        memory.addGradient(parameterOfGradient({ name }), joined.subarray(start, start + size));
+      discard(joined.buffer);
+    }
+    return;
   }
-  for (const spec of packs ? [] : gradients) {
+  for (const spec of gradients) {
     const name = parameterOfGradient(spec);
     const gradient = results[spec.name].data as Float32Array<ArrayBuffer>;
     if (places[spec.name]) memory.gradientWritten(name);

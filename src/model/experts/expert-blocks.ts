@@ -18,6 +18,7 @@ import {
   type RowBlocks,
   reduceSum,
   reshape,
+  sizeOf,
   slice,
   type Tensor,
   toBlocks,
@@ -86,7 +87,7 @@ export function expertBlocksAdjoint(
   const groups = blocksOfGroups(blocks, weights.length);
   /** [NB, ...] summed over the blocks of each expert, in the shape of its weight. */
   const ofExperts = (parts: Tensor, shape: readonly number[]): Tensor[] => {
-    const sums = matmul(groups, reshape(parts, [blocks.count, shape.reduce((a, b) => a * b, 1)]));
+    const sums = matmul(groups, reshape(parts, [blocks.count, sizeOf(shape)]));
     return weights.map((_, e) => reshape(slice(sums, 0, e, e + 1), shape));
   };
   const [{ w1, b1, w2, b2 }] = weights;
