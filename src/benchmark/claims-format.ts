@@ -1,5 +1,5 @@
 /** @file The claims as Markdown and as a page with charts. */
-import { formatGap, type TaskReport, type TwinRun } from "../evaluation/suite/index.js";
+import { formatGaps, type TaskReport, type TwinRun } from "../evaluation/suite/index.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
@@ -175,7 +175,10 @@ function taskSection(report: TaskReport): FiguresSection {
     ],
     texts: own.flatMap(({ twin, judged: { samples, infill } }) => [
       { label: `${twin} writes`, text: samples[0]?.text ?? "" },
-      ...(infill ? [{ label: `${twin} fills a gap`, text: formatGap(infill) }] : []),
+      ...Object.values(infill).map((gaps) => ({
+        label: `${twin} fills gaps [written | missing]`,
+        text: formatGaps(gaps),
+      })),
     ]),
   };
 }

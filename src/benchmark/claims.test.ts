@@ -135,8 +135,9 @@ describe("runClaims", () => {
       ["peak memory of training, dense DiffuSeq over ours, length 32", ""],
       [expect.stringMatching(/^peak memory of training with 4 times the experts/), "grows modestly"],
       [expect.stringMatching(/^peak memory of sampling with 4 times the experts/), "grows modestly"],
-      ["addresses: bleu, moe-diffuseq over dense-active", ""],
-      ["addresses: words missing in the middle, F1, moe-diffuseq over dense-active", ""],
+      ["addresses: BLEU, moe-diffuseq over dense-active", ""],
+      ["addresses: eight words missing in the middle, F1, moe-diffuseq over dense-active", ""],
+      ["addresses: single words missing, share written exactly, moe-diffuseq over dense-active", ""],
     ]);
     for (const { ours, command } of claims) {
       expect(ours).toMatch(/^(x\d+\.\d\d|none)/);
@@ -176,18 +177,19 @@ describe("runClaims", () => {
         expect(verdict).toMatch(
           /^(ahead|behind|no difference shown|neither scores|scores alone) \(one seed\)/,
         );
-    expect(claims.at(-2)).toMatchObject({
+    expect(claims.at(-3)).toMatchObject({
       claim: expect.stringMatching(/^abstracts: BLEU/),
       paper: "x1.19",
       command: expect.stringContaining("--data corpora"),
     });
-    expect(claims.at(-1)!.claim).toMatch(/^abstracts: words missing in the middle/);
+    expect(claims.at(-2)!.claim).toMatch(/^abstracts: eight words missing in the middle/);
+    expect(claims.at(-1)!.claim).toMatch(/^abstracts: single words missing/);
   });
 
   it("says in table and page that a quick run is one", () => {
     const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
     expect(markdown).toMatch(/\*\*A quick run/);
-    expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(4);
+    expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(5);
     const page = claimsPage(report, "moe-diffuseq claims --quick");
     for (const heading of [
       "The claims",
@@ -197,7 +199,7 @@ describe("runClaims", () => {
       "Expert load against noise level",
       "Quality against steps",
       "What the network adds to the channel",
-      "moe-diffuseq fills a gap",
+      "moe-diffuseq fills gaps",
     ])
       expect(page).toContain(heading);
     expect(page).not.toMatch(/NaN|undefined/);

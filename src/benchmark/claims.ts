@@ -105,13 +105,24 @@ const qualities: Readonly<Record<string, Quality>> = {
   dialogue: { metric: "coherence", name: "dialogue: coherence (a classifier's, a proxy)", paper: 1.17 },
 };
 
+const infillQualities = {
+  infillF1: "eight words missing in the middle, F1",
+  infillWords: "single words missing, share written exactly",
+} as const;
+
 /** What a task's texts are judged by in the table, and the gaps it fills. */
 function qualitiesOf({ task, metrics }: TaskReport): Quality[] {
-  const main = qualities[task] ?? { metric: metrics[0], name: `${task}: ${metrics[0]}`, paper: null };
-  if (!metrics.includes("infillF1")) return [main];
+  const [metric] = metrics;
+  // "seq2seq.question-generation": "question generation".
+  const short = task.slice(task.indexOf(".") + 1).replaceAll("-", " ");
+  const main = qualities[task] ?? { metric, name: `${short}: ${metricName(metric)}`, paper: null };
   const [subject] = main.name.split(":");
-  return [main, { metric: "infillF1", name: `${subject}: words missing in the middle, F1`, paper: null }];
+  const gaps = Object.entries(infillQualities).filter(([metric]) => metrics.includes(metric));
+  return [main, ...gaps.map(([own, what]) => ({ metric: own, name: `${subject}: ${what}`, paper: null }))];
 }
+
+/** "bleu": "BLEU"; others have their own name. */
+const metricName = (metric: string): string => (metric === "bleu" ? "BLEU" : metric);
 
 /** A side's verdict in words. `few`: what the interval does not know of; `paperRatio`: null where the paper has none. */
 function verdict(

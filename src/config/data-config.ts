@@ -32,6 +32,14 @@ export const dataConfigSchema = z.strictObject({
     .describe(
       "fill documents up to this many tokens with [PAD] targets, so that length is learned; null: do not",
     ),
+  gapRate: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      "share of the training documents with gaps: parts of the text are given, the others to be written (for prompts and infilling)",
+    ),
   tokenizer: z
     .string()
     .min(1)

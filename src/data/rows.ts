@@ -9,6 +9,7 @@
 import { UserError } from "../errors.js";
 import { Stream } from "../random/stream.js";
 import { type Corpus, isCorpus, TokenCorpus, type TokenDocument } from "./corpus.js";
+import { type GapOptions, withGaps } from "./gaps.js";
 import {
   type PieceOptions,
   type Pieces,
@@ -26,7 +27,7 @@ export interface Row {
   readonly sequence: number;
   /** Token ids; learned global tokens are vocabSize + k, padding is [PAD]. [N] */
   readonly ids: Int32Array;
-  /** 1: given (never noised, no loss): conditions, learned globals, padding. [N] */
+  /** 1: given (never noised, no loss): conditions, text around gaps, learned globals, padding. [N] */
   readonly given: Uint8Array;
   /** Number of the document piece inside the row, -1 on padding. [N] */
   readonly segment: Int32Array;
@@ -58,6 +59,8 @@ export interface RowOptions {
   readonly packing?: boolean;
   /** A new order each epoch, drawn from stream `Shuffle` with the epoch as sequence; null (default): corpus order every time. */
   readonly shuffle?: Shuffler | null;
+  /** Parts of the targets that are given instead; null (default): none. See `gaps.ts`. */
+  readonly gaps?: GapOptions | null;
   /** Pieces looked at when a row is filled (default 64). */
   readonly lookAhead?: number;
   /** Blocks of 512 pieces in a section (default 256). */
@@ -245,7 +248,8 @@ export class RowSource {
 
   private build(sequence: number, pieces: Pieces, chosen: Int32Array): Row {
     const { length, globalTokens } = this.pieceOptions;
-    const { vocabSize, special } = this.options.tokenizer;
+    const { gaps, tokenizer } = this.options;
+    const { vocabSize, special } = tokenizer;
     const ids = new Int32Array(length).fill(special.pad);
     const given = new Uint8Array(length).fill(1);
     const segment = new Int32Array(length).fill(-1);
@@ -258,14 +262,17 @@ export class RowSource {
       const end = start + pieces.length[piece];
       const text = this.corpus.ids(document, start, end);
       const flags = this.corpus.given(document, start, end);
+      const shown = gaps
+        ? withGaps(text, flags, special.pad, gaps, sequence, number)
+        : { given: flags, length: text.length };
       const first = at + globalTokens;
-      const last = first + text.length;
+      const last = first + shown.length;
       for (let k = 0; k < globalTokens; k++) {
         ids[at + k] = vocabSize + k;
         globals.push(at + k);
       }
-      ids.set(text, first);
-      given.set(flags, first);
+      ids.set(text.subarray(0, shown.length), first);
+      given.set(shown.given.subarray(0, shown.length), first);
       for (const offset of textGlobalOffsets(text, flags, this.pieceOptions)) globals.push(first + offset);
       segment.fill(number, at, last);
       for (let i = at; i < last; i++) position[i] = i - at;

@@ -32,5 +32,7 @@ export const Stream = {
   Bootstrap: 13,
   /** Order of the blocks of pieces in a corpus too large to be shuffled at once; sequence: epoch. */
   ShuffleBlocks: 14,
+  /** What is given of a training document; sequence: number of the row, step: of the document in it. */
+  Gaps: 15,
 } as const;
 export type Stream = (typeof Stream)[keyof typeof Stream];

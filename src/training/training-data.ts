@@ -53,7 +53,7 @@ export interface DataOptions {
 
 /** Reads and packs the texts of a configuration. Without data.train: the embedded corpus. */
 export async function loadTrainingData(config: RunConfig, options: DataOptions = {}): Promise<TrainingData> {
-  const { train, valid, validFraction } = config.data;
+  const { train, valid, validFraction, gapRate } = config.data;
   const { seed, sequenceLength, packing } = config.training;
   const random = new CounterRandom(seed);
   const loader = new Loader(config, options);
@@ -85,7 +85,11 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     validCorpus = new CorpusPart(whole, held, "held");
   } else validCorpus = await loader.corpus(sources.valid, "valid", tokenizer);
   const rows = { tokenizer, length: sequenceLength, packing, ...globalsOf(config) };
-  const trainRows = new RowSource(trainCorpus, { ...rows, shuffle: random });
+  const trainRows = new RowSource(trainCorpus, {
+    ...rows,
+    shuffle: random,
+    gaps: { rate: gapRate, random },
+  });
   const validRows = new RowSource(validCorpus, { ...rows, maxGlobals: trainRows.maxGlobals });
   const source = train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)";
   const ownValid = `${holdsOut || train.length === 0 ? "held out" : "validation texts"} of ${source}`;

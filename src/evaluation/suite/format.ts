@@ -1,9 +1,9 @@
 /** @file A suite as text: for every task its twins, and the first of them over the others. */
 import Table from "cli-table3";
 import type { Interval } from "../../metrics/index.js";
+import type { FilledGaps } from "./infill.js";
 import type { SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
-import type { Judged } from "./write-texts.js";
 
 /** An empty table without colours. */
 export const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
@@ -18,12 +18,22 @@ export function formatRatio({ ratio, low, high, first, second }: RatioInterval):
   return `${ratio.toFixed(2)} (${low?.toFixed(2)}-${top})`;
 }
 
-/** What was written, between the ends of what stands around it, and what was missing. */
-export const formatGap = ({ before, missing, after, text }: NonNullable<Judged["infill"]>): string =>
-  `... ${before.slice(-AROUND)} [${text} ]${after.slice(0, AROUND)} ... (missing:${missing})`;
+/** A text with what was written in its gaps: its ends, and what stands around each gap. */
+export function formatGaps({ given, missing, written }: FilledGaps): string {
+  const around = Math.max(SHORTEST, Math.floor(AROUND / missing.length));
+  const shown = given.map((text, i) => {
+    const [left, right] = [i > 0, i < missing.length].map((gap) => (gap ? around : 0));
+    return text.length <= left + right
+      ? text
+      : `${text.slice(0, left)} ... ${text.slice(text.length - right)}`;
+  });
+  const gaps = written.map((text, i) => `[${text} |${missing[i]}]`);
+  return shown.flatMap((text, i) => (i < gaps.length ? [text, gaps[i]] : [text])).join("");
+}
 
-/** Characters shown on each side of a gap. */
+/** Characters shown on each side of all gaps together, and of one at least. */
 const AROUND = 80;
+const SHORTEST = 15;
 
 export function formatSuite({ tasks, budget, seeds, items, steps }: SuiteReport): string {
   const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
@@ -56,7 +66,9 @@ function formatTask(report: TaskReport): string[] {
       .map(({ twin, judged: { samples, infill } }) =>
         [
           `${twin} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
-          ...(infill ? [`${twin} fills a gap: ${JSON.stringify(formatGap(infill))}`] : []),
+          ...Object.values(infill).map(
+            (gaps) => `${twin} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
+          ),
         ].join("\n"),
       ),
   ];

@@ -1,5 +1,5 @@
 /** @file Suites: twins of one model, trained for the same budget and judged on the same texts. */
-export { formatGap, formatRatio, formatSuite } from "./format.js";
+export { formatGaps, formatRatio, formatSuite } from "./format.js";
 export { NextTurnClassifier } from "./next-turn.js";
 export {
   runSuite,

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
-import { formatRatio, formatSuite } from "./format.js";
-import { gapIn, infillMetrics, infillRequest } from "./infill.js";
+import { formatGaps, formatRatio, formatSuite } from "./format.js";
+import { cutSpan, cutWords, type GappedText, infillings, infillRequest } from "./infill.js";
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
 import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
 import { runSuite, type SuiteOptions } from "./run-suite.js";
@@ -82,13 +82,31 @@ describe("infilling", () => {
   const words =
     "one two  three\nfour five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen.";
 
+  /** The text that gaps were made in. */
+  const whole = ({ given, missing }: GappedText) =>
+    given.map((text, i) => text + (missing[i] ?? "")).join("");
+
   it("takes out the words in the middle, and leaves the rest as it is", () => {
-    const gap = gapIn(words)!;
-    expect(gap.before + gap.missing + gap.after).toBe(words);
-    expect(gap.missing).toBe(" five six seven eight nine ten eleven twelve");
-    expect(gapIn("one two three")).toEqual({ before: "one", missing: " two", after: " three" });
-    expect(gapIn("one two")).toBeNull();
-    expect(gapIn("")).toBeNull();
+    const gaps = cutSpan(words)!;
+    expect(whole(gaps)).toBe(words);
+    expect(gaps.missing).toEqual([" five six seven eight nine ten eleven twelve"]);
+    expect(cutSpan("one two three")).toEqual({ given: ["one", " three"], missing: [" two"] });
+    for (const short of ["one two", ""]) expect(cutSpan(short)).toBeNull();
+  });
+
+  it("takes out single words all over the text, never two neighbours, none with a number or a hyphen", () => {
+    const gaps = cutWords(words)!;
+    expect(whole(gaps)).toBe(words);
+    expect(gaps.missing.map((word) => word.trim())).toEqual(
+      ["three", "five", "seven", "nine", "eleven", "thirteen", "fifteen"], // the first word has no space before it
+    );
+    const mixed = cutWords(
+      "We trained a state-of-the-art model, T5 and 3 others (see Fig 2) for days, naïvely.",
+    )!;
+    // Of trained, a, model, and, others, Fig, for, days, naïvely.
+    expect(mixed.missing).toEqual([" a", " and", " Fig", " days"]);
+    expect(cutWords("one two three")).toBeNull();
+    expect(cutWords(Array.from({ length: 300 }, () => "word").join(" "))!.missing).toHaveLength(8);
   });
 
   it("asks for as many tokens as are missing, in a target that fits", async () => {
@@ -96,28 +114,51 @@ describe("infilling", () => {
       "Schrödingers Katze ist 猫 und bleibt 猫猫猫, wie man sagt: weder tot noch lebendig, bis jemand nachsieht.";
     const codec = await Tokenizer.train(["bis jemand nachsieht", "weder tot noch"], { vocabSize: 275 });
     const tokens = (text: string) => codec.encode(text).length;
-    const whole = infillRequest({ src: "s", trg }, codec, 400)!;
-    expect(whole.gap.before + whole.gap.missing + whole.gap.after).toBe(trg);
-    expect(whole.request).toEqual({
-      src: "s",
-      infill: [whole.gap.before, { gap: tokens(whole.gap.missing) }, whole.gap.after],
-    });
-    // However the target is cut, even through a character: what is asked for fits, and is text.
-    for (let room = 32; room < tokens(trg); room++) {
-      const cut = infillRequest({ src: "s", trg }, codec, room)!;
-      const { before, missing, after } = cut.gap;
-      expect(trg.startsWith(before + missing + after)).toBe(true);
-      expect(tokens(before) + tokens(missing) + tokens(after)).toBeLessThanOrEqual(room);
+    for (const cut of [cutSpan, cutWords]) {
+      const asked = infillRequest({ src: "s", trg }, cut, codec, 400)!;
+      const { given, missing } = asked.gaps;
+      expect(whole(asked.gaps)).toBe(trg);
+      const gaps = missing.map((text) => ({ gap: tokens(text) }));
+      expect(asked.request).toEqual({
+        src: "s",
+        infill: given.flatMap((text, i) => [text, gaps[i]].slice(0, i < gaps.length ? 2 : 1)),
+      });
+      // However the target is cut, even through a character: what is asked for fits, and is text.
+      for (let room = 60; room < tokens(trg); room++) {
+        const shorter = infillRequest({ src: "s", trg }, cut, codec, room)!.gaps;
+        expect(trg.startsWith(whole(shorter))).toBe(true);
+        const used = [...shorter.given, ...shorter.missing].reduce((sum, text) => sum + tokens(text), 0);
+        expect(used).toBeLessThanOrEqual(room);
+      }
+      expect(infillRequest({ src: "s", trg }, cut, codec, 3)).toBeNull();
     }
-    expect(infillRequest({ src: "s", trg }, codec, 3)).toBeNull();
   });
 
   it("scores the missing words, not those around them", () => {
-    const gap = gapIn("one two three four")!;
-    expect(gap.missing).toBe(" two three");
-    expect(infillMetrics.infillF1(" three two", gap)).toBe(1);
-    expect(infillMetrics.infillF1(" one four", gap)).toBe(0);
-    expect(infillMetrics.infillEditSimilarity("two three", gap)).toBe(1);
+    const gaps = cutSpan("one two three four")!;
+    expect(gaps.missing).toEqual([" two three"]);
+    const { infillF1, infillEditSimilarity } = infillings.span.metrics;
+    expect(infillF1({ ...gaps, written: [" three two"] })).toBe(1);
+    expect(infillF1({ ...gaps, written: [" one four"] })).toBe(0);
+    expect(infillEditSimilarity({ ...gaps, written: ["two three"] })).toBe(1);
+    const single = { given: ["a", "c", "e", ""], missing: [" b", " d", " f"] };
+    expect(infillings.words.metrics.infillWords({ ...single, written: [" b", "d ", " x"] })).toBeCloseTo(
+      2 / 3,
+      9,
+    );
+  });
+
+  it("shows what was written between what stands around it", () => {
+    const filled = {
+      ...cutWords(words)!,
+      written: [" drei", "", " sieben", " nine", "?", " dreizehn", "fifteen"],
+    };
+    expect(formatGaps(filled)).toBe(
+      "one two [ drei | three]\nfour[ | five] six[ sieben | seven] eight[ nine | nine] ten[? | eleven] twelve[ dreizehn | thirteen] fourteen[fifteen | fifteen] sixteen.",
+    );
+    expect(formatGaps({ given: ["a".repeat(200), "b".repeat(200)], missing: [" x"], written: [" y"] })).toBe(
+      ` ... ${"a".repeat(80)}[ y | x]${"b".repeat(80)} ... `,
+    );
   });
 });
 
@@ -211,6 +252,7 @@ describe("runSuite", () => {
         "coherence",
         "infillF1",
         "infillEditSimilarity",
+        "infillWords",
       ]);
       for (const scores of Object.values(judged.scores)) {
         expect(scores).toHaveLength(3);
@@ -219,7 +261,8 @@ describe("runSuite", () => {
       expect(curve.at(-1)!.value).toBeGreaterThan(0);
       expect(loss.sequences).toBe(64);
       expect(judged.free!.repetition).toBeGreaterThanOrEqual(0);
-      expect(judged.infill!.missing).not.toBe("");
+      for (const { written, missing } of Object.values(judged.infill))
+        expect(written).toHaveLength(missing.length);
     }
     const [ours, autoregressive] = task.summary.twins;
     expect([ours.bitsPerByte, ours.exact, autoregressive.exact]).toEqual([null, false, true]);

@@ -8,7 +8,7 @@ import { learningParameters, type TwinName, twin, twinNames, twins } from "./twi
 const baseOf = (model: object = {}): RunConfig =>
   configFromLayers([
     { name: "preset", config: presets["moe-diffuseq"] },
-    { name: "size", config: { preset: "moe-diffuseq", model } },
+    { name: "size", config: { preset: "moe-diffuseq", model, data: { gapRate: 0.5 } } },
   ]);
 
 /** Paths at which two configurations differ. */
@@ -54,6 +54,7 @@ const expected: Record<TwinName, string[]> = {
     ...noise,
     "model.timeConditioning",
     "diffusion.objective",
+    "data.gapRate",
   ],
 };
 

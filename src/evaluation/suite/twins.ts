@@ -92,6 +92,8 @@ export const twinDefinitions: Readonly<Record<TwinName, Twin>> = {
         attention: { ...fullAttention, causal: true },
       },
       diffusion: { ...noNoise.diffusion, objective: "next-token" },
+      // It reads from the left whatever is given: gaps would only leave it fewer tokens to learn from.
+      data: { gapRate: 0 },
     },
     dense: "active",
   },

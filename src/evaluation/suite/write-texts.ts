@@ -2,7 +2,7 @@
 import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
-import { type Gap, type InfillMetric, infillMetrics, infillRequest } from "./infill.js";
+import { type FilledGaps, type InfillKind, infillings, infillRequest } from "./infill.js";
 import type { NextTurnClassifier } from "./next-turn.js";
 import { type SuiteTask, suiteMetrics } from "./suites.js";
 
@@ -18,8 +18,8 @@ export interface Judged {
     readonly distinctWords: number;
     readonly sample: string;
   } | null;
-  /** Words missing in the middle of the first target, and what was written for them; null: no gaps were filled. */
-  readonly infill: (Gap & { readonly text: string }) | null;
+  /** The first target with gaps of each kind, and what was written in them; none: no gaps were filled. */
+  readonly infill: Readonly<Partial<Record<InfillKind, FilledGaps>>>;
   /** Writing all of it. */
   readonly seconds: number;
 }
@@ -57,16 +57,23 @@ export async function judgeTexts(job: {
           ({ text }) => text,
         )
       : null;
-    const infilled = task.infill ? await fillGaps(own, model, { length, steps, signal }) : [];
+    const filled: Partial<Record<InfillKind, FilledGaps[]>> = {};
+    for (const kind of task.infill ? infillKinds : [])
+      filled[kind] = await fillGaps(own, model, kind, { length, steps, signal });
     const seconds = (performance.now() - began) / 1000;
     const scores: Record<string, number[]> = {};
     for (const metric of task.metrics)
       scores[metric] = texts.map((text, i) => suiteMetrics[metric](text, items[i].trg));
     if (classifier)
       scores.coherence = texts.map((text, i) => classifier.score({ src: items[i].src, trg: text }));
-    if (infilled.length > 0)
-      for (const metric of Object.keys(infillMetrics) as InfillMetric[])
-        scores[metric] = infilled.map(({ gap, text }) => infillMetrics[metric](text, gap));
+    const infill: Partial<Record<InfillKind, FilledGaps>> = {};
+    for (const kind of infillKinds) {
+      const texts = filled[kind] ?? [];
+      if (texts.length === 0) continue;
+      infill[kind] = texts[0];
+      for (const [metric, score] of Object.entries(infillings[kind].metrics))
+        scores[metric] = texts.map(score);
+    }
     return {
       scores,
       samples: items.slice(0, SAMPLES).map(({ src, trg }, i) => ({ src, trg, text: texts[i] })),
@@ -75,7 +82,7 @@ export async function judgeTexts(job: {
         distinctWords: free.every((text) => text.trim() === "") ? 0 : distinctN(free, 1),
         sample: free[0],
       },
-      infill: infilled.length > 0 ? { ...infilled[0].gap, text: infilled[0].text } : null,
+      infill,
       seconds,
     };
   } finally {
@@ -83,25 +90,30 @@ export async function judgeTexts(job: {
   }
 }
 
+const infillKinds = Object.keys(infillings) as InfillKind[];
+
 /** What the model writes for the missing words of each target that has some: the likeliest tokens. */
 async function fillGaps(
   pairs: readonly Pair[],
   model: DiffusionModel,
+  kind: InfillKind,
   {
     length,
     steps,
     signal,
   }: { readonly length: number; readonly steps: number; readonly signal?: AbortSignal },
-): Promise<{ readonly gap: Gap; readonly text: string }[]> {
+): Promise<FilledGaps[]> {
   const { tokenizer } = model;
+  const { cut } = infillings[kind];
   const asked = pairs.flatMap((pair, i) => {
-    const found = infillRequest(pair, tokenizer, length - SPECIALS - tokenizer.encode(pair.src).length);
-    return found ? [{ gap: found.gap, request: { ...found.request, firstSample: i } }] : [];
+    const room = length - SPECIALS - tokenizer.encode(pair.src).length;
+    const found = infillRequest(pair, cut, tokenizer, room);
+    return found ? [{ gaps: found.gaps, request: { ...found.request, firstSample: i } }] : [];
   });
   const settings = { steps, temperature: 0, seed: 1, ...ONE_TEXT };
   const requests = asked.map(({ request }) => request);
   const written = await generate(model, requests, settings, { signal });
-  return asked.map(({ gap }, i) => ({ gap, text: written[i].gaps[0] }));
+  return asked.map(({ gaps }, i) => ({ ...gaps, written: written[i].gaps }));
 }
 
 /** Whatever the run's own settings of generation are: one text for a request, all at once. */
