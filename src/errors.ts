@@ -5,3 +5,7 @@
 export class UserError extends Error {
   override readonly name = "UserError";
 }
+
+/** A word of a command that a message names, quoted where a shell would read it otherwise. */
+export const shellWord = (word: string): string =>
+  /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
+import { compareGradients } from "./parity.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfRounds, spreadOf } from "./statistics.js";
 import { workload } from "./workload.js";
@@ -52,4 +53,27 @@ describe("ratios of rounds", () => {
     const [a, b] = [seededRandom(1), seededRandom(1)];
     expect([a(), a(), a()]).toEqual([b(), b(), b()]);
   });
+});
+
+it("programs whose gradients differ, or are no numbers, do not compute the same", () => {
+  const step = (...values: number[]) => ({
+    loss: 2,
+    gradients: { a: Float32Array.of(1, 2), b: Float32Array.from(values), c: Float32Array.of(5) },
+  });
+  const known = step(3, 4);
+  expect(compareGradients(step(3, 4), known).holds).toBe(true);
+  expect(compareGradients(step(3, 4.001), known)).toMatchObject({
+    holds: true,
+    gradientErrors: [{ name: "b" }, {}, {}],
+  });
+  expect(compareGradients(step(3, 4.1), known).holds).toBe(false);
+  for (const [ours, peer] of [
+    [step(Number.NaN, 4), known],
+    [known, step(3, Number.NaN)],
+  ])
+    expect(compareGradients(ours, peer)).toMatchObject({
+      holds: false,
+      gradientErrors: [{ name: "b", error: Number.POSITIVE_INFINITY }, {}, {}],
+    });
+  expect(compareGradients({ ...known, loss: Number.NaN }, known).holds).toBe(false);
 });

@@ -132,7 +132,8 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
       const kept = await store.find(name, settings);
       if (kept) onProgress(`${what}: measured ${kept.record.date}, taken over`);
       const part = kept ?? (await measurePart(options, task, length, startRecord(threads, versions)));
-      if (!kept) await store.keep(name, settings, part);
+      // What was left out may have been so for want of memory just then.
+      if (!kept && part.leftOut.length === 0) await store.keep(name, settings, part);
       measured.push({ ...part, task, length, reused: kept !== null });
     }
   const leftOut = measured.flatMap((part) => part.leftOut);

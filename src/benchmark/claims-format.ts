@@ -46,6 +46,10 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
   const rows = claimsOf(report).map(({ claim, paper, ours, interval, verdict, command: own }) =>
     row([claim, paper, ours, interval, verdict, `\`${own}\``]),
   );
+  const leftOut = [
+    ...report.bench.leftOut,
+    ...report.grown.leftOut.map((note) => `with more experts: ${note}`),
+  ];
   return [
     "# Benchmarks",
     `Made by \`${command}\`; do not edit. ${report.quick ? `**${QUICK}** ` : ""}${CAUTION}`,
@@ -57,9 +61,7 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
     Object.entries(conditions(report))
       .map(([name, value]) => `- ${name}: ${value}`)
       .join("\n"),
-    ...(report.bench.leftOut.length > 0
-      ? ["## Left out", report.bench.leftOut.map((note) => `- ${note}`).join("\n")]
-      : []),
+    ...(leftOut.length > 0 ? ["## Left out", leftOut.map((note) => `- ${note}`).join("\n")] : []),
   ]
     .join("\n\n")
     .concat("\n");

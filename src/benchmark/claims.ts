@@ -192,7 +192,7 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
                 rounds < ENOUGH_ROUNDS ? ` (${rounds} rounds)` : "",
                 paperOf && (paperOf.length === null || paperOf.length === length) ? paperOf.ratio : null,
               ),
-          command: command(length, peer === "" ? "" : ` --variants ${row.side}`),
+          command: command(length, peer === "" ? "" : ` --python PYTHON --variants ${row.side}`),
         };
       });
     }),

@@ -11,7 +11,7 @@ export interface Parity {
   readonly loss: readonly [ours: number, peer: number];
   /** |ours - peer| / |peer|. */
   readonly lossError: number;
-  /** max |ours - peer| / max |peer| a parameter, largest first. */
+  /** max |ours - peer| / max |peer| a parameter, largest first; infinite where either is not finite. */
   readonly gradientErrors: readonly { readonly name: string; readonly error: number }[];
   readonly holds: boolean;
 }
@@ -38,9 +38,10 @@ export async function gradientsOf(
 export function compareGradients(ours: StepGradients, peer: StepGradients): Parity {
   const gradientErrors = Object.keys(peer.gradients)
     .map((name) => ({ name, error: relativeError(ours.gradients[name], peer.gradients[name]) }))
-    .sort((x, y) => y.error - x.error);
+    .sort((x, y) => (x.error === y.error ? 0 : y.error - x.error));
   const lossError = Math.abs(ours.loss - peer.loss) / Math.abs(peer.loss);
-  const holds = lossError <= tolerance.loss && gradientErrors[0].error <= tolerance.gradient;
+  const holds =
+    lossError <= tolerance.loss && gradientErrors.every(({ error }) => error <= tolerance.gradient);
   return { loss: [ours.loss, peer.loss], lossError, gradientErrors, holds };
 }
 
@@ -51,5 +52,6 @@ function relativeError(ours: Float32Array, peer: Float32Array): number {
     difference = Math.max(difference, Math.abs(ours[i] - peer[i]));
     largest = Math.max(largest, Math.abs(peer[i]));
   }
-  return largest === 0 ? difference : difference / largest;
+  const error = largest === 0 ? difference : difference / largest;
+  return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error; // either has numbers that are none
 }

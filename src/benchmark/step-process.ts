@@ -34,7 +34,12 @@ export class StepProcess {
   /** Starts the process; resolves with what it says when it is ready. */
   static async start(name: string, command: string, args: readonly string[]) {
     const child = new StepProcess(name, command, args);
-    return { child, ready: await child.#next<{ nodes?: number; torch?: string }>() };
+    try {
+      return { child, ready: await child.#next<{ nodes?: number; torch?: string }>() };
+    } catch (error) {
+      child.kill();
+      throw error;
+    }
   }
 
   ask(command: "steps", options: { count: number }): Promise<StepTimes>;

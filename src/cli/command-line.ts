@@ -1,5 +1,6 @@
 /** @file The command line that runs a command again, made from its flags. */
 import type { Command } from "commander";
+import { shellWord } from "../errors.js";
 
 export interface CommandLineOptions {
   /** Flags to leave out, by attribute ("maxMinutes"). */
@@ -24,11 +25,7 @@ export function commandLine(
     if (Object.hasOwn(words, name)) return [`${option.long} ${words[name]}`];
     // Settings and paths may hold commas; lists of names and numbers are written with them.
     const values = option.variadic || name === "set" ? [value].flat() : [[value].flat().join(",")];
-    return values.map((one) => `${option.long} ${quoted(String(one))}`);
+    return values.map((one) => `${option.long} ${shellWord(String(one))}`);
   });
   return [`moe-diffuseq ${command.name()}`, ...given].join(" ");
 }
-
-/** As a shell reads it. */
-const quoted = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

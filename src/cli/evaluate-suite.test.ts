@@ -1,5 +1,5 @@
 /** @file `evaluate --suite` with twins side by side: trained by processes of their own, judged together. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -33,7 +33,11 @@ describe("evaluate --suite --jobs", () => {
     const onProgress = (what: string) => seen.push(what);
     await trainSideBySide(flags, options, { signal: new AbortController().signal, onProgress });
     expect(seen.at(-1)).toMatch(/^2 of 2 done/);
-    const results = flags.twins.map((twin) => join(out, "addresses", `${twin}-seed1`, "suite-result.json"));
+    const runs = await readdir(join(out, "addresses"));
+    const results = flags.twins.map((twin) => {
+      const folder = runs.find((name) => name.startsWith(`${twin}-seed1-`))!;
+      return join(out, "addresses", folder, "suite-result.json");
+    });
     const dates = await Promise.all(
       results.map(async (file) => JSON.parse(await readFile(file, "utf8")).content.date),
     );

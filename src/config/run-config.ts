@@ -27,10 +27,26 @@ export const runConfigSchema = z
         'must be "none" when diffusion.gaussian is false: without noise there is nothing to decode',
       );
     }
+    if (
+      model.inputDecoding === "posterior-mean" &&
+      model.codebook === "learned" &&
+      model.embeddingNorm === "none"
+    ) {
+      fail(
+        ["model", "inputDecoding"],
+        'must be "none" with model.codebook "learned" and model.embeddingNorm "none": the posterior mean takes codes to be of one length',
+      );
+    }
     if (model.codebook === "fixed" && diffusion.mseWeight > 0) {
       fail(
         ["diffusion", "mseWeight"],
         'must be 0 with model.codebook "fixed": frozen random vectors are not a regression target',
+      );
+    }
+    if (model.prediction === "mixture" && diffusion.mseWeight > 0) {
+      fail(
+        ["diffusion", "mseWeight"],
+        'must be 0 with model.prediction "mixture", whose x0_hat is made of probabilities that the cross entropy teaches',
       );
     }
     if (

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -175,6 +176,12 @@ describe("what a user can get wrong", () => {
     const kept = await read(join(folder, "cut.jsonl.gz"), { onBadRecord: "skip" });
     expect(kept.counts.skippedRecords).toBe(1);
     expect(kept.counts.documents).toBeGreaterThan(1000);
+    // What was skipped is in the record of what stood on the disk.
+    const reader = readDocuments([join(folder, "cut.jsonl.gz")], { onBadRecord: "skip", checksums: true });
+    for await (const _ of reader);
+    const bytes = whole.length >> 1;
+    const sha256 = createHash("sha256").update(whole.subarray(0, bytes)).digest("hex");
+    expect(reader.records).toEqual([{ path: join(folder, "cut.jsonl.gz"), files: 1, bytes, sha256 }]);
     expect(await failure(read(join(folder, "false.txt.gz")))).toContain("expected gzip data");
     expect(await failure(read(join(folder, "data.bin")))).toContain("got binary data");
     expect(await failure(read(join(folder, "latin1.txt")))).toContain("iconv");

@@ -2,6 +2,7 @@
  * @file Documents from files and folders: JSON Lines, plain text, source code, each of them possibly gzipped; token caches too, whose
  * texts are decoded. Streamed.
  */
+import { createReadStream } from "node:fs";
 import { relative } from "node:path";
 import { UserError } from "../errors.js";
 import { type FileText, fileLines, fileText } from "./bytes.js";
@@ -152,16 +153,30 @@ export class DocumentReader implements AsyncIterable<Document> {
     } catch (error) {
       // A file cut short: what came before the cut is good, so "skip" goes on with the next file.
       this.skipOrThrow(error);
+      await this.recordBytes(path, name);
     }
   }
 
+  /** Checksum of a file that could not be read to its end as text: as it lies on the disk. */
+  private async recordBytes(path: string, name: string): Promise<void> {
+    if (!this.checksums) return;
+    this.recorder.open();
+    try {
+      for await (const chunk of createReadStream(path)) this.recorder.add(chunk as Buffer);
+    } catch {
+      return; // it cannot be read at all
+    }
+    this.recorder.close(name);
+  }
+
   /** A whole text file; null when it could not be read and onBadRecord is "skip". */
-  private async textOf(path: string): Promise<FileText | null> {
+  private async textOf(path: string, name = path): Promise<FileText | null> {
     this.recorder.open();
     try {
       return await fileText(path, this.onRead);
     } catch (error) {
       this.skipOrThrow(error);
+      await this.recordBytes(path, name);
       return null;
     }
   }
@@ -175,7 +190,7 @@ export class DocumentReader implements AsyncIterable<Document> {
           yield* this.fromRecords(file, name);
           continue;
         }
-        const content = await this.textOf(file);
+        const content = await this.textOf(file, name);
         if (content === null) continue;
         if (content.kind === "text") this.recorder.close(name);
         if (content.kind !== "text") this.counts.skippedFiles++;

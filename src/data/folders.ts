@@ -2,7 +2,7 @@
  * @file Which files a path stands for: a folder is walked in name order; what is hidden, installed or linked away is left out.
  */
 import { readdir, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { UserError } from "../errors.js";
 
@@ -14,10 +14,12 @@ export interface FolderFiles {
 
 const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+const isWalked = (name: string): boolean => !name.startsWith(".") && name !== "node_modules";
+
 /** Every folder under `root` that directly holds files, depth first, names in code unit order (the same on every machine). */
 export async function* walkFolder(root: string): AsyncGenerator<FolderFiles> {
   const entries = (await readdir(root, { withFileTypes: true })).sort((a, b) => byName(a.name, b.name));
-  const visible = entries.filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules");
+  const visible = entries.filter((entry) => isWalked(entry.name));
   const files: string[] = [];
   for (const entry of visible) {
     const path = join(root, entry.name);
@@ -57,6 +59,23 @@ export async function kindOfPath(path: string): Promise<"file" | "folder"> {
       ? `the nearest name there is ${join(parent, nearest)}`
       : `nothing in ${parent} has a name like it`;
   throw new UserError(`${path}: expected a file or folder, found nothing${where}; ${hint}`);
+}
+
+/**
+ * Whether what is written into the folder `out` would be read as texts of one of these paths.
+ * @throws UserError naming that path
+ */
+export async function refuseInside(out: string, paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const inner = relative(resolve(path), resolve(out));
+    // ".." leads outside; hidden and installed folders are not walked.
+    const walked = !isAbsolute(inner) && inner.split(sep).every(isWalked);
+    if (walked && (await kindOfPath(path)) === "folder")
+      throw new UserError(
+        `${out} lies in ${path}, whose files are read as texts: what is written there would be read too. ` +
+          "Give --out a folder outside of it, or --data the folders that hold the texts.",
+      );
+  }
 }
 
 /** Bytes on the disk behind some paths, for the progress of a long reading; what cannot be looked at counts nothing. */

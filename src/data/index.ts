@@ -24,6 +24,7 @@ export {
   readDocuments,
 } from "./documents.js";
 export { embeddedCorpus } from "./embedded.js";
+export { refuseInside } from "./folders.js";
 export type { LayoutOptions } from "./layout.js";
 export type { TextGlobals } from "./packing.js";
 export { type FillReport, packRows, type Row, type RowOptions, RowSource, type Shuffler } from "./rows.js";

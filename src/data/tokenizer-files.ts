@@ -1,8 +1,8 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
-import { writeFileAtomic } from "../hub/durable-file.js";
+import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Reads and checks a `tokenizer.json`, or the one in a folder. */
@@ -32,7 +32,7 @@ export async function saveTokenizerJson(
   json: TokenizerJson,
   config: Record<string, unknown>,
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeFileAtomic(join(folder, "tokenizer.json"), `${JSON.stringify(json, null, 1)}\n`);
   await writeFileAtomic(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }

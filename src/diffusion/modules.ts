@@ -19,6 +19,7 @@ import {
   type GraphModule,
   gradient,
   input,
+  type LogitTerm,
   minimum,
   mul,
   reduceMean,
@@ -169,7 +170,7 @@ function targetsOf({ model }: ModuleConfig, { ids }: Ends): Tensor {
   return model.attention.globalTokens > 0 ? minimum(ids, model.vocabSize - 1) : ids;
 }
 
-/** expertCounts float32 [L, B, E] and routerEntropy float32 [L, B], when there are experts. */
+/** expertCounts float32 [L, B, E], tokens that chose each expert, and routerEntropy float32 [L, B], when there are experts. */
 function routerStatistics({ routers }: DenoiserOutput): Record<string, Tensor> {
   if (routers.length === 0) return {};
   const stack = (pick: (s: DenoiserOutput["routers"][number]["statistics"]) => Tensor) =>
@@ -180,7 +181,7 @@ function routerStatistics({ routers }: DenoiserOutput): Record<string, Tensor> {
       }),
       0,
     );
-  return { expertCounts: stack((s) => s.rowCounts), routerEntropy: stack((s) => s.entropy) };
+  return { expertCounts: stack((s) => s.demand), routerEntropy: stack((s) => s.entropy) };
 }
 
 /** One training step's graph: loss, its terms, nll [B, N], router statistics, and the gradient of every trainable parameter. */
@@ -240,8 +241,15 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
     table: zeros([config.model.vocabSize, 1]),
     bias: e.tokens.prior,
   };
-  const term = channelOf(e.rows, e.tokens, codes)?.term ?? nothing;
-  return { name: "channel", outputs: { nll: reshape(crossEntropy([term], targets), grid) } };
+  const channel = channelOf(e.rows, e.tokens, codes);
+  const terms: LogitTerm[] = channel ? [channel.term] : [nothing];
+  if (channel && config.model.embeddingNorm === "none" && config.model.codebook === "learned") {
+    // Codes of several lengths: -(a_t^2 / 2 sigma_t^2) |c|^2 is not the same for all tokens.
+    const { codebook } = e.tokens;
+    const x = mul(mul(reshape(e.rows.signal, [-1, 1]), reshape(e.rows.channel, [-1, 1])), -0.5);
+    terms.push({ x, table: reduceSum(mul(codebook, codebook), [1], true) });
+  }
+  return { name: "channel", outputs: { nll: reshape(crossEntropy(terms, targets), grid) } };
 }
 
 /**

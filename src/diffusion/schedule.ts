@@ -6,7 +6,7 @@
  * sqrt (Diffusion-LM, arXiv 2205.14217; DiffuSeq, 2210.08933): 1 - sqrt(t + 1e-4);
  * cosine (2102.09672): cos^2 of the angle from 0.008 to 1, over its value at 0; linear: 1 - t.
  * alpha_bar is kept in [1e-4, 1], so that every division by a_t is safe. The masked limit wants exact ends instead
- * (nothing masked at 0, everything at 1): `keep(t)` is the same curve without offset and clamp.
+ * (nothing masked at 0, everything at 1): `keep(t)` is the same curve without the 1e-4 and the clamp.
  */
 import type { DiffusionConfig } from "../config/diffusion-config.js";
 import { UserError } from "../errors.js";

@@ -5,6 +5,7 @@
  *     const report = await evaluateRun("runs/abstracts");
  *     console.log(formatEvaluation(report));
  */
+import { join } from "node:path";
 import type { ModelDType, RunConfig } from "../config/index.js";
 import type { RowSource } from "../data/index.js";
 import type { ExpertUse } from "../diffusion/expert-use.js";
@@ -21,6 +22,7 @@ import {
   requireInt8,
 } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
+import { checkTexts } from "../training/data-record.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
@@ -117,10 +119,14 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   checkOptions(sequences, draws, levels);
   const trained = await trainedSoFar(path, config);
   const notes: string[] = [];
+  // Baselines learn from whole texts, whatever parts of them training gives.
   const load = (settings: RunConfig) =>
-    loadTrainingData(settings, { tokenizer, onProgress: prepare, signal });
+    loadTrainingData(
+      { ...settings, data: { ...settings.data, gapRate: 0 } },
+      { tokenizer, onProgress: prepare, signal },
+    );
 
-  const own = paths && !baselines ? null : await loadOwn(load, config, paths ? notes : null);
+  const own = paths && !baselines ? null : await loadOwn(load, path, config, paths ? notes : null);
   const other = paths
     ? await load({ ...config, data: { ...config.data, train: [...paths], valid: [...paths] } })
     : null;
@@ -202,17 +208,28 @@ function quantizedLoss(whole: HeldOutResult, q8: HeldOutResult): QuantizedLoss {
   return { dtype: "q8", loss: q8.loss, boundIncrease: q8.rows && difference.estimate() };
 }
 
-/** The run's own texts. With `notes` the evaluation does without them where they are gone, and says so. */
+/**
+ * The run's own texts, as they were when it began: of others, what is held out may be what it learned from. With `notes` the evaluation
+ * does without them where they are gone, and says so.
+ */
 async function loadOwn(
   load: (config: RunConfig) => Promise<TrainingData>,
+  path: string,
   config: RunConfig,
   notes: string[] | null,
 ): Promise<TrainingData | null> {
   try {
-    return await load(config);
+    const data = await load(config);
+    await checkTexts(join(path, "data.json"), data.texts, "or give held-out texts with --valid").catch(
+      (error: unknown) => {
+        data.close();
+        throw error;
+      },
+    );
+    return data;
   } catch (error) {
     if (!notes || !(error instanceof UserError)) throw error;
-    notes.push(`No n-gram baselines, since the training texts cannot be read: ${error.message}`);
+    notes.push(`No n-gram baselines, since the training texts are not there as they were: ${error.message}`);
     return null;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.js";
 
@@ -32,6 +32,20 @@ const reasons: Record<string, string> = {
 export function explainWriteError(error: unknown, path: string): unknown {
   const reason = reasons[(error as NodeJS.ErrnoException | null)?.code ?? ""];
   return reason ? new UserError(`Cannot write ${path}: ${reason}.`, { cause: error }) : error;
+}
+
+/**
+ * Makes a folder to write into, with those around it, where it is missing. Returns the first that was made, or undefined.
+ * @throws UserError when the place may not be written, or a file stands there
+ */
+export async function makeFolder(path: string): Promise<string | undefined> {
+  try {
+    return await mkdir(path, { recursive: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST")
+      throw new UserError(`${path} is a file, not a folder.`);
+    throw explainWriteError(error, path);
+  }
 }
 
 /** Forces a folder's entries (files made, renamed, removed in it) to the disk. */

@@ -37,6 +37,9 @@ describe("BLEU", () => {
     );
     expect(report.precisions[0]).toBeCloseTo((100 * 2) / 7, 10);
     expect(report.referenceLength).toBe(7);
+    // Empty references are a filling where there are others, as in sacrebleu.
+    expect(bleuReport(["a b"], [["", "a b c d e"]])).toEqual(bleuReport(["a b"], [["a b c d e"]]));
+    expect(sentenceBleu("a b", ["", "a b c"])).toBe(sentenceBleu("a b", ["a b c"]));
     // Two references at equal distance: the shorter counts.
     expect(bleuReport(["a b c"], [["a b", "a b c d"]]).referenceLength).toBe(2);
   });

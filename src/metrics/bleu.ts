@@ -8,7 +8,7 @@
  * case:mixed|eff:no|tok:13a|smooth:exp. A single sentence uses eff:yes: orders that it is too short for are left out.
  */
 import { matches, maximumCounts, ngramCounts, ngramTotal, Vocabulary } from "./ngrams.js";
-import { corpusReferences, type References, referenceList } from "./text.js";
+import { corpusReferences, type References, referenceList, saying } from "./text.js";
 import { tokenize13a } from "./tokenize-13a.js";
 
 export const BLEU_ORDER = 4;
@@ -115,7 +115,7 @@ export function bleuReport(
   for (const [i, hypothesis] of hypotheses.entries()) {
     const counts = bleuCounts(
       tokenize(hypothesis),
-      lists[i].map((reference) => tokenize(reference)),
+      saying(lists[i]).map((reference) => tokenize(reference)),
     );
     for (let n = 0; n < BLEU_ORDER; n++) {
       sums.correct[n] += counts.correct[n];
@@ -151,6 +151,6 @@ export function sentenceBleu(
   references: References,
   { tokenize = tokenize13a }: BleuOptions = {},
 ): number {
-  const others = referenceList(references).map((reference) => tokenize(reference));
+  const others = saying(referenceList(references)).map((reference) => tokenize(reference));
   return report(bleuCounts(tokenize(hypothesis), others), true).bleu;
 }

@@ -7,7 +7,15 @@
  * Orders that hypothesis or reference is too short for are left out of the means.
  */
 import { matches, ngramCounts, ngramTotal } from "./ngrams.js";
-import { checkCount, codePoints, corpusReferences, type References, referenceList, words } from "./text.js";
+import {
+  checkCount,
+  codePoints,
+  corpusReferences,
+  type References,
+  referenceList,
+  saying,
+  words,
+} from "./text.js";
 
 export interface ChrfOptions {
   /** Longest n-gram, in characters. Default 6. */
@@ -59,7 +67,7 @@ function bestCounts(
   beta: number,
 ): OrderCounts[] {
   const characters = charactersOf(hypothesis);
-  const all = references.map((reference) => counts(characters, charactersOf(reference), charOrder));
+  const all = saying(references).map((reference) => counts(characters, charactersOf(reference), charOrder));
   return all.reduce((best, other) => (score(other, beta) > score(best, beta) ? other : best));
 }
 

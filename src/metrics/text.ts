@@ -52,6 +52,12 @@ export function referenceList(references: References): readonly string[] {
   return list;
 }
 
+/** Those that are not empty, where there are some: sacrebleu takes empty ones for a filling, where texts have unlike numbers of references. */
+export function saying(references: readonly string[]): readonly string[] {
+  const found = references.filter((reference) => reference !== "");
+  return found.length > 0 ? found : references;
+}
+
 /**
  * The references of every hypothesis as lists.
  * @throws UserError when the counts differ, or there is nothing to score

@@ -76,6 +76,11 @@ describe("a canvas", () => {
     expect(build({ src: "the cat" }, 100, padded).target.length).toBe(16);
     expect(build({ src: "the cat" }, 4, padded).target.length).toBe(source + 4);
     expect(build({ src: "the cat", length: 40 }, 100, padded).target.length).toBe(source + 40);
+    const long = "the cat ".repeat(20);
+    expect(() => build({ src: long }, 100, padded)).toThrow(
+      /documents of 16 tokens in all[\s\S]*Shorten the source/,
+    );
+    expect(build({ src: long, length: 2 }, 100, padded).target.filter((flag) => flag === 1)).toHaveLength(2);
   });
 
   it("says what is wrong with a request", () => {

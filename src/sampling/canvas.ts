@@ -11,6 +11,7 @@ import type { RunConfig } from "../config/index.js";
 import { textGlobalOffsets } from "../data/packing.js";
 import type { Row } from "../data/rows.js";
 import type { SpecialIds } from "../data/tokenizer.js";
+import { UserError } from "../errors.js";
 import { type GenerationRequest, requestParts } from "./request.js";
 
 /** What stands at positions start .. end - 1 of the row. */
@@ -58,8 +59,14 @@ export function buildCanvas(
   const encode = (text: string) => tokenizer.encode(text);
   const condition =
     request.src === undefined ? [] : [special.cls, ...encode(request.src), special.sep, special.sep];
-  const room = (config.data.padTargets ?? Number.POSITIVE_INFINITY) - condition.length;
-  const length = condition.length > 0 && room >= 1 ? Math.min(defaultLength, room) : defaultLength;
+  const whole = config.data.padTargets ?? Number.POSITIVE_INFINITY;
+  const room = whole - condition.length;
+  if (condition.length > 0 && room < 1 && request.length === undefined && request.infill === undefined)
+    throw new UserError(
+      `The source and its separators take ${condition.length} tokens; the model was trained on documents of ${whole} tokens in all ` +
+        "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be (--length).",
+    );
+  const length = condition.length > 0 ? Math.min(defaultLength, Math.max(1, room)) : defaultLength;
   const tokenParts = requestParts(request, encode, length);
 
   const ids: number[] = Array.from({ length: attention.globalTokens }, (_, k) => vocabSize + k);

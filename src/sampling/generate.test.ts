@@ -224,4 +224,12 @@ onEveryDevice((device, kind) => {
     await plain.dispose();
     await padding.dispose();
   });
+
+  it("of a broken model is refused, also where no token is drawn on the way", async () => {
+    for (const preset of ["diffuseq", "moe-diffuseq", "masked"] as const) {
+      const model = await tinyModel(device(), preset, {}, (weights) => weights.output_bias.fill(Number.NaN));
+      await expect(generate(model, {}, settings, short)).rejects.toThrow(/not finite|NaN/);
+      await model.dispose();
+    }
+  });
 });

@@ -233,6 +233,7 @@ export class SampleState {
     const final = this.setting.absorbing === null;
     for (let p = 0; p < this.target.length; p++) {
       if (this.target[p] === 0 || probability[p] === 0 || (final && this.settled[p] === 1)) continue;
+      if (Number.isNaN(probability[p])) throw brokenWeights();
       this.guess[p] = Number(likeliest[p]);
       this.probability[p] = probability[p];
     }
@@ -311,10 +312,7 @@ export class SampleState {
     const { temperature, topK, topP } = config;
     const options = { temperature, topK, topP };
     if ("ids" in draw) {
-      if (draw.confidence.some(Number.isNaN))
-        throw new UserError(
-          "The network's logits are not finite: expected numbers, got NaN; the weights of the model are broken, take another checkpoint.",
-        );
+      if (draw.confidence.some(Number.isNaN)) throw brokenWeights();
       return { positions, ids: Int32Array.from(draw.ids, Number), confidence: draw.confidence, scores: null };
     }
     const all = (tokens: RoundedTokens): DrawnTokens => ({ positions, ...tokens, scores: tokens });
@@ -340,3 +338,8 @@ export class SampleState {
     return codes;
   }
 }
+
+const brokenWeights = () =>
+  new UserError(
+    "The network's logits are not finite: expected numbers, got NaN; the weights of the model are broken, take another checkpoint.",
+  );

@@ -165,10 +165,9 @@ export async function latestCheckpoint(
     } else if (damaged.length === 0 || fallback) {
       return { folder, state };
     } else {
-      const folders = damaged.map((entry) => entry.folder).join(" ");
       throw new UserError(
         `The newest checkpoint ${damaged[0].folder} is damaged: ${damaged[0].damage}. ` +
-          `The one of step ${step} is whole: to continue from there, remove what is damaged (rm -r ${folders}) and resume again.`,
+          `The one of step ${step} is whole: resume with --fallback to continue from there.`,
       );
     }
   }
@@ -176,7 +175,7 @@ export async function latestCheckpoint(
   throw new UserError(
     `No checkpoint in ${checkpointsIn(runFolder)} is whole. ` +
       `${damaged.map((entry) => `${entry.folder}: ${entry.damage}`).join("; ")}. ` +
-      "Restore one from a copy, or remove them (rm -r) and resume to start from the beginning.",
+      "Restore one from a copy, or start a new run with another --out.",
   );
 }
 

@@ -32,9 +32,14 @@ export async function recordTexts(path: string, { train, valid }: Texts): Promis
 /**
  * Holds texts against the record at `path` (older runs have none). Training texts may have moved; validation texts may be others if they
  * were named anew.
+ * @param instead what else can be done where texts have changed. Default: a new run
  * @throws UserError naming the first path that holds something else than it did
  */
-export async function checkTexts(path: string, { train, valid }: Texts): Promise<void> {
+export async function checkTexts(
+  path: string,
+  { train, valid }: Texts,
+  instead = "or start a new run with another --out",
+): Promise<void> {
   const text = await readFile(path, "utf8").catch(() => null);
   if (text === null) return;
   let stored: z.infer<typeof schema>;
@@ -48,12 +53,19 @@ export async function checkTexts(path: string, { train, valid }: Texts): Promise
   if (stored.train.length !== train.length)
     throw new UserError(
       `The run began with ${names(stored.train)} and would go on with ${names(train)}. ` +
-        "Give the --data it began with, or start a new run with another --out.",
+        `Give the --data it began with, ${instead}.`,
     );
-  for (const [i, record] of train.entries()) await refuseOther(stored.train[i], record);
+  if (train.length > 0 && (stored.valid.length === 0) !== (valid.length === 0))
+    throw new UserError(
+      stored.valid.length === 0
+        ? "The run holds out a share of its training texts and would now be validated on others, which would put that share among the " +
+            "texts it trains on. Leave out --valid (evaluate --valid takes any texts), or start a new run with another --out."
+        : "The run began with texts to validate on and would go on without. Give its --valid, or start a new run with another --out.",
+    );
+  for (const [i, record] of train.entries()) await refuseOther(stored.train[i], record, instead);
   for (const record of valid) {
     const known = stored.valid.find((other) => other.path === record.path);
-    if (known) await refuseOther(known, record);
+    if (known) await refuseOther(known, record, instead);
   }
 }
 
@@ -63,6 +75,7 @@ const names = (list: readonly { readonly path: string }[]): string =>
 async function refuseOther(
   before: z.infer<typeof records>[number],
   { path, bytes, sha256 }: TextRecord,
+  instead: string,
 ): Promise<void> {
   if (before.sha256 === sha256 && before.bytes === bytes) return;
   const what =
@@ -70,6 +83,6 @@ async function refuseOther(
   const when = (await modifiedAt(path)) ?? "unknown";
   throw new UserError(
     `${path} has changed since the run began: it has ${what} (last modified ${when}; then ${before.modified ?? "unknown"}). ` +
-      "Bring back the texts as they were, or start a new run with another --out.",
+      `Bring back the texts as they were, ${instead}.`,
   );
 }

@@ -1,10 +1,12 @@
 /** @file How a run begins: rank 0 makes or opens its directory, and all ranks learn what is in it and hold their texts against rank 0's. */
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import type { RunConfig } from "../config/index.js";
-import { type Corpus, Tokenizer } from "../data/index.js";
+import { type Corpus, refuseInside, Tokenizer } from "../data/index.js";
 import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { removeTemporaryFiles } from "../hub/durable-file.js";
+import { lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { checkResumable } from "./resume-config.js";
@@ -27,33 +29,58 @@ interface Start {
 }
 
 export interface OpenedRun extends Start {
-  /** null on all ranks but 0. */
+  /** null on all ranks but 0. It holds the new configuration, which is not written yet when the run is resumed. */
   readonly directory: RunDirectory | null;
   /** The checkpoint to continue from; null at a new run, and on all ranks but 0. */
   readonly checkpointFolder: string | null;
+  /** Lets other processes into the directory. */
+  readonly leave: () => Promise<void>;
 }
 
 /** Collective. @throws UserError on rank 0 for whatever is wrong with the directory */
 export async function openRun(opening: Opening, communicator: Communicator): Promise<OpenedRun> {
   if (communicator.rank > 0) {
     const start = await broadcastJson<Start>(communicator, null);
-    return { ...start, directory: null, checkpointFolder: null };
+    return { ...start, directory: null, checkpointFolder: null, leave: async () => {} };
   }
-  const { directory, checkpoint } = await openDirectory(opening);
-  const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;
-  const start: Start = { config: directory.config, tokenizer, state: checkpoint?.state ?? null };
-  await broadcastJson(communicator, start);
-  return { ...start, directory, checkpointFolder: checkpoint?.folder ?? null };
+  const directory = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
+  const leave = await lockFolder(directory.path);
+  try {
+    const checkpoint = opening.resume ? await checkpointToContinue(directory, opening) : null;
+    const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;
+    const start: Start = { config: directory.config, tokenizer, state: checkpoint?.state ?? null };
+    await broadcastJson(communicator, start);
+    return { ...start, directory, checkpointFolder: checkpoint?.folder ?? null, leave };
+  } catch (error) {
+    await leave();
+    throw error;
+  }
 }
 
-async function openDirectory({ config, out, resume = false, fallback = false }: Opening) {
-  if (!resume) return { directory: await RunDirectory.create(out, config), checkpoint: null };
+async function newDirectory({ config, out }: Opening): Promise<RunDirectory> {
+  await refuseInside(out, [...config.data.train, ...config.data.valid]);
+  return RunDirectory.create(out, config);
+}
+
+async function storedDirectory({ config, out }: Opening): Promise<RunDirectory> {
   const stored = await RunDirectory.open(out);
   checkResumable(stored.config, config);
-  await removeStaleCheckpoints(out);
-  await removeTemporaryFiles(out);
-  const checkpoint = await latestCheckpoint(out, { fallback });
-  return { directory: await stored.withConfig(config), checkpoint };
+  return stored.withConfig(config);
+}
+
+/** The newest whole checkpoint; null: the run was stopped before its first. */
+async function checkpointToContinue(directory: RunDirectory, { fallback = false }: Opening) {
+  const { path, modelPath } = directory;
+  await removeStaleCheckpoints(path);
+  await removeTemporaryFiles(path);
+  const checkpoint = await latestCheckpoint(path, { fallback });
+  // A model is written after a checkpoint: without one, starting over would put an untrained model in its place.
+  if (!checkpoint && existsSync(modelPath))
+    throw new UserError(
+      `${path} has a trained model but no checkpoint to continue from (checkpoints/ is empty or gone). ` +
+        `Bring its checkpoints back, remove ${modelPath} to start over here, or start a new run with another --out.`,
+    );
+  return checkpoint;
 }
 
 type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;

@@ -24,7 +24,7 @@ it("keeps the configuration, and the generation defaults beside it", async () =>
   expect((await RunDirectory.open(path)).config).toEqual(config);
   expect(JSON.parse(readFileSync(join(path, "generation_config.json"), "utf8"))).toEqual(config.generation);
   const longer = resolveConfig({ preset: "masked", sets: ["model.numLayers=2", "training.maxSteps=5"] });
-  await (await RunDirectory.open(path)).withConfig(longer);
+  await (await RunDirectory.open(path)).withConfig(longer).writeConfig();
   expect((await RunDirectory.open(path)).config.training.maxSteps).toBe(5);
 });
 

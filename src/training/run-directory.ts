@@ -11,12 +11,12 @@
  *     checkpoints/            everything needed to continue
  */
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, rmdir } from "node:fs/promises";
+import { readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
 import { UserError } from "../errors.js";
-import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
+import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
 import { writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
@@ -58,23 +58,20 @@ export class RunDirectory {
         `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
       );
     }
-    let made: string | undefined;
-    try {
-      made = await mkdir(path, { recursive: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST")
-        throw new UserError(`${path} is a file, not a folder.`);
-      throw explainWriteError(error, path);
-    }
+    const made = await makeFolder(path);
     const run = new RunDirectory(path, config, made !== undefined);
-    await run.writeConfig(config);
+    await run.writeConfig();
     return run;
   }
 
-  /** Takes back what `create` wrote: after a start that failed, the same command with the mistake mended must not find a run. */
-  async withdraw(): Promise<void> {
+  /**
+   * Takes back what `create` wrote: after a start that failed, the same command with the mistake mended must not find a run.
+   * @param leave gives the folder's lock back, which lies in it
+   */
+  async withdraw(leave: () => Promise<void> = async () => {}): Promise<void> {
     await rm(this.configPath, { force: true });
     await rm(this.generationConfigPath, { force: true });
+    await leave();
     if (this.created) await rmdir(this.path).catch(() => {}); // something else was put there: it stays
   }
 
@@ -95,14 +92,14 @@ export class RunDirectory {
     return new RunDirectory(path, configFromLayers([{ name: file, config: parseJson(text, file) }]));
   }
 
-  /** The same run with another configuration (a larger budget, say), written to its `config.json`. */
-  async withConfig(config: RunConfig): Promise<RunDirectory> {
-    const run = new RunDirectory(this.path, config);
-    await run.writeConfig(config);
-    return run;
+  /** The same run with another configuration (a larger budget, say), which `writeConfig` makes its own. */
+  withConfig(config: RunConfig): RunDirectory {
+    return new RunDirectory(this.path, config);
   }
 
-  private async writeConfig(config: RunConfig): Promise<void> {
+  /** Writes the configuration, and the settings of generation once more by themselves. */
+  async writeConfig(): Promise<void> {
+    const { config } = this;
     await writeFileAtomic(this.configPath, `${JSON.stringify(config, null, 2)}\n`);
     await writeFileAtomic(this.generationConfigPath, `${JSON.stringify(config.generation, null, 2)}\n`);
   }

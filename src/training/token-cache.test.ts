@@ -180,6 +180,11 @@ describe("what does not fit", () => {
     await expect(resume({ train: [mine, mine], valid: [held], tokenizer })).rejects.toThrow(
       /The run began with .*texts.jsonl and would go on with .*texts.jsonl, /,
     );
+    await expect(resume({ train: [mine], tokenizer })).rejects.toThrow(
+      /changed|began with texts to validate on/,
+    );
+    writeFileSync(mine, before);
+    await expect(resume({ train: [mine], tokenizer })).rejects.toThrow(/began with texts to validate on/);
     // Moved, and with other validation texts: nothing that the rows depend on.
     writeFileSync(`${mine}.moved.jsonl`, before);
     renameSync(mine, `${mine}.gone`);

@@ -1,5 +1,5 @@
 /** @file Whole runs: they learn, they continue to the last bit after any kind of stop, and they say what went wrong. */
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
@@ -58,7 +58,7 @@ describe("a training run", () => {
       const config = configOf("moe-diffuseq", extra);
       const [whole, parts] = [outFolder(), outFolder()];
       await run(config, whole);
-      for (const stopAfter of [2, 7, 99]) {
+      for (const stopAfter of [2, 4, 7, 99]) {
         const controller = new AbortController();
         const onEvent = (event: TrainEvent) => {
           if (event.kind === "step" && event.metrics.step === stopAfter) controller.abort();
@@ -111,6 +111,53 @@ describe("a training run", () => {
     );
     const summary = await run(config, out, { resume: true, fallback: true });
     expect(summary.steps).toBe(8);
+  });
+
+  it("one process at a time is at work in a run, and it leaves nothing of its lock", async () => {
+    const out = outFolder();
+    const config = configOf("masked", { training: { maxSteps: 100_000 } });
+    const controller = new AbortController();
+    let second: Promise<unknown> | null = null;
+    const { steps } = await run(config, out, {
+      signal: controller.signal,
+      onEvent: (event) => {
+        if (event.kind !== "step" || second) return;
+        second = run(config, out, { resume: true }).catch((error: Error) => error.message);
+        second.finally(() => controller.abort());
+      },
+    });
+    expect(await second).toMatch(
+      /run is in use by another process \(\d+ on .*\). Wait for it to end, or stop it/,
+    );
+    expect(readdirSync(out).filter((name) => name.startsWith("."))).toEqual([]);
+    const more = configOf("masked", { training: { maxSteps: steps + 1 } });
+    await expect(run(more, out, { resume: true })).resolves.toMatchObject({ steps: steps + 1 });
+  });
+
+  it("resuming that is refused changes nothing: not the configuration, not a model without checkpoints", async () => {
+    const out = outFolder();
+    await run(configOf("masked", { training: { maxSteps: 3 } }), out);
+    const [before, model] = ["config.json", "model.safetensors"].map((name) => readFileSync(join(out, name)));
+    const nowhere = configOf("masked", { data: { train: [join(temporaryFolder(), "nowhere.jsonl")] } });
+    await expect(run(nowhere, out, { resume: true })).rejects.toThrow(/expected a file or folder/);
+    const other = configOf("masked", { data: { train: [writeCorpus(temporaryFolder()), corpus] } });
+    await expect(run(other, out, { resume: true })).rejects.toThrow(/The run began with/);
+    expect(readFileSync(join(out, "config.json"))).toEqual(before);
+    rmSync(join(out, "checkpoints"), { recursive: true });
+    const more = configOf("masked", { training: { maxSteps: 5 } });
+    await expect(run(more, out, { resume: true })).rejects.toThrow(/trained model but no checkpoint/);
+    expect(readFileSync(join(out, "model.safetensors"))).toEqual(model);
+  });
+
+  it("a run inside of what it reads is refused, before anything is written", async () => {
+    const texts = temporaryFolder();
+    writeCorpus(texts);
+    const config = configOf("masked", { data: { train: [texts] } });
+    await expect(run(config, join(texts, "runs", "mine"))).rejects.toThrow(
+      /lies in .*whose files are read as texts/,
+    );
+    expect(existsSync(join(texts, "runs"))).toBe(false);
+    await expect(run(config, join(texts, ".runs", "mine"))).resolves.toMatchObject({ steps: 10 });
   });
 
   it("says what is missing: a budget, a run to resume, documents", async () => {

@@ -22,6 +22,7 @@ import type { CheckpointState } from "./checkpoint-state.js";
 import { checkTexts, recordTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { readMetrics } from "./metrics-log.js";
+import { notFinite } from "./not-finite.js";
 import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import type { StepProfile } from "./profile.js";
 import { onRankZero } from "./rank-store.js";
@@ -131,14 +132,28 @@ async function trainOn(
   communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
 ): Promise<TrainSummary> {
-  const { signal } = options;
   const run = await openRun(options, communicator);
+  try {
+    return await trainRun(run, device, options, onEvent);
+  } finally {
+    await run.leave();
+  }
+}
+
+async function trainRun(
+  run: OpenedRun,
+  device: Device,
+  options: TrainOptions,
+  onEvent: (event: TrainEvent) => void,
+): Promise<TrainSummary> {
+  const { signal } = options;
+  const { communicator } = device;
   const data = await loadTrainingData(run.config, {
     tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
     onProgress: (what) => onEvent({ kind: "preparing", what }),
     signal,
   }).catch(async (error) => {
-    if (!options.resume) await run.directory?.withdraw();
+    if (!options.resume) await run.directory?.withdraw(run.leave);
     throw error;
   });
   try {
@@ -157,6 +172,7 @@ async function trainOn(
 async function settleTexts(run: OpenedRun, directory: RunDirectory, data: TrainingData): Promise<void> {
   if (run.state) await checkTexts(directory.dataPath, data.texts);
   else await data.tokenizer.save(directory.path);
+  await directory.writeConfig();
   await recordTexts(directory.dataPath, data.texts);
 }
 
@@ -250,12 +266,14 @@ class Trainer {
     const { evalEvery, checkpointEvery } = this.config.training;
     try {
       await this.agree(signal);
+      // One that is due when a run is stopped is left to the process that goes on.
+      if (this.validationDue() && this.used() < 1 && !this.stopping) await this.validate();
       while (this.used() < 1 && !this.stopping) {
         await this.oneStep();
         await this.agree(signal);
         if (this.used() >= 1 || this.stopping) break;
         const { step } = this.state;
-        if (step % evalEvery === 0) await this.validate();
+        if (this.validationDue()) await this.validate();
         if (step % checkpointEvery === 0) await this.save();
         if (step % evalEvery === 0 || step % checkpointEvery === 0) await this.agree(signal);
       }
@@ -266,6 +284,12 @@ class Trainer {
     } finally {
       this.record.close();
     }
+  }
+
+  private validationDue(): boolean {
+    const { step } = this.state;
+    const { evalEvery } = this.config.training;
+    return step > 0 && step % evalEvery === 0 && this.lastValidation?.step !== step;
   }
 
   /** Seconds trained, by this rank's clock. */
@@ -293,7 +317,7 @@ class Trainer {
     const step = this.state.step + 1;
     const learningRate = learningRateAt(training, step, this.used());
     const result = await this.step.run(this.state.row, step, learningRate);
-    if (!result.applied || !Number.isFinite(result.loss)) this.stopNotFinite(step, result);
+    if (!result.applied || !Number.isFinite(result.loss)) throw notFinite(step, result, this.saved);
     const tokens = this.step.rowsPerStep * training.sequenceLength;
     this.lastLoss = result.loss;
     this.state = {
@@ -317,27 +341,6 @@ class Trainer {
     const elapsed = this.state.seconds - this.secondsBefore;
     const left = used > 0 && used < 1 ? (this.state.seconds * (1 - used)) / used : null;
     this.onEvent({ kind: "step", metrics, secondsLeft: elapsed > 2 ? left : null });
-  }
-
-  /** Nothing was updated by this step; what was saved last is whole and stays. */
-  private stopNotFinite(step: number, { loss, terms, gradNorm }: StepResult): never {
-    const broken = Object.entries(terms)
-      .filter(([, value]) => !Number.isFinite(value))
-      .map(([name]) => name);
-    const cause =
-      broken.length > 0
-        ? `the term${broken.length > 1 ? "s" : ""} ${broken.join(", ")} of the loss`
-        : Number.isFinite(loss)
-          ? `the gradient (norm ${gradNorm})`
-          : "the loss";
-    const kept =
-      this.saved >= 0
-        ? `The checkpoint of step ${this.saved} is kept`
-        : "There is no checkpoint yet: the run stopped before its first";
-    throw new UserError(
-      `Step ${step}: ${cause} is not finite, so the run stopped before the update. ${kept}. ` +
-        "Start again with a lower training.learningRate, a longer training.warmupRatio or a lower training.maxGradNorm.",
-    );
   }
 
   private async validate(): Promise<void> {

@@ -146,6 +146,7 @@ export class Validation {
     sums: { nll: number; counted: number; boundNats: number; targets: number; bytes: number },
   ): void {
     const length = this.config.training.sequenceLength;
+    const masked = !this.config.diffusion.gaussian;
     const weights = feeds.ceWeight.data as Float32Array;
     for (const [b, row] of rows.entries()) {
       const targets: number[] = [];
@@ -154,7 +155,7 @@ export class Validation {
         if (row.given[p] === 1 || row.segment[p] < 0) continue;
         targets.push(row.ids[p]);
         const at = b * length + p;
-        if (weights[at] === 0) continue;
+        if (masked && weights[at] === 0) continue; // it is not absorbed
         weighted += weights[at] * nll[at];
         sums.nll += nll[at];
         sums.counted++;

@@ -1,10 +1,10 @@
 /** @file `moe-diffuseq claims`: every claim measured again, into one table and one page. */
-import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
+import { makeFolder } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
@@ -50,6 +50,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       "measure every claim: speed, memory, cost of length, quality of texts; write a table and a page",
     )
     .option("--quick", "tiny models and budgets, under ten minutes: to see that everything works")
+    .option("--out <dir>", "folder for all of it (default: runs/claims, quick: runs/claims-quick)")
     .option("--suites <name,...>", "which suites (default: all of --data, or the embedded one)", nameList)
     .option("--twins <name,...>", "which twins, the first over all others", nameList, [
       "moe-diffuseq",
@@ -71,7 +72,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
   defineCommand<ClaimsFlags>(
     command,
     host,
-    ["data", "maxMinutes", "maxTokens", "steps", "set", "out", "threads"],
+    ["data", "maxMinutes", "maxTokens", "steps", "set", "threads"],
     async (flags, { terminal, signal }) => {
       const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
         "../../benchmark/index.js"
@@ -96,7 +97,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const rounds = flags.rounds ?? defaults.rounds;
       const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
       const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
-      await mkdir(out, { recursive: true });
+      await makeFolder(out);
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
       const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
+import { shellWord } from "../../errors.js";
 import type { DenoisingStep, ReportData } from "../../report/data.js";
 import type { TrainSummary } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
@@ -85,7 +86,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
       stderr.write("3/3  Drawing the report\n");
       const report = join(out, "report.html");
       await writeReport(report, out, summary, frames, text);
-      const next = nextCommands(out);
+      const next = nextCommands(shellWord(out));
       return {
         json: {
           ...summary,
@@ -109,6 +110,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
   );
 }
 
+/** @param out the run, as a word of a command */
 const nextCommands = (out: string) => [
   {
     command: `npx moe-diffuseq generate --model ${out} --prompt "My fellow citizens," --length 256 --stream`,

@@ -1,6 +1,7 @@
 /** @file `moe-diffuseq evaluate`: a trained run on held-out text, beside the baselines that make its figures mean something. */
 import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
+import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
@@ -56,6 +57,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
     .option("--jobs <n>", "suite: twins trained side by side, sharing the threads (default: 1)", wholeNumber)
+    .option("--out <dir>", "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)")
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
     .addHelpText("after", examples);
   defineCommand<EvaluateFlags>(
@@ -75,17 +77,19 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "maxMinutes",
       "maxTokens",
       "set",
-      "out",
       "threads",
       "device",
     ],
     async (flags, context) => {
       const { terminal, signal } = context;
+      refuseIdleFlags(command, flags);
       if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
         flags.model ??
         command.error("error: pass --model with a trained run, or --suite with the name of a suite");
       const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
+      // What is wrong with it is said now, not after minutes.
+      const asked = flags.accuracy === undefined ? null : await pairsToWrite(model, flags, flags.accuracy);
       const line = new ProgressLine(terminal.stderr);
       const report = await evaluateRun(model, {
         data: flags.valid,
@@ -98,8 +102,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         onProgress: ({ what, done, total }) =>
           line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
       }).finally(() => line.end());
-      const accuracy =
-        flags.accuracy === undefined ? null : await pairAccuracy(model, flags, flags.accuracy, signal);
+      const accuracy = asked && (await pairAccuracy(model, flags, asked, signal));
       const json = { ...report, accuracy };
       if (flags.report !== undefined)
         await writeFile(flags.report, `${JSON.stringify(json, null, 2)}\n`).catch((error: Error) => {
@@ -116,36 +119,86 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
 const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): string =>
   `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
 
-/** Writes the target of each held-out source and compares. */
-async function pairAccuracy(folder: string, flags: EvaluateFlags, count: number, signal: AbortSignal) {
-  const { readDocuments } = await import("../../data/index.js");
-  const { exactAccuracy } = await import("../../evaluation/index.js");
-  const { DiffusionModel, generate } = await import("../../sampling/index.js");
-  const model = await DiffusionModel.fromPretrained(folder, {
-    threads: flags.threads,
-    device: flags.device,
-    dtype: flags.dtype,
-  });
-  try {
-    const paths = flags.valid ?? model.config.data.valid;
-    const pairs: { src: string; trg: string }[] = [];
+/** Flags that say nothing beside others are refused: ignored ones would be taken for heeded. */
+const ofSuites = [
+  "data",
+  "maxMinutes",
+  "maxTokens",
+  "twins",
+  "seeds",
+  "items",
+  "pairs",
+  "jobs",
+  "quick",
+  "out",
+];
+const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype"];
+const ofWriting = ["temperature", "seed", "guidance", "candidates", "select"];
+const ofBoth = ["steps", "set"];
+
+function refuseIdleFlags(command: Command, { suite, accuracy }: EvaluateFlags): void {
+  const refuse = (names: readonly string[], why: string) => {
+    const given = names.find((name) => command.getOptionValueSource(name) === "cli");
+    const flag = command.options.find((option) => option.attributeName() === given)?.long;
+    if (flag) command.error(`error: ${flag} ${why}`);
+  };
+  if (suite !== undefined) {
+    refuse(ofRuns, "is for a trained run (--model), not for a suite");
+    refuse(ofWriting, "is not for a suite, whose texts are the likeliest: --set generation.* says what is");
+    return;
+  }
+  refuse(["data"], "is for a suite; the held-out texts of a run are given with --valid");
+  refuse(ofSuites, "is for a suite (--suite), not for a trained run");
+  if (accuracy === undefined)
+    refuse([...ofWriting, ...ofBoth], "says how targets are written: give --accuracy with it");
+}
+
+interface PairsToWrite {
+  readonly pairs: readonly { readonly src: string; readonly trg: string }[];
+  readonly settings: GenerationConfig;
+}
+
+/** The held-out pairs of a run, and how their targets are to be written. */
+async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number): Promise<PairsToWrite> {
+  const { isTokenCache, readDocuments } = await import("../../data/index.js");
+  const { RunDirectory } = await import("../../training/run-directory.js");
+  const { config } = await RunDirectory.open(folder);
+  const settings = generationSettings(config, flags);
+  // A cache may bring validation texts of its own.
+  const caches: string[] = [];
+  for (const path of config.data.train) if (await isTokenCache(path)) caches.push(path);
+  const paths = flags.valid ?? (config.data.valid.length > 0 ? config.data.valid : caches);
+  const pairs: { src: string; trg: string }[] = [];
+  if (paths.length > 0)
     for await (const { src, trg } of readDocuments(paths, { part: "valid" })) {
       if (src !== undefined && trg !== undefined) pairs.push({ src, trg });
       if (pairs.length === count) break;
     }
-    if (pairs.length === 0)
-      throw new UserError(
-        '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
-      );
-    const longest = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
-    const asked = generationSettings(model.config, flags);
-    const settings = { ...asked, length: longest, num: 1, temperature: flags.temperature ?? 0 };
+  if (pairs.length === 0)
+    throw new UserError(
+      '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
+    );
+  return { pairs, settings: { ...settings, num: 1, temperature: flags.temperature ?? 0 } };
+}
+
+/** Writes the target of each held-out source and compares. */
+async function pairAccuracy(
+  folder: string,
+  { threads, device, dtype }: EvaluateFlags,
+  { pairs, settings }: PairsToWrite,
+  signal: AbortSignal,
+) {
+  const { exactAccuracy } = await import("../../evaluation/index.js");
+  const { DiffusionModel, generate } = await import("../../sampling/index.js");
+  const model = await DiffusionModel.fromPretrained(folder, { threads, device, dtype });
+  try {
+    const length = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
     // Random numbers of its own for every source: errors made from one noise would be counted as many.
     let firstSample = 0;
     const write = async (sources: readonly string[]): Promise<string[]> => {
       const requests = sources.map((src, i) => ({ src, firstSample: firstSample + i * settings.candidates }));
       firstSample += sources.length * settings.candidates;
-      return (await generate(model, requests, settings, { signal })).map(({ text }) => text);
+      return (await generate(model, requests, { ...settings, length }, { signal })).map(({ text }) => text);
     };
     return await exactAccuracy(pairs, write, { tokensOf: (text) => model.tokenizer.encode(text), signal });
   } finally {

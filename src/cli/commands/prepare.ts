@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import type { PartSummary, PrepareProgress, PrepareSummary } from "../../data/index.js";
+import { shellWord } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatBytes, formatCount, formatDuration } from "../format.js";
 import { Interrupted } from "../interrupt.js";
@@ -54,7 +55,7 @@ function describe(summary: PrepareSummary): string {
     shardsWritten > 0
       ? `Wrote ${shardsWritten} shard${shardsWritten === 1 ? "" : "s"}${speed}.`
       : "Everything was there and whole.",
-    `Train with: moe-diffuseq train --data ${out} --set model.vocabSize=${summary.vocabSize} ...`,
+    `Train with: moe-diffuseq train --data ${shellWord(out)} --set model.vocabSize=${summary.vocabSize} ...`,
   ].join("\n");
 }
 
@@ -64,6 +65,7 @@ export function registerPrepare(program: Command, host: CommandHost): void {
     .description(
       "turn texts of any size into a token cache that training streams from the disk (without --data: the embedded corpus)",
     )
+    .requiredOption("--out <dir>", "folder of the cache")
     .addOption(
       new Option(
         "--document-per <what>",
@@ -74,7 +76,7 @@ export function registerPrepare(program: Command, host: CommandHost): void {
   defineCommand<PrepareFlags>(
     command,
     host,
-    ["data", "valid", "tokenizer", "vocabSize", "onBadRecord", "out!", "threads"],
+    ["data", "valid", "tokenizer", "vocabSize", "onBadRecord", "threads"],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const { prepareCache } = await import("../../data/index.js");
       const line = new ProgressLine(terminal.stderr);

@@ -31,10 +31,11 @@ export function registerTask(program: Command, host: CommandHost): void {
     const command = group
       .command(name)
       .description(`write ${description}`)
+      .requiredOption("--out <file.jsonl>", "file for the pairs")
       .option("--documents <n>", "pairs to write", count, 20_000)
       .option("--words <n>", "words of a source", count, 64)
       .option("--first <n>", "number of the first pair: other numbers are other draws", count, 0);
-    defineCommand<TaskFlags>(command, host, ["out!", "seed"], async (flags) => {
+    defineCommand<TaskFlags>(command, host, ["seed"], async (flags) => {
       const { out, documents, words, first, seed } = flags;
       const { copyTask, reverseTask, taskLines, taskVocabSize } = await import("../../evaluation/index.js");
       const pairs = (name === "copy" ? copyTask : reverseTask)({ documents, words, first, seed });

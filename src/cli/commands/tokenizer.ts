@@ -1,6 +1,7 @@
 /** @file `moe-diffuseq tokenizer train`: a byte-level BPE vocabulary from texts. */
 import type { Command } from "commander";
 import { modelConfigSchema } from "../../config/index.js";
+import { UserError } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatBytes } from "../format.js";
 import type { Flags } from "../options.js";
@@ -10,13 +11,15 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
   const tokenizer = program.command("tokenizer").description("vocabularies");
   const train = tokenizer
     .command("train")
-    .description("train a byte-level BPE vocabulary (without --data: on the embedded corpus)");
+    .description("train a byte-level BPE vocabulary (without --data: on the embedded corpus)")
+    .requiredOption("--out <dir>", "folder for tokenizer.json");
   defineCommand<Flags & { out: string }>(
     train,
     host,
-    ["data", "vocabSize", "onBadRecord", "out!"],
+    ["data", "vocabSize", "onBadRecord"],
     async (flags, { terminal, signal }) => {
       const { embeddedCorpus, readDocuments, Tokenizer } = await import("../../data/index.js");
+      await refuseOthers(flags.out);
       const reader = flags.data ? readDocuments(flags.data, { onBadRecord: flags.onBadRecord }) : null;
       const progress = new ProgressLine(terminal.stderr);
       let documents = 0;
@@ -52,5 +55,16 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
         text: `${vocabulary.vocabSize} tokens from ${documents} documents${note}: ${flags.out}/tokenizer.json`,
       };
     },
+  );
+}
+
+/** A run and a token cache have a vocabulary of their own, which their other files count on. */
+async function refuseOthers(out: string): Promise<void> {
+  const { isTokenCache } = await import("../../data/index.js");
+  const { RunDirectory } = await import("../../training/run-directory.js");
+  const what = (await RunDirectory.holdsRun(out)) ? "run" : (await isTokenCache(out)) ? "token cache" : null;
+  if (what === null) return;
+  throw new UserError(
+    `${out} holds a ${what}, whose files count on the vocabulary it has; give --out another folder.`,
   );
 }

@@ -48,6 +48,10 @@ it("trains, tells, resumes with a larger budget, and refuses other settings", as
   const steps = readMetrics(join(out, "metrics.jsonl")).filter((line) => line.kind === "train");
   expect(steps.map((line) => line.step)).toEqual([1, 2, 3, 4, 5, 6]);
 
+  const terminal = memoryTerminal();
+  expect(await runCommandLine(["tokenizer", "train", "--out", out], terminal)).toBe(1);
+  expect(terminal.stderr.text).toContain("holds a run, whose files count on the vocabulary it has");
+
   const other = await run("--resume", "--out", out, "--set", "model.numLayers=2");
   expect(other).toMatchObject({ code: 1, err: expect.stringContaining("these differ: model.numLayers") });
 });
@@ -83,7 +87,7 @@ it("SIGTERM (a scheduler, a shutdown) saves what is trained and prints the comma
   // Schedulers grant 10 to 30 seconds; a step and a checkpoint are all it takes.
   expect(performance.now() - sent).toBeLessThan(10_000);
   expect(code).toBe(143);
-  expect(stdout).toContain(`Everything is saved. To continue:\n  moe-diffuseq train --resume --out "${out}"`);
+  expect(stdout).toContain(`Everything is saved. To continue:\n  moe-diffuseq train --resume --out ${out}`);
   const steps = Number(/Stopped after (\d+) steps/.exec(stdout)?.[1]);
   expect(readdirSync(join(out, "checkpoints"))).toContain(`step-${String(steps).padStart(8, "0")}`);
   const resumed = await run("--resume", "--out", out, "--max-steps", String(steps + 2));

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
+import { shellWord } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import type { DeviceKind } from "../../runtime/device.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
@@ -170,6 +171,7 @@ export function registerTrain(program: Command, host: CommandHost): void {
       const onEvent = (event: TrainEvent) => {
         if (event.kind === "profile")
           profiled = writeProfile(out, describeRun(config), event, whereOf(device, threads));
+        profiled?.catch(() => {}); // told below, when training is done
         show.onEvent(event);
       };
       try {
@@ -190,7 +192,7 @@ export function registerTrain(program: Command, host: CommandHost): void {
         show.end();
       }
       leaveRanks();
-      const resumeCommand = `moe-diffuseq train --resume --out ${JSON.stringify(out)}`;
+      const resumeCommand = `moe-diffuseq train --resume --out ${shellWord(out)}`;
       return {
         json: {
           ...summary,

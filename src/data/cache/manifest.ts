@@ -12,7 +12,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { UserError } from "../../errors.js";
+import { shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
 import { version } from "../../version.js";
 
@@ -141,9 +141,6 @@ export async function readManifest(cache: string): Promise<Manifest> {
     );
   return found.manifest;
 }
-
-const shellWord = (word: string): string =>
-  /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 /** The command that completes a cache, or mends it. */
 export function prepareCommand(cache: string, request: PrepareRequest): string {

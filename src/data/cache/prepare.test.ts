@@ -253,7 +253,12 @@ describe("what does not fit", () => {
     await expect(prepare({ out: other, tokenizer: own })).rejects.toThrow(
       /is not the tokenizer .* was begun with/,
     );
-    await expect(prepare({ out: folder })).rejects.toThrow(/holds other things/);
+    await expect(prepare({ out: folder })).rejects.toThrow(
+      /whose files are read as texts|holds other things/,
+    );
+    await expect(prepare({ data: [folder], out: join(folder, "inside") })).rejects.toThrow(
+      /inside lies in .*, whose files are read as texts/,
+    );
     await expect(prepare({ out, tokenizer: null })).rejects.toThrow(/got neither/);
     await expect(prepare({ out, vocabSize: 300 })).rejects.toThrow(/got both/);
   });

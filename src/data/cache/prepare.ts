@@ -5,16 +5,12 @@
  * command leaves is a manifest of the shards that are whole; the same command reads the texts again but tokenizes only what is missing
  * or damaged, and holds the texts of the others against their checksums.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { UserError } from "../../errors.js";
-import {
-  damageOfFile,
-  explainWriteError,
-  isTemporary,
-  removeTemporaryFiles,
-} from "../../hub/durable-file.js";
+import { damageOfFile, isTemporary, makeFolder, removeTemporaryFiles } from "../../hub/durable-file.js";
+import { isLockFile, lockFolder } from "../../hub/folder-lock.js";
 import { readDocuments } from "../documents.js";
-import { sizeOfPaths } from "../folders.js";
+import { refuseInside, sizeOfPaths } from "../folders.js";
 import { Tokenizer } from "../tokenizer.js";
 import { fingerprintOf } from "../tokenizer-fingerprint.js";
 import { createEncoder, type Encoder, partsOf } from "./encode.js";
@@ -99,15 +95,22 @@ const MAX_WORDS = 1 << 17;
  */
 export async function prepareCache(options: PrepareOptions): Promise<PrepareSummary> {
   const request = requestOf(options);
-  const job = new PrepareJob(options, request, await openCache(options.out, request));
-  let interrupted = false;
+  await refuseInside(options.out, [...request.data, ...request.valid]);
+  await makeFolder(options.out);
+  const release = await lockFolder(options.out);
   try {
-    await job.run();
-  } catch (error) {
-    if (!options.signal?.aborted || error !== options.signal.reason) throw error;
-    interrupted = true;
+    const job = new PrepareJob(options, request, await openCache(options.out, request));
+    let interrupted = false;
+    try {
+      await job.run();
+    } catch (error) {
+      if (!options.signal?.aborted || error !== options.signal.reason) throw error;
+      interrupted = true;
+    }
+    return job.summary(interrupted);
+  } finally {
+    await release();
   }
-  return job.summary(interrupted);
 }
 
 function requestOf(options: PrepareOptions): PrepareRequest {
@@ -130,13 +133,9 @@ function requestOf(options: PrepareOptions): PrepareRequest {
 
 /** The manifest to go on with. */
 async function openCache(out: string, request: PrepareRequest): Promise<Manifest> {
-  await mkdir(out, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "EEXIST") throw new UserError(`${out} is a file, not a folder.`);
-    throw explainWriteError(error, out);
-  });
   const found = await inspectManifest(out);
   const names = await readdir(out);
-  if (!found && names.some((name) => !isTemporary(name)))
+  if (!found && names.some((name) => !isTemporary(name) && !isLockFile(name)))
     throw new UserError(`${out} holds other things; give --out a new or empty folder.`);
   await removeTemporaryFiles(out);
   if (!found?.manifest) return newManifest(request);
@@ -201,7 +200,7 @@ class PrepareJob {
     const { onBadRecord, documentPer } = this.request;
     const paths = this.pathsOf(name);
     if (paths.length === 0) return embeddedSource(name);
-    return readDocuments(paths, { onBadRecord, documentPer, checksums: true });
+    return readDocuments(paths, { onBadRecord, documentPer, checksums: true, part: name });
   }
 
   private progress(what: PrepareProgress["what"], bytes: number, totalBytes: number): void {
@@ -227,6 +226,8 @@ class PrepareJob {
     if (kept && isOwn(kept)) return kept;
     const tokenizer = given ?? (await this.trainTokenizer());
     if (manifest.tokenizer && !isOwn(tokenizer)) throw this.changed("train");
+    // First that this is a cache: a folder with nothing but a tokenizer would be refused by the next call.
+    await writeManifest(options.out, manifest);
     await tokenizer.save(options.out);
     manifest.tokenizer = { sha256: fingerprintOf(tokenizer), vocabSize: tokenizer.vocabSize };
     await writeManifest(options.out, manifest);

@@ -59,9 +59,12 @@ export function cutSpan(text: string): GappedText | null {
   return cutOut(text, [[ends[first - 1], ends[first + count - 1]]]);
 }
 
-/** Words of letters alone that stand by themselves, evenly spread over the text, each with the white space before it. */
+/**
+ * Words of letters alone that stand by themselves, evenly spread over the text, each with the white space before it. Never the end of the
+ * text: a gap there might end the text instead.
+ */
 export function cutWords(text: string): GappedText | null {
-  const words = Array.from(text.matchAll(/\s\p{L}+(?=[\s.,;:!?]|$)/gu), ({ index, 0: word }) => ({
+  const words = Array.from(text.matchAll(/\s\p{L}+(?=[\s.,;:!?])/gu), ({ index, 0: word }) => ({
     from: index,
     to: index + word.length,
   }));

@@ -143,7 +143,7 @@ function anchors(classifier: NextTurnClassifier, pairs: readonly Pair[]): Classi
 interface Prepared {
   /** The base with the task's settings laid over it. */
   readonly base: RunConfig;
-  /** SHA-256 of the vocabulary's size and all pairs. */
+  /** SHA-256 of the vocabulary's size and the pairs that training sees. */
   readonly pairsDigest: string;
 }
 
@@ -157,7 +157,8 @@ async function prepare(
 ): Promise<Prepared> {
   const { vocabSize } = base.model;
   const lines = (pairs: readonly Pair[]) => pairs.map((pair) => `${JSON.stringify(pair)}\n`).join("");
-  const [train, held] = [lines(trainPairs), lines(valid)];
+  // Training validates on these; more of them are held out where more are judged.
+  const [train, held] = [lines(trainPairs), lines(valid.slice(0, LOSS_PAIRS))];
   const pairsDigest = createHash("sha256")
     .update(JSON.stringify([vocabSize, train, held]))
     .digest("hex");

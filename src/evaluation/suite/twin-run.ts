@@ -4,9 +4,11 @@
  *     suite-training.json   that it is trained, and with what: pairs, configuration, budget, version, for a budget of minutes the threads
  *     suite-result.json     what it was judged to be, and by what: task, held-out sources, steps, settings of generation
  *
- * A later call with the same of both takes the result over; with the same training alone, it judges anew. Measure changed code into another
+ * The directory's name ends in a checksum of what it was trained with, so trainings of other budgets or settings lie side by side. A later
+ * call with the same of both takes the result over; with the same training alone, it judges anew. Measure changed code into another
  * folder. Whoever is at work on a run holds its lock; others wait, then find what was made.
  */
+import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -69,7 +71,7 @@ export interface TwinJob {
   readonly seed: number;
   /** Of the twin, with pairs and vocabulary. */
   readonly config: RunConfig;
-  /** What tells these pairs and this vocabulary from others, wherever they lie. */
+  /** What tells the pairs that training sees, and the vocabulary, from others, wherever they lie. */
   readonly pairsDigest: string;
   readonly budget: SuiteBudget;
   readonly threads: number;
@@ -94,10 +96,10 @@ export const LOSS_PAIRS = 64;
 export function runTwin(job: TwinJob): Promise<TwinRun> {
   const { twin, seed, folder, qualitySteps } = job;
   const say = (what: string) => job.say(`${twin}, seed ${seed}: ${what}`);
-  const path = join(folder, `${twin}-seed${seed}`);
+  const config = configOfRun(job);
+  const trainedWith = trainingSettings(job, config);
+  const path = join(folder, `${twin}-seed${seed}-${checksum(trainedWith).slice(0, 8)}`);
   return withLock(path, { ...job, say }, async () => {
-    const config = configOfRun(job);
-    const trainedWith = trainingSettings(job, config);
     let training = await readKept<Training>(join(path, TRAINING), trainedWith);
     if (!training) {
       training = await trainTwin(path, config, { ...job, say });
@@ -209,8 +211,10 @@ function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, con
 }
 
 function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunConfig): object {
-  return { task, items: items.length, steps, generation };
+  return { task, items: checksum(JSON.stringify(items)), steps, generation };
 }
+
+const checksum = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** Milliseconds after which a lock that nobody renews counts as left behind, and between looks at one that is held. */
 const STALE = 60_000;

@@ -1,8 +1,9 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
+import { layoutLimits, shapeOf } from "../../data/layout.js";
 import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
-import { type FilledGaps, type InfillKind, infillings, infillRequest } from "./infill.js";
+import { type FilledGaps, type InfillKind, infillings, infillRequest, type TextCodec } from "./infill.js";
 import type { NextTurnClassifier } from "./next-turn.js";
 import { type SuiteTask, suiteMetrics } from "./suites.js";
 
@@ -45,7 +46,7 @@ export async function judgeTexts(job: {
     const temperature = candidates > 1 ? 0.8 : 0;
     const settings = { ...ONE_TEXT, length, steps, temperature, num: candidates, seed: 1 };
     // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
-    const own = items.map(({ src, trg }) => ({ src: fitting(src, model, length), trg }));
+    const own = items.map((pair) => ({ src: shownSource(pair, model.tokenizer, length), trg: pair.trg }));
     const sources = own.map(({ src }, i) => ({ src, firstSample: i * candidates }));
     const written = await generate(model, sources, settings, { signal });
     const texts = items.map((_, i) => {
@@ -119,11 +120,11 @@ async function fillGaps(
 /** Whatever the run's own settings of generation are: one text for a request, all at once. */
 const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 
-/** The source, cut where training cuts it: half of the room is the target's. */
-function fitting(src: string, { tokenizer }: DiffusionModel, length: number): string {
+/** The source as training shows it: cut only where source and target are too long together, and then as there. */
+export function shownSource({ src, trg }: Pair, tokenizer: TextCodec, length: number): string {
   const ids = tokenizer.encode(src);
-  const most = (length >> 1) - SPECIALS;
-  return ids.length <= most ? src : tokenizer.decode(ids.subarray(0, most));
+  const kept = shapeOf(ids.length, tokenizer.encode(trg).length, layoutLimits({ maxLength: length })).source!;
+  return kept === ids.length ? src : tokenizer.decode(ids.subarray(0, kept));
 }
 
 /** [CLS], and three [SEP]. */

@@ -7,6 +7,7 @@ import { attention, MaskCache } from "./operator.js";
 import {
   blockPlan,
   computedPairs,
+  coversRow,
   denseMask,
   headGroups,
   layerPattern,
@@ -209,6 +210,33 @@ describe("window attention", () => {
     ]);
     expect(computedPairs(pattern, 144, 16)).toBe(144 ** 2);
     expect(computedPairs(pattern, 400, 16)).toBe(448 * 208 + 16 * 400);
+  });
+
+  it("a dilated window leaves positions out, however short the row", () => {
+    const pattern = { window: 4, dilation: 2, full: false };
+    const layout = layoutOf([{ segment: packed([7], 0), globals: [] }]);
+    const tensor = (k: number) => constant(wave(7 * 2 * headSize, k), [7, 2 * headSize]);
+    const outputs = [makeBlockPlan(pattern, 7, 0), null, undefined].map(
+      (plan) =>
+        evaluate(
+          {
+            name: "dilated",
+            outputs: {
+              y: attention(tensor(2), tensor(3), tensor(4), {
+                heads,
+                pattern,
+                masks: new MaskCache(layout),
+                plan,
+              }),
+            },
+          },
+          {},
+        ).y.data,
+    );
+    for (const other of outputs.slice(1))
+      for (const [i, value] of outputs[0].entries()) expect(Number(other[i])).toBeCloseTo(Number(value), 9);
+    expect(coversRow(pattern, 7)).toBe(false);
+    expect(coversRow({ ...pattern, window: 6, dilation: 1 }, 7)).toBe(true);
   });
 
   it.each([false, true])("full attention, with documents and padding; causal: %s", async (causal) => {

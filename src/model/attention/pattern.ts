@@ -138,9 +138,9 @@ export interface BlockPlan {
   readonly usesOfChunk: number[];
 }
 
-/** Whether the window covers a row of `length` positions: full attention. */
+/** Whether the window covers a row of `length` positions: full attention. A dilated one leaves positions out, however long it is. */
 export const coversRow = ({ window, dilation }: HeadPattern, length: number): boolean =>
-  window * dilation >= length - 1;
+  dilation === 1 && window >= length - 1;
 
 /** The plan; null where all pairs of the row are fewer than those of the blocks, so that one dense product with a mask is cheaper. */
 export function blockPlan(head: HeadPattern, length: number, globals: number): BlockPlan | null {

@@ -1,7 +1,7 @@
 /**
  * @file Philox4x32-10 and Box-Muller, four counters at a time (AssemblyScript, WebAssembly SIMD).
  *
- * The slow form is ../philox.ts and ../normal.ts: the integers are the same to the bit, the normals agree within 1e-6.
+ * The slow form is ../philox.ts and ../distributions.ts: the integers are the same to the bit, the normals agree within 1e-6.
  * Every function fills `groups` groups of 16 consecutive elements: element e of a group is word e % 4 of counter e / 4.
  */
 

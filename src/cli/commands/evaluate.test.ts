@@ -1,0 +1,85 @@
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
+import { runCommandLine } from "../program.js";
+import { memoryTerminal } from "../testing/memory-terminal.js";
+
+const folder = mkdtempSync(join(tmpdir(), "cli-evaluate-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const model = join(folder, "run");
+let corpus: string;
+
+async function run(...args: string[]) {
+  const terminal = memoryTerminal();
+  const code = await runCommandLine(args, terminal);
+  return { code, out: terminal.stdout.text, err: terminal.stderr.text };
+}
+const evaluate = (...args: string[]) => run("evaluate", ...args);
+
+beforeAll(async () => {
+  corpus = writeCorpus(folder);
+  const config = tinyRunConfig(corpus, "masked", { training: { maxSteps: 2 }, data: { gapRate: 0.5 } });
+  writeFileSync(join(folder, "tiny.json"), JSON.stringify(config));
+  await run("train", "--threads", "1", "--config", join(folder, "tiny.json"), "--out", model);
+});
+
+describe("evaluate", () => {
+  it("refuses flags that would say nothing", async () => {
+    const cases: [string[], string][] = [
+      [
+        ["--model", model, "--data", corpus],
+        "--data is for a suite; the held-out texts of a run are given with --valid",
+      ],
+      [
+        ["--model", model, "--max-minutes", "3"],
+        "--max-minutes is for a suite (--suite), not for a trained run",
+      ],
+      [
+        ["--model", model, "--temperature", "0.5"],
+        "--temperature says how targets are written: give --accuracy with it",
+      ],
+      [["--model", model, "--set", "generation.topK=3"], "--set says how targets are written"],
+      [["--suite", "addresses", "--model", model], "--model is for a trained run (--model), not for a suite"],
+      [["--suite", "addresses", "--guidance", "2"], "--guidance is not for a suite"],
+    ];
+    for (const [args, message] of cases) {
+      const { code, err } = await evaluate(...args);
+      expect(err).toContain(message);
+      expect(code).not.toBe(0);
+    }
+  });
+
+  it("says at once that there are no pairs to write", async () => {
+    const { code, err } = await evaluate("--model", model, "--accuracy", "3");
+    expect(code).toBe(1);
+    expect(err).toContain("--accuracy needs held-out pairs");
+    expect((await evaluate("--model", model, "--accuracy", "3", "--set", "model.numLayers=1")).err).toContain(
+      "only generation.* can be set here",
+    );
+  });
+
+  it("learns its n-grams from whole texts, whatever parts of them training was given", async () => {
+    const flags = ["--model", model, "--threads", "1", "--sequences", "4", "--json"];
+    const { ngrams } = JSON.parse((await evaluate(...flags)).out);
+    const whole = join(folder, "whole");
+    const config = tinyRunConfig(corpus, "masked", { training: { maxSteps: 2 } });
+    writeFileSync(join(folder, "whole.json"), JSON.stringify(config));
+    await run("train", "--threads", "1", "--config", join(folder, "whole.json"), "--out", whole);
+    const other = JSON.parse((await evaluate("--model", whole, ...flags.slice(2))).out).ngrams;
+    for (const figure of ["trainTokens", "tokens", "unigram", "bigram", "trigram"])
+      expect(ngrams[figure]).toEqual(other[figure]);
+    expect(ngrams.trainTokens).toBeGreaterThan(100);
+  });
+
+  it("does not take what it learned from for held out: texts that have changed are named", async () => {
+    appendFileSync(corpus, '{"text":"more"}\n');
+    const { code, err } = await evaluate("--model", model, "--threads", "1", "--sequences", "2");
+    expect(code).toBe(1);
+    expect(err).toMatch(/has changed since the run began[\s\S]*give held-out texts with --valid/);
+    const given = await evaluate("--model", model, "--threads", "1", "--sequences", "2", "--valid", corpus);
+    expect(given.code).toBe(0);
+    expect(given.out).toContain("No n-gram baselines, since the training texts are not there as they were");
+  });
+});
