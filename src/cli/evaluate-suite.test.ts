@@ -1,5 +1,5 @@
 /** @file `evaluate --suite` with twins side by side: trained by processes of their own, judged together. */
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -59,12 +59,18 @@ describe("evaluate --suite --jobs", () => {
       );
       return [code, terminal.stderr.text];
     };
-    // The children look for the data, and do not find it.
-    expect(await run("--jobs", "2", "--data", out, "--out", out)).toEqual([
+    const broken = join(out, "broken");
+    await mkdir(broken);
+    expect(await run("--jobs", "2", "--data", broken, "--out", out)).toEqual([
       1,
-      expect.stringMatching(
-        /science, .*its process ended \(1\)[\s\S]*expected science\.abstracts\.train\.jsonl/,
-      ),
+      expect.stringMatching(/expected science\.abstracts\.train\.jsonl/),
+    ]);
+    // The children read the data, and find nothing in it.
+    for (const part of ["train", "valid"])
+      await writeFile(join(broken, `science.abstracts.${part}.jsonl`), '{"title":"a"}\n');
+    expect(await run("--jobs", "2", "--data", broken, "--out", out)).toEqual([
+      1,
+      expect.stringMatching(/science, .*its process ended \(1\)[\s\S]*science\.abstracts\.train\.jsonl/),
     ]);
     expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);
     expect(await run("--jobs", "2", "--device", "webgpu")).toEqual([

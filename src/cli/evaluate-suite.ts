@@ -30,7 +30,7 @@ export async function suiteOptions(
   tasks: readonly SuiteTask[],
   out: string,
 ): Promise<SuiteOptions> {
-  const { quickOptions, quickSettings, suiteSettings, twinNames } = await import(
+  const { quickOptions, quickSettings, requireFiles, suiteSettings, twinNames } = await import(
     "../evaluation/suite/index.js"
   );
   const { quick = false, maxMinutes, maxTokens, twins } = flags;
@@ -46,6 +46,8 @@ export async function suiteOptions(
     );
   if (flags.data !== undefined && flags.data.length !== 1)
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
+  const threads = threadsOfTwin(flags);
+  requireFiles(tasks, flags.data?.[0]);
   return {
     // A short target is enough to see that everything works.
     tasks: quick
@@ -70,7 +72,7 @@ export async function suiteOptions(
     pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
-    threads: threadsOfTwin(flags),
+    threads,
     device: flags.device,
   };
 }

@@ -14,7 +14,9 @@ const pattern = {
   window: size.describe("positions a query sees on each side of itself"),
   dilation: z
     .union([size, z.array(size).min(1)])
-    .describe("step between the positions of the window: one number, or one per head"),
+    .describe(
+      "step between the positions of the window: one number, or one per head (neighbours with the same one run together)",
+    ),
   globalTokens: count.describe(
     "learned tokens in front of every document that see, and are seen by, all of it",
   ),

@@ -8,7 +8,15 @@ export {
   type TaskReport,
 } from "./run-suite.js";
 export { quickOptions, quickSettings, suiteSettings } from "./settings.js";
-export { type SuiteName, type SuiteTask, suiteMetrics, suiteNames, suiteTasks, tasksOf } from "./suites.js";
+export {
+  requireFiles,
+  type SuiteName,
+  type SuiteTask,
+  suiteMetrics,
+  suiteNames,
+  suiteTasks,
+  tasksOf,
+} from "./suites.js";
 export type { RatioInterval, TaskSummary, TwinSummary } from "./summary.js";
 export type { SuiteBudget, TwinRun } from "./twin-run.js";
 export { learningParameters, type TwinName, twin, twinDefinitions, twinNames, twins } from "./twins.js";

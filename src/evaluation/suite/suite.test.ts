@@ -10,7 +10,7 @@ import { cutSpan, cutWords, type GappedText, infillings, infillRequest } from ".
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
 import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
 import { runSuite, type SuiteOptions } from "./run-suite.js";
-import { readPairs, suiteNames, suiteTasks, tasksOf } from "./suites.js";
+import { readPairs, requireFiles, suiteNames, suiteTasks, tasksOf } from "./suites.js";
 import { ratioInterval } from "./summary.js";
 import { tinyBase } from "./testing/tiny-base.js";
 import { shownSource } from "./write-texts.js";
@@ -64,6 +64,8 @@ describe("pairs", () => {
     const limits = { train: 2, valid: 1 };
     await expect(readPairs(task, folder, limits)).rejects.toThrow(/science\.abstracts\.train\.jsonl/);
     await expect(readPairs(task, undefined, limits)).rejects.toThrow(/--data/);
+    expect(() => requireFiles(tasksOf("science"), folder)).toThrow(/science\.abstracts\.train\.jsonl/);
+    expect(() => requireFiles(tasksOf("addresses"), undefined)).not.toThrow();
     const line = (i: number) => `${JSON.stringify({ title: `Title ${i}`, text: `Text ${i}` })}\n`;
     await writeFile(join(folder, "science.abstracts.train.jsonl"), line(0) + line(1) + line(2));
     await writeFile(join(folder, "science.abstracts.valid.jsonl"), line(3) + line(4));

@@ -144,16 +144,29 @@ export async function readPairs(
   return { train: await part("train"), valid: await part("valid") };
 }
 
-function documentsOf(
-  { name, files }: SuiteTask,
-  folder: string | undefined,
-  part: "train" | "valid",
-): Iterable<Document> | AsyncIterable<Document> {
-  if (files === null) return embeddedCorpus(part === "valid" ? "validation" : "train");
+type Part = "train" | "valid";
+
+/** @throws UserError when a file of the tasks is missing: said at once, not after hours of what comes before */
+export function requireFiles(tasks: readonly SuiteTask[], folder: string | undefined): void {
+  for (const task of tasks)
+    if (task.files !== null)
+      for (const part of ["train", "valid"] as const) fileOf(task.name, task.files, folder, part);
+}
+
+function fileOf(name: string, files: string, folder: string | undefined, part: Part): string {
   const wanted = `${files}.${part}.jsonl`;
   if (folder === undefined)
     throw new UserError(`${name}: pass --data with a folder that holds ${wanted} (or ${wanted}.gz).`);
   const path = [wanted, `${wanted}.gz`].map((file) => join(folder, file)).find((file) => existsSync(file));
   if (path === undefined) throw new UserError(`${name}: expected ${wanted} or ${wanted}.gz in ${folder}.`);
-  return readDocuments([path]);
+  return path;
 }
+
+const documentsOf = (
+  { name, files }: SuiteTask,
+  folder: string | undefined,
+  part: Part,
+): Iterable<Document> | AsyncIterable<Document> =>
+  files === null
+    ? embeddedCorpus(part === "valid" ? "validation" : "train")
+    : readDocuments([fileOf(name, files, folder, part)]);
