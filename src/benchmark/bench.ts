@@ -10,7 +10,7 @@ import type { RunConfig } from "../config/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import type { Interval } from "../metrics/index.js";
 import { KeptParts } from "./kept-parts.js";
-import { type MeasuredPart, measurePart } from "./measure-part.js";
+import { type MeasuredPart, measurePart, peerName } from "./measure-part.js";
 import type { Parity } from "./parity.js";
 import type { PeerPython, PeerVariant } from "./peers.js";
 import { conditionsOf, joinRecords, type RunRecord, startRecord } from "./record.js";
@@ -124,16 +124,21 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const now = startRecord(threads, versions);
   const store = new KeptParts<MeasuredPart>(keep);
   const measured: (MeasuredPart & BenchPart)[] = [];
+  const unlike = new Set<string>();
   for (const task of tasks)
     for (const length of options.lengths) {
       const what = `${task}, length ${length}`;
-      const settings = { conditions: conditionsOf(now), ...partSettings(options, task, length) };
+      const settings = {
+        conditions: conditionsOf(now),
+        ...partSettings(options, task, length),
+        ...(unlike.size > 0 ? { unlike: [...unlike] } : {}),
+      };
       const name = `${task}-${length}`;
       const kept = await store.find(name, settings);
       if (kept) onProgress(`${what}: measured ${kept.record.date}, taken over`);
-      const part = kept ?? (await measurePart(options, task, length, startRecord(threads, versions)));
-      // What was left out may have been so for want of memory just then.
-      if (!kept && part.leftOut.length === 0) await store.keep(name, settings, part);
+      const part = kept ?? (await measurePart(options, task, length, startRecord(threads, versions), unlike));
+      if (!kept && !part.passing) await store.keep(name, settings, part);
+      for (const { twin, variant, holds } of part.parities) if (!holds) unlike.add(peerName(twin, variant));
       measured.push({ ...part, task, length, reused: kept !== null });
     }
   const leftOut = measured.flatMap((part) => part.leftOut);

@@ -3,7 +3,7 @@
  * measured between the rounds.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { freemem, tmpdir } from "node:os";
+import { freemem, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { type TwinName, twins } from "../evaluation/suite/twins.js";
@@ -26,7 +26,23 @@ export interface MeasuredPart {
   readonly rows: readonly Omit<BenchRow, "shareOfCeiling">[];
   readonly parities: BenchReport["parities"];
   readonly leftOut: readonly string[];
+  /** Whether something was left out that may be measured another time: memory was short just then, a peer ended early. */
+  readonly passing: boolean;
 }
+
+/** What is not measured, as it is found out. */
+class LeftOut {
+  readonly notes: string[] = [];
+  passing = false;
+
+  add(note: string, passing: boolean): void {
+    this.notes.push(note);
+    this.passing ||= passing;
+  }
+}
+
+/** A twin computed by a peer, as one of those that fail parity. */
+export const peerName = (twin: TwinName, side: string): string => `${twin} (${side})`;
 
 interface Side {
   readonly twin: TwinName;
@@ -43,45 +59,57 @@ interface StartedSide {
 /** Share of the free memory that all sides of a length may take together. */
 const MEMORY_SHARE = 0.8;
 
+/** @param unlike peers that compute something else (`peerName`), as an earlier part has found */
 export async function measurePart(
   options: BenchOptions,
   task: BenchTask,
   length: number,
   record: RunRecord,
+  unlike: ReadonlySet<string>,
 ): Promise<MeasuredPart> {
   const { threads, peer, signal, onProgress = () => {} } = options;
   const parities: BenchReport["parities"][number][] = [];
-  const leftOut: string[] = [];
+  const failing = new Set(unlike);
+  const leftOut = new LeftOut();
   signal?.throwIfAborted();
   const ceiling = await SgemmCeiling.create(threads);
   try {
-    let sides = chooseSides(options, task, length, leftOut);
-    for (const side of [...sides]) {
+    const chosen = chooseSides(options, task, length, leftOut);
+    for (const side of chosen) {
       if (side.side === "ours" || task !== "training" || length !== options.lengths[0]) continue;
       // In bfloat16 experts are chosen by rounded scores: gradients are those of other choices.
       if (!isExact(side.side)) continue;
       signal?.throwIfAborted();
       onProgress(`parity of ${side.twin} with PyTorch, ${side.side}`);
       const parity = await parityOf(side, threads, peer!.python!);
-      if (typeof parity === "string") leftOut.push(parity);
+      if (typeof parity === "string") leftOut.add(parity, true);
       else parities.push({ ...parity, twin: side.twin, variant: side.side });
-      if (typeof parity === "string" || parity.holds) continue;
-      // It computes something else: its speed says nothing.
-      leftOut.push(`${side.twin} (${side.side}): PyTorch does not compute the same, see parity`);
-      sides = sides.filter((other) => other !== side);
+      if (typeof parity !== "string" && !parity.holds) failing.add(peerName(side.twin, side.side));
     }
+    // What computes something else says nothing by its speed.
+    const sides = chosen.filter(({ twin, side }) => !failing.has(peerName(twin, side)));
+    for (const { twin, side } of chosen)
+      if (failing.has(peerName(twin, side)))
+        leftOut.add(`${task} of ${peerName(twin, side)}: it does not compute the same, see parity`, false);
     const rows = await measureSides(options, task, sides, ceiling, leftOut, (what) =>
       onProgress(`${task}, length ${length}: ${what}`),
     );
     await ceiling.measure();
-    return { record: endRecord(record), gflops: ceiling.gflops, rows, parities, leftOut };
+    return {
+      record: endRecord(record),
+      gflops: ceiling.gflops,
+      rows,
+      parities,
+      leftOut: leftOut.notes,
+      passing: leftOut.passing,
+    };
   } finally {
     await ceiling.dispose();
   }
 }
 
 /** What runs at one length: as many sides as fit into the memory together (`alone`: each by itself). */
-function chooseSides(options: BenchOptions, task: BenchTask, length: number, leftOut: string[]): Side[] {
+function chooseSides(options: BenchOptions, task: BenchTask, length: number, leftOut: LeftOut): Side[] {
   const { base, peer, variants = [], tokens = 4096 } = options;
   const batchSize = task === "training" ? Math.max(1, Math.floor(tokens / length)) : 1;
   const sized = configFromLayers([
@@ -101,8 +129,9 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
       if (task === "sampling" && side !== "ours" && side.startsWith("compiled")) continue;
       if (bytes > room) {
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
-        leftOut.push(
+        leftOut.add(
           `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${bytes <= whole ? "; measure it with bench --alone" : ""}`,
+          bytes <= MEMORY_SHARE * totalmem(),
         );
         continue;
       }
@@ -164,7 +193,7 @@ async function measureSides(
   task: BenchTask,
   sides: readonly Side[],
   ceiling: SgemmCeiling,
-  leftOut: string[],
+  leftOut: LeftOut,
   onProgress: (what: string) => void,
 ): Promise<Omit<BenchRow, "shareOfCeiling">[]> {
   const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, alone = false, signal } = options;
@@ -196,7 +225,7 @@ async function measureSides(
         const { side, twin } = one.side;
         if (side === "ours") throw error;
         stop(one);
-        leftOut.push(`${task} of ${twin} (${side}): ${lastLine(error)}`);
+        leftOut.add(`${task} of ${twin} (${side}): ${lastLine(error)}`, true);
       }
     }
     measured = working;

@@ -1,5 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -21,21 +29,43 @@ it("is for one at a time, and leaves nothing", async () => {
 });
 
 it("of a process that was killed is taken over at once; of another machine when it is old", async () => {
+  const own = newFolder();
+  const hold = await lockFolder(own);
+  const self = JSON.parse(readFileSync(join(own, ".in-use"), "utf8"));
+  await hold();
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
-  for (const owner of [
-    { host: hostname(), pid },
-    { host: "elsewhere", pid: process.pid },
-  ]) {
+  const left: [owner: object, lock: "fresh" | "old" | "none"][] = [
+    [{ ...self, pid }, "fresh"],
+    // Its number has been given to another process: ours, after a restart.
+    ...(self.began === null ? [] : ([[{ ...self, began: "1" }, "fresh"]] as [object, "fresh"][])),
+    [{ ...self, host: "elsewhere" }, "old"],
+    [{ ...self, space: "another container" }, "old"],
+    [self, "none"],
+  ];
+  for (const [owner, state] of left) {
     const folder = newFolder();
-    mkdirSync(join(folder, ".in-use.lock"));
     writeFileSync(join(folder, ".in-use"), JSON.stringify(owner));
-    if (owner.host === "elsewhere") utimesSync(join(folder, ".in-use.lock"), 1e9, 1e9);
+    if (state !== "none") mkdirSync(join(folder, ".in-use.lock"));
+    if (state === "old") utimesSync(join(folder, ".in-use.lock"), 1e9, 1e9);
     const began = performance.now();
     const release = await lockFolder(folder);
     expect(performance.now() - began).toBeLessThan(5000);
     await release();
-    expect(existsSync(join(folder, ".in-use.lock"))).toBe(false);
+    expect(readdirSync(folder)).toEqual([]);
   }
+});
+
+it("left behind is taken over by one of those who find it", async () => {
+  const own = newFolder();
+  const hold = await lockFolder(own);
+  const self = JSON.parse(readFileSync(join(own, ".in-use"), "utf8"));
+  await hold();
+  const { pid } = spawnSync(process.execPath, ["-e", ""]);
+  const folder = newFolder();
+  writeFileSync(join(folder, ".in-use"), JSON.stringify({ ...self, pid }));
+  mkdirSync(join(folder, ".in-use.lock"));
+  const outcomes = await Promise.allSettled([1, 2, 3].map(() => lockFolder(folder)));
+  expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
 });
 
 it("says what is wrong with the folder", async () => {

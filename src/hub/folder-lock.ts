@@ -2,12 +2,13 @@
  * @file One process at a time in a folder: a second `train --resume` of a run would take the first one's half-written checkpoint for
  * rubbish and its later ones for a past that is left behind.
  *
- *     .in-use         who is at work: host and process
+ *     .in-use         who is at work: host and process, and when that began
  *     .in-use.lock    the lock itself, whose time of change its owner renews; one that nobody renews counts as left behind
  *
- * A process that was killed leaves both. On its own host that is seen at once; for another host the lock must grow old first.
+ * A process that was killed leaves both. On its own host (in its own container) that is seen at once; elsewhere the lock must grow old.
  */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -23,11 +24,22 @@ const LOOK = 500;
 /** Milliseconds that a process of this machine may take to end. */
 const GRACE = 3_000;
 
-const ownerSchema = z.object({ host: z.string(), pid: z.int() });
+// The library removes its locks on the signals that end a process, and ends the process itself where nobody else listens: also on SIGXFSZ,
+// which Node.js ignores, so that writing beyond a limit is an error with a message.
+process.on("SIGXFSZ", () => {});
+
+const ownerSchema = z.object({
+  /** Host, and what tells processes of one container from those of another. */
+  host: z.string(),
+  space: z.string().nullable(),
+  pid: z.int(),
+  /** When the process began, by the machine's own count; null: not known. A number is given to another process later. */
+  began: z.string().nullable(),
+});
 type Owner = z.infer<typeof ownerSchema>;
 
 /** Whether a file is part of a folder's lock. */
-export const isLockFile = (name: string): boolean => name === OWNER || name === `${OWNER}.lock`;
+export const isLockFile = (name: string): boolean => name === OWNER || name.startsWith(`${OWNER}.`);
 
 /**
  * Takes a folder for this process; what is returned gives it back.
@@ -35,16 +47,16 @@ export const isLockFile = (name: string): boolean => name === OWNER || name === 
  * @throws UserError when another process is at work there, or the folder may not be written
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
-  keepWriteErrors();
   const path = join(folder, OWNER);
+  const self = await ownProcess();
   const began = Date.now();
   for (;;) {
     const owner = await ownerOf(path);
-    const here = owner?.host === hostname();
-    const alive = here && (await isAlive(owner.pid));
-    if (here && !alive) await rm(`${path}.lock`, { recursive: true, force: true });
+    const here = owner !== null && owner.host === self.host && owner.space === self.space;
+    const alive = here && existsSync(`${path}.lock`) && (await isAlive(owner));
+    if (here && !alive) await clear(path, owner);
     // One that was suspended renews nothing, and goes on later: alive is enough.
-    const release = alive ? null : await take(path, folder);
+    const release = alive ? null : await take(path, folder, self);
     if (release) return release;
     if (Date.now() - began > (here ? GRACE : STALE + 2 * LOOK))
       throw new UserError(
@@ -55,8 +67,23 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
+/** Removes what a dead owner left. Its file is taken away first, in one step: of several who see it, one goes on. */
+async function clear(path: string, owner: Owner): Promise<void> {
+  const taken = `${path}.${process.pid}`;
+  try {
+    await rename(path, taken);
+  } catch {
+    return;
+  }
+  const found = await ownerOf(taken);
+  if (JSON.stringify(found) === JSON.stringify(owner))
+    await rm(`${path}.lock`, { recursive: true, force: true });
+  else await rename(taken, path); // somebody was faster, and holds it now
+  await rm(taken, { force: true });
+}
+
 /** null: somebody else holds it. */
-async function take(path: string, folder: string): Promise<(() => Promise<void>) | null> {
+async function take(path: string, folder: string, self: Owner): Promise<(() => Promise<void>) | null> {
   const release = await lock(path, { realpath: false, stale: STALE, onCompromised: () => {} }).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === "ELOCKED") return null;
@@ -64,8 +91,7 @@ async function take(path: string, folder: string): Promise<(() => Promise<void>)
     },
   );
   if (!release) return null;
-  const owner: Owner = { host: hostname(), pid: process.pid };
-  await writeFile(path, JSON.stringify(owner)).catch(async (error: unknown) => {
+  await writeFile(path, JSON.stringify(self)).catch(async (error: unknown) => {
     await release().catch(() => {});
     throw explainWriteError(error, folder);
   });
@@ -73,16 +99,6 @@ async function take(path: string, folder: string): Promise<(() => Promise<void>)
     await rm(path, { force: true });
     await release().catch(() => {}); // taken over by others while this process slept
   };
-}
-
-let kept = false;
-/**
- * The library removes its locks on the signals that end a process, and ends the process itself where nobody else listens: also on SIGXFSZ,
- * which Node.js ignores, so that writing beyond a limit is an error with a message.
- */
-function keepWriteErrors(): void {
-  if (!kept) process.on("SIGXFSZ", () => {});
-  kept = true;
 }
 
 /** Who holds a lock; null: it does not say, or not yet. */
@@ -98,13 +114,29 @@ const ownerOf = (path: string): Promise<Owner | null> =>
     () => null,
   );
 
+const ownProcess = async (): Promise<Owner> => ({
+  host: hostname(),
+  space: await readlink("/proc/self/ns/pid").catch(() => null),
+  pid: process.pid,
+  began: (await statusOf(process.pid))?.began ?? null,
+});
+
 /** Whether a process of this machine is there; one that has ended and is not yet forgotten (a zombie) is not. */
-async function isAlive(pid: number): Promise<boolean> {
+async function isAlive({ pid, began }: Owner): Promise<boolean> {
   try {
     process.kill(pid, 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
-  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return !/\) [ZX] /.test(status);
+  const status = await statusOf(pid);
+  return status === null || (!status.ended && (began === null || status.began === began));
+}
+
+/** What Linux knows of a process; null: nothing, or another system. */
+async function statusOf(pid: number): Promise<{ ended: boolean; began: string } | null> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  if (text === null) return null;
+  // Behind the name, which may hold anything: state, and as the twentieth field the time it began.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { ended: fields[0] === "Z" || fields[0] === "X", began: fields[19] };
 }

@@ -21,24 +21,30 @@ export interface Pretrained {
 
 /** @throws UserError when a file is missing or broken, or the weights are not those of the configuration */
 export async function readPretrained(folder: string): Promise<Pretrained> {
-  const files = { config: join(folder, "config.json"), weights: join(folder, "model.safetensors") };
-  if (!existsSync(files.config))
-    throw new UserError(
-      `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
-    );
-  if (!existsSync(files.weights))
+  const config = await readPretrainedConfig(folder);
+  const weights = join(folder, "model.safetensors");
+  if (!existsSync(weights))
     throw new UserError(
       `${folder}: expected trained weights, found no model.safetensors; training has not come to its first checkpoint: ` +
         "continue it with `train --resume`",
     );
-  const layers = [{ name: files.config, config: await readJson(files.config) }];
+  const tokenizer = await Tokenizer.load(folder);
+  const { tensors } = await readSafetensors(weights);
+  return { config, tokenizer, weights: checkedWeights(config, tensors, weights) };
+}
+
+/** The configuration alone, with the run's own defaults for drawing text. @throws UserError when it is missing or broken */
+export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
+  const file = join(folder, "config.json");
+  if (!existsSync(file))
+    throw new UserError(
+      `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
+    );
+  const layers = [{ name: file, config: await readJson(file) }];
   const generation = join(folder, "generation_config.json");
   if (existsSync(generation))
     layers.push({ name: generation, config: { generation: await readJson(generation) } });
-  const config = configFromLayers(layers);
-  const tokenizer = await Tokenizer.load(folder);
-  const { tensors } = await readSafetensors(files.weights);
-  return { config, tokenizer, weights: checkedWeights(config, tensors, files.weights) };
+  return configFromLayers(layers);
 }
 
 const readJson = async (file: string) => parseJson(await readFile(file, "utf8"), file);

@@ -44,7 +44,10 @@ export async function openRun(opening: Opening, communicator: Communicator): Pro
     return { ...start, directory: null, checkpointFolder: null, leave: async () => {} };
   }
   const directory = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
-  const leave = await lockFolder(directory.path);
+  const leave = await lockFolder(directory.path).catch(async (error: unknown) => {
+    if (!opening.resume) await directory.withdraw();
+    throw error;
+  });
   try {
     const checkpoint = opening.resume ? await checkpointToContinue(directory, opening) : null;
     const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;

@@ -79,7 +79,7 @@ function sumOfLayers(outputs: readonly Record<string, TensorData>[], name: strin
   return sums;
 }
 
-/** Tokens each expert computed, summed over rows and micro-batches: [L * E]; [] without experts. */
+/** Tokens that chose each expert, summed over rows and micro-batches: [L * E]; [] without experts. */
 function sumOfExperts(outputs: readonly Record<string, TensorData>[]): Float64Array {
   if (!outputs[0].expertCounts) return new Float64Array(0);
   const [layers, rows, experts] = outputs[0].expertCounts.shape;

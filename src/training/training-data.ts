@@ -108,7 +108,7 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
 }
 
 /** Those of some paths that are token caches with validation texts. */
-async function withValidTexts(paths: readonly string[]): Promise<string[]> {
+export async function withValidTexts(paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const path of paths)
     if ((await isTokenCache(path)) && (await openCaches([path], "valid")).hasValidTexts) found.push(path);

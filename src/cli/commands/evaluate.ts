@@ -160,14 +160,13 @@ interface PairsToWrite {
 
 /** The held-out pairs of a run, and how their targets are to be written. */
 async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number): Promise<PairsToWrite> {
-  const { isTokenCache, readDocuments } = await import("../../data/index.js");
-  const { RunDirectory } = await import("../../training/run-directory.js");
-  const { config } = await RunDirectory.open(folder);
+  const { readDocuments } = await import("../../data/index.js");
+  const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
+  const { withValidTexts } = await import("../../training/training-data.js");
+  const config = await readPretrainedConfig(folder);
   const settings = generationSettings(config, flags);
-  // A cache may bring validation texts of its own.
-  const caches: string[] = [];
-  for (const path of config.data.train) if (await isTokenCache(path)) caches.push(path);
-  const paths = flags.valid ?? (config.data.valid.length > 0 ? config.data.valid : caches);
+  const { train, valid } = config.data;
+  const paths = flags.valid ?? (valid.length > 0 ? valid : await withValidTexts(train));
   const pairs: { src: string; trg: string }[] = [];
   if (paths.length > 0)
     for await (const { src, trg } of readDocuments(paths, { part: "valid" })) {
@@ -192,11 +191,19 @@ async function pairAccuracy(
   const { DiffusionModel, generate } = await import("../../sampling/index.js");
   const model = await DiffusionModel.fromPretrained(folder, { threads, device, dtype });
   try {
-    const length = Math.max(...pairs.map(({ trg }) => model.tokenizer.encode(trg).length)) + 1;
+    const tokens = (text: string) => model.tokenizer.encode(text).length;
+    const length = Math.max(...pairs.map(({ trg }) => tokens(trg))) + 1;
+    // A source longer than the documents of training leaves the target no room of its own: it is told its length.
+    const room = (src: string) =>
+      (model.config.data.padTargets ?? Number.POSITIVE_INFINITY) - tokens(src) - 3;
     // Random numbers of its own for every source: errors made from one noise would be counted as many.
     let firstSample = 0;
     const write = async (sources: readonly string[]): Promise<string[]> => {
-      const requests = sources.map((src, i) => ({ src, firstSample: firstSample + i * settings.candidates }));
+      const requests = sources.map((src, i) => ({
+        src,
+        firstSample: firstSample + i * settings.candidates,
+        ...(room(src) < 1 ? { length } : {}),
+      }));
       firstSample += sources.length * settings.candidates;
       return (await generate(model, requests, { ...settings, length }, { signal })).map(({ text }) => text);
     };

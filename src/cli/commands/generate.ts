@@ -34,7 +34,7 @@ async function readRequest({
   infill,
   length,
 }: GenerateFlags): Promise<GenerationRequest> {
-  if (infill === undefined) return { src, prompt, suffix };
+  if (infill === undefined) return { src, prompt, suffix, length };
   const template = await readFile(infill, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new UserError(
       `Cannot read the template ${infill}: ${error.code === "ENOENT" ? "there is no such file" : error.message}.`,

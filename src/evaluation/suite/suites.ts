@@ -30,6 +30,8 @@ export interface SuiteTask {
   readonly pairs: (document: Document) => Iterable<Pair>;
   /** Tokens of a pair, [PAD] up to there included. */
   readonly length: number;
+  /** Share of them that is left for the target to write, however long its source. */
+  readonly targetShare: number;
   readonly metrics: readonly SuiteMetric[];
   /** Also: coherence with what was said, by the next-turn classifier. */
   readonly coherence?: boolean;
@@ -41,13 +43,14 @@ export interface SuiteTask {
   readonly candidates: number;
 }
 
-const seq2seq = (name: string, length: number): SuiteTask => ({
+const seq2seq = (name: string, length: number, targetShare: number): SuiteTask => ({
   name: `seq2seq.${name}`,
   suite: "seq2seq",
   description: name.replace("-", " "),
   files: `seq2seq.${name}`,
   pairs: givenPairs,
   length,
+  targetShare,
   metrics: ["bleu", "rougeL", "chrf", "exactMatch", "distinctWords"],
   candidates: 3,
 });
@@ -60,6 +63,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     files: null,
     pairs: sentencePairs,
     length: 128,
+    targetShare: 0.375,
     metrics: ["bleu", "rougeL", "chrf"],
     free: true,
     infill: true,
@@ -72,6 +76,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     files: "science.abstracts",
     pairs: titlePairs,
     length: 384,
+    targetShare: 0.5,
     metrics: ["bleu", "rougeL", "chrf", "distinctWords"],
     free: true,
     infill: true,
@@ -84,6 +89,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     files: "code.typescript",
     pairs: gapPairs,
     length: 160,
+    targetShare: 0.2,
     metrics: ["exactMatch", "editSimilarity", "bleu"],
     candidates: 1,
   },
@@ -94,13 +100,14 @@ export const suiteTasks: readonly SuiteTask[] = [
     files: "dialogue.meetings",
     pairs: turnPairs,
     length: 160,
+    targetShare: 0.35,
     metrics: ["bleu", "rougeL", "chrf"],
     coherence: true,
     candidates: 1,
   },
-  seq2seq("question-generation", 128),
-  seq2seq("sentence-splitting", 128),
-  seq2seq("summaries", 384),
+  seq2seq("question-generation", 128, 0.25),
+  seq2seq("sentence-splitting", 128, 0.5),
+  seq2seq("summaries", 384, 0.25),
 ];
 
 /** The tasks of a suite, or the one task of that name. @throws UserError for a name that is none */

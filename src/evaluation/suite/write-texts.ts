@@ -1,5 +1,4 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
-import { layoutLimits, shapeOf } from "../../data/layout.js";
 import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
@@ -46,7 +45,7 @@ export async function judgeTexts(job: {
     const temperature = candidates > 1 ? 0.8 : 0;
     const settings = { ...ONE_TEXT, length, steps, temperature, num: candidates, seed: 1 };
     // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
-    const own = items.map((pair) => ({ src: shownSource(pair, model.tokenizer, length), trg: pair.trg }));
+    const own = items.map(({ src, trg }) => ({ src: shownSource(src, model.tokenizer, task), trg }));
     const sources = own.map(({ src }, i) => ({ src, firstSample: i * candidates }));
     const written = await generate(model, sources, settings, { signal });
     const texts = items.map((_, i) => {
@@ -120,11 +119,19 @@ async function fillGaps(
 /** Whatever the run's own settings of generation are: one text for a request, all at once. */
 const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 
-/** The source as training shows it: cut only where source and target are too long together, and then as there. */
-export function shownSource({ src, trg }: Pair, tokenizer: TextCodec, length: number): string {
+/**
+ * The source, cut at its end where it would leave the target less than its share of the room. Training cuts a pair that is too long by the
+ * lengths of both; here the target's own length must not tell.
+ */
+export function shownSource(
+  src: string,
+  tokenizer: TextCodec,
+  { length, targetShare }: Pick<SuiteTask, "length" | "targetShare">,
+): string {
   const ids = tokenizer.encode(src);
-  const kept = shapeOf(ids.length, tokenizer.encode(trg).length, layoutLimits({ maxLength: length })).source!;
-  return kept === ids.length ? src : tokenizer.decode(ids.subarray(0, kept));
+  const most = Math.floor((1 - targetShare) * length) - SPECIALS;
+  // Half a character at the cut is left out.
+  return ids.length <= most ? src : tokenizer.decode(ids.subarray(0, most)).replace(/\uFFFD+$/, "");
 }
 
 /** [CLS], and three [SEP]. */
