@@ -7,19 +7,16 @@ import { DiffusionModel, generateSteps, resolveConfig, train } from "moe-diffuse
 let folder = process.argv[2];
 if (!folder) {
   folder = join(mkdtempSync(join(tmpdir(), "example-")), "run");
-  const sets = [
-    "model.vocabSize=1024",
-    "model.hiddenSize=64",
-    "model.numLayers=1",
-    "training.sequenceLength=256",
-    "training.maxSteps=5",
-  ];
-  await train({ config: resolveConfig({ preset: "masked", sets }), out: folder });
+  const overrides = {
+    model: { vocabSize: 1024, hiddenSize: 64, numLayers: 1 },
+    training: { sequenceLength: 256, maxSteps: 5 },
+  };
+  await train({ config: resolveConfig({ preset: "masked", overrides }), out: folder });
 }
 const model = await DiffusionModel.fromPretrained(folder);
 const request = { infill: ["The Congress shall ", { gap: 6 }, " the States, and ", { gap: 4 }, "."] };
 for await (const { step, of, samples, finished } of generateSteps(model, [request], { steps: 6, seed: 7 })) {
-  console.log(`${step}/${of}`, samples[0].text);
-  if (finished.length > 0) console.log("filled in:", finished[0].gaps);
+  console.log(`${step}/${of}`, samples[0]?.text);
+  if (finished.length > 0) console.log("filled in:", finished[0]?.gaps);
 }
 await model.dispose();

@@ -1,17 +1,18 @@
 /** Trains a tiny model on the embedded corpus for a few steps and writes a text. Run: npx tsx examples/train-and-generate.ts */
 import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { DiffusionModel, generate, resolveConfig, train } from "moe-diffuseq";
 
-const sets = [
-  "model.vocabSize=1024", // tokens of the byte-level vocabulary, trained on the texts
-  "model.hiddenSize=64", // width of the residual stream
-  "model.numLayers=2",
-  "training.sequenceLength=256", // documents are cut and packed into sequences of this length
-  "training.maxSteps=20", // raise it (or set training.maxMinutes) for a model worth reading
-];
+const overrides = {
+  // tokens of the byte-level vocabulary, trained on the texts; width of the residual stream
+  model: { vocabSize: 1024, hiddenSize: 64, numLayers: 2 },
+  // documents are cut and packed into sequences of this length; raise maxSteps (or set maxMinutes) for a model worth reading
+  training: { sequenceLength: 256, maxSteps: 20 },
+};
 const { out } = await train({
-  config: resolveConfig({ preset: "moe-diffuseq", sets }),
-  out: `${mkdtempSync("/tmp/example-")}/run`, // a run is a directory: config, tokenizer, weights, metrics
+  config: resolveConfig({ preset: "moe-diffuseq", overrides }),
+  out: join(mkdtempSync(join(tmpdir(), "example-")), "run"), // a run is a directory: config, tokenizer, weights, metrics
   onEvent: (event) => {
     if (event.kind === "step") console.log(`step ${event.metrics.step}: loss ${event.metrics.loss}`);
   },

@@ -5,7 +5,7 @@
  *   node scripts/pack-smoke.mjs
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,6 +89,11 @@ try {
       `console.log(layers, wrong, ${paths.map((_, index) => `room${index}`).join(", ")});`,
     ].join("\n"),
   );
+  // The program of the README, in a project as `tsc --init` makes it.
+  const [, snippet] = readFileSync(join(root, "README.md"), "utf8").match(/```ts\n([\s\S]*?)```/);
+  writeFileSync(join(project, "readme.ts"), `${snippet}console.log(text);\n`);
+  for (const example of readdirSync(join(root, "examples")))
+    writeFileSync(join(project, example), readFileSync(join(root, "examples", example), "utf8"));
   const compiler = join(root, "node_modules", ".bin", "tsc");
   const types = ["--typeRoots", join(root, "node_modules", "@types"), "--types", "node"];
   run(
@@ -100,11 +105,12 @@ try {
     "nodenext",
     "--target",
     "es2023",
-    "--skipLibCheck",
+    "--noUncheckedIndexedAccess",
+    "--exactOptionalPropertyTypes",
     ...types,
-    "use.ts",
+    ...["use.ts", "readme.ts", ...readdirSync(join(root, "examples"))],
   );
-  check(true, "the typed API compiles");
+  check(true, "the typed API, the program of the README and the examples compile");
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

@@ -48,5 +48,5 @@ export const dataConfigSchema = z.strictObject({
     .describe("tokenizer.json to use; null: one of model.vocabSize tokens is trained on the training texts"),
 });
 
-/** The texts of a run (see the field descriptions). */
+/** The texts of a run (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type DataConfig = z.infer<typeof dataConfigSchema>;

@@ -76,5 +76,5 @@ export const diffusionConfigSchema = z
     }
   });
 
-/** The noising process, its loss and how training draws noise levels (see the field descriptions). */
+/** The noising process, its loss and how training draws noise levels (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;

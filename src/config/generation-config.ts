@@ -149,5 +149,5 @@ export const generationConfigSchema = z.strictObject({
     ),
 });
 
-/** One generation (see the field descriptions). */
+/** One generation (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type GenerationConfig = z.infer<typeof generationConfigSchema>;

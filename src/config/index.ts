@@ -1,4 +1,5 @@
 /** @file Configuration: schemas, their types and presets. Free of Node; `resolve.ts` beside it reads files. */
+export { UserError } from "../errors.js";
 export { type DataConfig, dataConfigSchema } from "./data-config.js";
 export { type DiffusionConfig, diffusionConfigSchema } from "./diffusion-config.js";
 export { type ConfigField, configFields, configJsonSchema } from "./fields.js";

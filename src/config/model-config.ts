@@ -201,7 +201,7 @@ export const modelConfigSchema = z
     }
   });
 
-/** The network (see the field descriptions). */
+/** The network (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type ModelConfig = z.infer<typeof modelConfigSchema>;
 /** The attention pattern of the network and its per-layer exceptions. */
 export type AttentionConfig = z.infer<typeof attentionSchema>;

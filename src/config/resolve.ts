@@ -3,20 +3,20 @@ import { readFileSync } from "node:fs";
 import { UserError } from "../errors.js";
 import { parseJson } from "./json.js";
 import { type ConfigLayer, configFromLayers, parseSetting } from "./layers.js";
-import { defaultPreset, findPreset } from "./presets.js";
+import { defaultPreset, findPreset, type PresetName } from "./presets.js";
 import type { PartialRunConfig, RunConfig } from "./run-config.js";
 
 export interface ResolveOptions {
   /** Name of a preset. Default: the file's `preset` key, else `moe-diffuseq`. */
-  preset?: string;
+  preset?: PresetName | (string & {}) | undefined;
   /** The `config.json` of a run to start from, instead of a preset. `preset` may then only repeat what it has. */
-  base?: string;
+  base?: string | undefined;
   /** JSON file with any part of a configuration; its `preset` key, if any, names what it builds on. */
-  configFile?: string;
-  /** `a.b.c=value` settings, in order. */
-  sets?: readonly string[];
-  /** Settings made by flags of their own (`--max-steps`); they win over everything else. */
-  overrides?: PartialRunConfig;
+  configFile?: string | undefined;
+  /** `a.b.c=value` settings as the command line takes them, in order. */
+  sets?: readonly string[] | undefined;
+  /** Any part of a configuration; it wins over everything else. The command line puts its flags (`--max-steps`) here. */
+  overrides?: PartialRunConfig | undefined;
 }
 
 /** The text of a configuration file as a value. Throws a UserError with file, line and column when it is broken. */

@@ -64,7 +64,7 @@ export const trainingConfigSchema = z.strictObject({
   logEvery: every.default(10).describe("steps between lines of metrics.jsonl"),
 });
 
-/** The training run (see the field descriptions). */
+/** The training run (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type TrainingConfig = z.infer<typeof trainingConfigSchema>;
 /** What the backward pass computes again instead of keeping. */
 export type ActivationCheckpointing = TrainingConfig["activationCheckpointing"];

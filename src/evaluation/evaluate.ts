@@ -36,23 +36,23 @@ export const DEFAULT_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.9, 1];
 
 export interface EvaluateOptions {
   /** Files or folders to evaluate on. Default: the run's own validation texts. */
-  readonly data?: readonly string[];
+  readonly data?: readonly string[] | undefined;
   /** Most rows of held-out text. Default: the run's `training.evalSequences`. */
-  readonly sequences?: number;
+  readonly sequences?: number | undefined;
   /** Times each row is noised for the loss. Default: 4 in the masked limit, whose bound wants it, else 1. */
-  readonly draws?: number;
+  readonly draws?: number | undefined;
   /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`. */
-  readonly levels?: readonly number[];
+  readonly levels?: readonly number[] | undefined;
   /** "q8": also the loss with the weights in eight bits, on the same noise. Default: "fp32". */
-  readonly dtype?: ModelDType;
+  readonly dtype?: ModelDType | undefined;
   /** Train n-gram models on the run's training texts. Default: true. */
-  readonly baselines?: boolean;
+  readonly baselines?: boolean | undefined;
   /** Default: "cpu". */
-  readonly device?: DeviceKind;
+  readonly device?: DeviceKind | undefined;
   /** Threads that share one operator. Default: all processors. */
-  readonly threads?: number;
-  readonly onProgress?: (progress: EvaluationProgress) => void;
-  readonly signal?: AbortSignal;
+  readonly threads?: number | undefined;
+  readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface EvaluationProgress {

@@ -12,7 +12,6 @@ import { readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { lock } from "proper-lockfile";
 import { z } from "zod";
 import { UserError } from "../errors.js";
 import { explainWriteError } from "./durable-file.js";
@@ -23,10 +22,6 @@ const STALE = 20_000;
 const LOOK = 500;
 /** Milliseconds that a process of this machine may take to end. */
 const GRACE = 3_000;
-
-// The library removes its locks on the signals that end a process, and ends the process itself where nobody else listens: also on SIGXFSZ,
-// which Node.js ignores, so that writing beyond a limit is an error with a message.
-process.on("SIGXFSZ", () => {});
 
 const ownerSchema = z.object({
   /** Host, and what tells processes of one container from those of another. */
@@ -84,6 +79,7 @@ async function clear(path: string, owner: Owner): Promise<void> {
 
 /** null: somebody else holds it. */
 async function take(path: string, folder: string, self: Owner): Promise<(() => Promise<void>) | null> {
+  const { lock } = await lockLibrary();
   const release = await lock(path, { realpath: false, stale: STALE, onCompromised: () => {} }).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === "ELOCKED") return null;
@@ -99,6 +95,17 @@ async function take(path: string, folder: string, self: Owner): Promise<(() => P
     await rm(path, { force: true });
     await release().catch(() => {}); // taken over by others while this process slept
   };
+}
+
+let library: Promise<typeof import("proper-lockfile")> | undefined;
+/**
+ * Loaded when it is first wanted, as it listens to signals from then on: it removes its locks on those that end a process, and ends the
+ * process itself where nobody else listens. Also on SIGXFSZ, which Node.js ignores, so that writing beyond a limit is an error with a message.
+ */
+export function lockLibrary(): Promise<typeof import("proper-lockfile")> {
+  if (!library) process.on("SIGXFSZ", () => {});
+  library ??= import("proper-lockfile");
+  return library;
 }
 
 /** Who holds a lock; null: it does not say, or not yet. */

@@ -5,6 +5,7 @@
  *     import { corpusBleu, rouge } from "moe-diffuseq/metrics";
  *     corpusBleu(["the cat sat"], ["the cat sat down"]);
  */
+export { UserError } from "../errors.js";
 export { type BleuOptions, type BleuReport, bleuReport, corpusBleu, sentenceBleu } from "./bleu.js";
 export {
   type BootstrapOptions,

@@ -3,7 +3,7 @@ import { UserError } from "../errors.js";
 import { mbrSelect } from "../metrics/index.js";
 import { createDevice, type Device } from "../runtime/index.js";
 import { buildCanvas } from "./canvas.js";
-import { generate, generateSteps } from "./generate.js";
+import { type Generation, generate, generateSteps } from "./generate.js";
 import { tinyModel, tinyTokenizer, VOCAB_SIZE } from "./testing/tiny-model.js";
 import { SCORE_DRAWS, scoreTexts } from "./text-score.js";
 
@@ -68,7 +68,7 @@ describe("candidates", () => {
       const model = await tinyModel(device, "masked");
       const config = { ...settings, candidates: 3, select };
       const several = await generate(model, requests, { ...config, num: 3 });
-      const near = (texts: typeof several, expected: typeof several) => {
+      const near = (texts: readonly Generation[], expected: readonly Generation[]) => {
         expect(texts.map(({ choice: _, ...text }) => text)).toEqual(
           expected.map(({ choice: _, ...text }) => text),
         );
@@ -79,7 +79,7 @@ describe("candidates", () => {
       near(await generate(model, requests[0], { ...config, num: 1 }), [several[0]]);
       near(await generate(model, { ...requests[0], firstSample: 6 }, config), [several[2]]);
       const events: (readonly [number, number])[] = [];
-      const found: typeof several = [];
+      const found: Generation[] = [];
       const options = { maxBatch: 2, lengthMultiple: 32 };
       for await (const { batch, finished } of generateSteps(
         model,

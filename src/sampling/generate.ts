@@ -97,11 +97,11 @@ export interface StepEvent {
 
 export interface GenerateOptions {
   /** Stops the run before its next step: the iteration throws the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Most samples in one batch. Default: as many as make 4,096 positions (2,048 with guidance), at least one. */
-  readonly maxBatch?: number;
+  readonly maxBatch?: number | undefined;
   /** Rows are padded to a multiple of this many positions, so that similar lengths share a compiled program. Default 64. */
-  readonly lengthMultiple?: number;
+  readonly lengthMultiple?: number | undefined;
 }
 
 /** Positions in a batch, by default. */
@@ -129,9 +129,22 @@ export async function* generateSteps(
 }
 
 /**
- * The texts of one request or of several, in the order of requests and, for each, of samples.
- * @throws UserError for requests or settings that make no sense
+ * The texts of one request or of several, in the order of requests and, for each, of samples. The same seed (`settings.seed`, default the
+ * model's, 1) gives the same texts: pass another for others.
+ * @throws UserError for requests or settings that make no sense; the signal's reason when it is aborted
  */
+export function generate(
+  model: DiffusionModel,
+  request: GenerationRequest,
+  settings?: GenerationSettings,
+  options?: GenerateOptions,
+): Promise<[Generation, ...Generation[]]>;
+export function generate(
+  model: DiffusionModel,
+  requests: GenerationRequest | readonly GenerationRequest[],
+  settings?: GenerationSettings,
+  options?: GenerateOptions,
+): Promise<Generation[]>;
 export async function generate(
   model: DiffusionModel,
   request: GenerationRequest | readonly GenerationRequest[],

@@ -1,5 +1,6 @@
 /** @file Sampling: from a trained model to text of any length, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
 
+export { denoiserParameters } from "../model/denoiser.js";
 export type { Choice } from "./candidates.js";
 export { buildCanvas, type Canvas, type CanvasPart } from "./canvas.js";
 export { PLACEHOLDER } from "./canvas-text.js";
@@ -11,7 +12,7 @@ export {
   type SampleProgress,
   type StepEvent,
 } from "./generate.js";
-export { DiffusionModel, type ModelOptions, type ModelParts } from "./model.js";
+export { DiffusionModel, type HostCodes, type ModelOptions, type ModelParts } from "./model.js";
 export { DEFAULT_GAP, type GenerationRequest, type InfillPart, parseTemplate } from "./request.js";
 export type { ExpertLoad } from "./sample-batch.js";
 export type { GenerationSettings } from "./sampling-settings.js";

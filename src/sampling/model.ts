@@ -40,11 +40,11 @@ import { type ForbiddenTokens, type StepShape, samplingModule } from "./sampling
 
 export interface ModelOptions {
   /** Where the network runs: "cpu" (default), "webgpu", "reference" (slow, exact), or a device of your own, which outlives the model. */
-  readonly device?: DeviceKind | Device;
+  readonly device?: DeviceKind | Device | undefined;
   /** Threads that share one operator, when the device is made here. Default: the processors this process may use. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** "fp32" (default), or "q8": linear layers and the tables of the vocabulary in eight bits (see graph/freeze.ts). */
-  readonly dtype?: ModelDType;
+  readonly dtype?: ModelDType | undefined;
 }
 
 export interface ModelParts {
@@ -122,7 +122,10 @@ export class DiffusionModel {
     return DiffusionModel.fromWeights(config, tokenizer, weights, options);
   }
 
-  /** A model with these weights, float32 by the names of `denoiserParameters`. They are copied. */
+  /**
+   * A model with these weights, float32 by the names of `denoiserParameters`. They are copied.
+   * @throws UserError when one is missing, or the tokenizer is not the model's
+   */
   static async fromWeights(
     config: RunConfig,
     tokenizer: Tokenizer,
@@ -133,7 +136,10 @@ export class DiffusionModel {
     const device = ownsDevice ? await createDevice(wanted, { threads }) : wanted;
     let parameters: ParameterStore | undefined;
     try {
-      parameters = await device.createParameters(denoiserParameters(config.model));
+      const definitions = denoiserParameters(config.model);
+      const missing = definitions.find(({ name }) => !Object.hasOwn(weights, name));
+      if (missing) throw new UserError(`weights: expected "${missing.name}" (${missing.shape}), found none`);
+      parameters = await device.createParameters(definitions);
       await parameters.write("value", weights);
       const model = new DiffusionModel({ config, tokenizer, device, parameters, dtype, fixed: true });
       model.#owned = ownsDevice ? [parameters, device] : [parameters];

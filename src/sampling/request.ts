@@ -13,20 +13,20 @@ export type InfillPart = string | { readonly gap: number };
 /** One text to write. Without any field: a text from nothing. */
 export interface GenerationRequest {
   /** Source text, for models trained on {"src", "trg"}: what is written is the target. */
-  readonly src?: string;
+  readonly src?: string | undefined;
   /** What the text (with `src`: the target) begins with. */
-  readonly prompt?: string;
+  readonly prompt?: string | undefined;
   /** What the text ends with. */
-  readonly suffix?: string;
+  readonly suffix?: string | undefined;
   /**
    * The text with its gaps, instead of prompt and suffix: a template in which `[MASK:n]` is a gap of n tokens and `[MASK]` one of 32,
    * or the parts themselves (for a text that holds such words).
    */
-  readonly infill?: string | readonly InfillPart[];
+  readonly infill?: string | readonly InfillPart[] | undefined;
   /** Tokens of the text, prompt and suffix included, source not. Not for `infill`, whose gaps say it. Default: the configuration's. */
-  readonly length?: number;
+  readonly length?: number | undefined;
   /** Number of its first sample (default 0): the identity of its random numbers beside the seed. */
-  readonly firstSample?: number;
+  readonly firstSample?: number | undefined;
 }
 
 /** Tokens of a gap written `[MASK]`. */

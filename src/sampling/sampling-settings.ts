@@ -9,7 +9,11 @@ import { UserError } from "../errors.js";
 import { createSolver } from "./dpm-solver.js";
 import { type SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
 
-/** Settings of one call: what is left out is taken from the model's configuration. */
+/**
+ * Settings of one call: what is left out is taken from the model's configuration. Meaning and defaults: `moe-diffuseq config --list`, or
+ * `configFields()`. The same `seed` (default 1) gives the same text. `length` (default 1024 tokens) counts the prompt, and is not bounded by
+ * the length the model was trained at.
+ */
 export type GenerationSettings = Partial<GenerationConfig>;
 
 /** A sampler by name, "auto" resolved. */

@@ -1,8 +1,11 @@
 /** @file Training: the run, its events and its directory. */
+
+export type { ExpertUse } from "../diffusion/expert-use.js";
 export { type Communicator, joinRanks, leaveRanks } from "../distributed/index.js";
 export type { CheckpointState } from "./checkpoint-state.js";
 export { budgetUsed, learningRateAt, type Progress } from "./learning-rate.js";
 export { type MetricsRecord, readMetrics } from "./metrics-log.js";
+export type { StepProfile } from "./profile.js";
 export { RunDirectory } from "./run-directory.js";
 export {
   type TrainEvent,
@@ -12,5 +15,5 @@ export {
   train,
   type ValidMetrics,
 } from "./trainer.js";
-export { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
+export { type DataOptions, loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
 export { Validation, type ValidationResult } from "./validation.js";

@@ -65,12 +65,13 @@ export class RunDirectory {
   }
 
   /**
-   * Takes back what `create` wrote: after a start that failed, the same command with the mistake mended must not find a run.
+   * Takes back what `create` and a start wrote, but for a vocabulary, which may have been there before: after a start that failed, the same
+   * command with the mistake mended must not find a run.
    * @param leave gives the folder's lock back, which lies in it
    */
   async withdraw(leave: () => Promise<void> = async () => {}): Promise<void> {
-    await rm(this.configPath, { force: true });
-    await rm(this.generationConfigPath, { force: true });
+    for (const path of [this.configPath, this.generationConfigPath, this.dataPath, this.metricsPath])
+      await rm(path, { force: true });
     await leave();
     if (this.created) await rmdir(this.path).catch(() => {}); // something else was put there: it stays
   }

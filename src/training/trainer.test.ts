@@ -176,6 +176,10 @@ describe("a training run", () => {
       await expect(run(wrong, out)).rejects.toThrow(/expected a file or folder/);
     expect(existsSync(fresh)).toBe(false);
     expect(readdirSync(used)).toEqual(["notes.txt"]);
+    const late = (event: TrainEvent) => {
+      if (event.kind === "preparing" && event.what === "building the graphs") throw new Error("late");
+    };
+    await expect(run(right, used, { onEvent: late })).rejects.toThrow("late");
     await expect(run(right, used)).resolves.toMatchObject({ steps: 1 });
   });
 });

@@ -24,78 +24,40 @@ import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { readMetrics } from "./metrics-log.js";
 import { notFinite } from "./not-finite.js";
 import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
-import type { StepProfile } from "./profile.js";
 import { onRankZero } from "./rank-store.js";
 import { rowShare } from "./row-share.js";
 import type { RunDirectory } from "./run-directory.js";
 import { RunRecord } from "./run-record.js";
-import { type StepResult, TrainingStep } from "./step.js";
+import { TrainingStep } from "./step.js";
+import type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./train-events.js";
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
-import { Validation, type ValidationResult } from "./validation.js";
+import { Validation } from "./validation.js";
+
+export type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./train-events.js";
 
 export interface TrainOptions {
   readonly config: RunConfig;
   /** The run's directory. */
   readonly out: string;
   /** Continue the run in `out` from its latest checkpoint. */
-  readonly resume?: boolean;
+  readonly resume?: boolean | undefined;
   /** When the latest checkpoint is damaged, use the newest whole one. Default: say so and stop. */
-  readonly fallback?: boolean;
-  /** Aborting saves a checkpoint and ends the run within a step. */
-  readonly signal?: AbortSignal;
+  readonly fallback?: boolean | undefined;
+  /**
+   * Aborting saves a checkpoint and ends the run within a step. Before the first step `train` rejects with the signal's reason instead, and a
+   * new run's directory is taken back.
+   */
+  readonly signal?: AbortSignal | undefined;
   /** Profile a step before the first one, and report it as an event. Default: false. */
-  readonly profile?: boolean;
+  readonly profile?: boolean | undefined;
   /** Threads of the arithmetic. Default: the processors this process may use; with several ranks on a machine, its share of them. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** The processes that train together. Default: those that mpirun started with this one. */
-  readonly communicator?: Communicator;
+  readonly communicator?: Communicator | undefined;
   /** Default "cpu". */
-  readonly device?: DeviceKind;
-  readonly onEvent?: (event: TrainEvent) => void;
-}
-
-/** A line of metrics.jsonl of kind "train". */
-export interface TrainMetrics extends StepResult {
-  readonly kind: "train";
-  readonly step: number;
-  readonly tokens: number;
-  readonly seconds: number;
-  readonly learningRate: number;
-  readonly tokensPerSecond: number;
-}
-/** A line of kind "valid". */
-export interface ValidMetrics extends ValidationResult {
-  readonly kind: "valid";
-  readonly step: number;
-  readonly tokens: number;
-  readonly seconds: number;
-}
-
-export type TrainEvent =
-  | { readonly kind: "preparing"; readonly what: string }
-  | {
-      readonly kind: "ready";
-      readonly data: TrainingData;
-      readonly parameters: number;
-      readonly step: number;
-      readonly ranks: number;
-    }
-  | { readonly kind: "profile"; readonly profile: StepProfile; readonly tokens: number }
-  | { readonly kind: "step"; readonly metrics: TrainMetrics; readonly secondsLeft: number | null }
-  | { readonly kind: "validating" }
-  | { readonly kind: "validation"; readonly metrics: ValidMetrics }
-  | { readonly kind: "checkpoint"; readonly folder: string; readonly step: number };
-
-export interface TrainSummary {
-  readonly out: string;
-  readonly steps: number;
-  readonly tokens: number;
-  readonly seconds: number;
-  readonly loss: number | null;
-  readonly validation: ValidMetrics | null;
-  readonly parameters: number;
-  /** Stopped by the signal before the budget was spent: resume continues. */
-  readonly interrupted: boolean;
+  readonly device?: DeviceKind | undefined;
+  /** Called at once, in the order of events. What it throws ends the run without a checkpoint. */
+  readonly onEvent?: ((event: TrainEvent) => void) | undefined;
 }
 
 /**
@@ -147,25 +109,36 @@ async function trainRun(
   onEvent: (event: TrainEvent) => void,
 ): Promise<TrainSummary> {
   const { signal } = options;
-  const { communicator } = device;
+  const takeBack = async (error: unknown): Promise<never> => {
+    if (!options.resume) await run.directory?.withdraw(run.leave);
+    throw error;
+  };
   const data = await loadTrainingData(run.config, {
     tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
     onProgress: (what) => onEvent({ kind: "preparing", what }),
     signal,
-  }).catch(async (error) => {
-    if (!options.resume) await run.directory?.withdraw(run.leave);
-    throw error;
-  });
+  }).catch(takeBack);
   try {
-    await requireSameTexts(data, communicator);
-    if (run.directory) await settleTexts(run, run.directory, data);
-    onEvent({ kind: "preparing", what: "building the graphs" });
-    const trainer = await Trainer.create(run, data, device, options.out, onEvent);
+    const trainer = await startTrainer(run, data, device, options, onEvent).catch(takeBack);
     if (options.profile) await trainer.profile();
     return await trainer.run(signal);
   } finally {
     data.close();
   }
+}
+
+async function startTrainer(
+  run: OpenedRun,
+  data: TrainingData,
+  device: Device,
+  { out, signal }: TrainOptions,
+  onEvent: (event: TrainEvent) => void,
+): Promise<Trainer> {
+  if (device.communicator.size === 1) signal?.throwIfAborted(); // of several ranks, all must go on to agree
+  await requireSameTexts(data, device.communicator);
+  if (run.directory) await settleTexts(run, run.directory, data);
+  onEvent({ kind: "preparing", what: "building the graphs" });
+  return Trainer.create(run, data, device, out, onEvent);
 }
 
 /** A new run keeps its vocabulary and what its texts are; a resumed one holds them against that. */

@@ -31,22 +31,22 @@ export interface PrepareOptions {
   /** Files and folders of texts (or other token caches) to train on. None: the embedded corpus with its own split. */
   readonly data: readonly string[];
   /** The same to validate on (default: none; a share of the documents is held out when a run begins). */
-  readonly valid?: readonly string[];
+  readonly valid?: readonly string[] | undefined;
   /** The cache's folder: new, empty, or what an earlier command with the same texts has left. */
   readonly out: string;
   /** A tokenizer.json. Give this or `vocabSize`. */
-  readonly tokenizer?: string | null;
+  readonly tokenizer?: string | null | undefined;
   /** Train a vocabulary of so many tokens on `data`. */
-  readonly vocabSize?: number | null;
-  readonly onBadRecord?: "stop" | "skip";
-  readonly documentPer?: "file" | "folder";
+  readonly vocabSize?: number | null | undefined;
+  readonly onBadRecord?: "stop" | "skip" | undefined;
+  readonly documentPer?: "file" | "folder" | undefined;
   /** Threads that tokenize (default 1). */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Bytes of ids that make a shard full (default 8 MiB). Another size is another cache. */
-  readonly shardBytes?: number;
+  readonly shardBytes?: number | undefined;
   /** Aborting ends the work soon; what is written stays. */
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: PrepareProgress) => void;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: PrepareProgress) => void) | undefined;
 }
 
 export interface PrepareProgress {

@@ -12,9 +12,9 @@ import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { lock } from "proper-lockfile";
 import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
+import { lockLibrary } from "../../hub/folder-lock.js";
 import { readKept, writeKept } from "../../hub/index.js";
 import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
@@ -227,6 +227,7 @@ async function withLock<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   // A process that was stopped for a minute may lose its lock; at worst both do the same work.
+  const { lock } = await lockLibrary();
   const take = () => lock(path, { realpath: false, stale: STALE, onCompromised: () => {} });
   for (;;) {
     signal?.throwIfAborted();
