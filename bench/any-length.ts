@@ -85,7 +85,7 @@ async function perform({ preset, threads, settings }: Task): Promise<Result> {
   const { length, blockLength } = settings;
   // As many as fill the context: the programs are those of the long text.
   const few = blockLength === 0 ? length : Math.min(length, config.training.sequenceLength + blockLength);
-  await generate(model, {}, { ...settings, length: few, steps: 1 });
+  await generate(model, {}, { ...settings, length: few });
   const warmPeakBytes = peakBytes();
   const clock = processorTimes(model);
   const start = performance.now();

@@ -19,6 +19,7 @@ import { TokenCorpus } from "../src/data/index.js";
 import { NgramModel, textsOf } from "../src/evaluation/index.js";
 import { distinctN, repetition } from "../src/metrics/index.js";
 import { lineChartSvg, type Series, svgDocument } from "../src/report/index.js";
+import { seriesColor } from "../src/report/theme.js";
 import { buildCanvas, DiffusionModel, generate } from "../src/sampling/index.js";
 import { scoreTexts } from "../src/sampling/text-score.js";
 import { loadTrainingData } from "../src/training/training-data.js";
@@ -172,7 +173,7 @@ for (const [i, { name, settings, writer }] of wanted.entries()) {
     points.push({ x: Math.log2(steps), y: quality.nats });
     console.error(`${name}, ${steps} steps: ${quality.nats.toFixed(3)} nats`);
   }
-  series.push({ name, color: `var(--series-${i})`, points, style: "marked" });
+  series.push({ name, color: seriesColor(i), points, style: "marked" });
 }
 for (const writer of writers.values()) await writer.dispose();
 console.log(

@@ -106,6 +106,9 @@ const peerMilliseconds: number[] = [];
 async function startPeer(python: string): Promise<StepProcess> {
   if (flags.model || !config.diffusion.gaussian)
     throw new Error("--peer: expected a Gaussian preset, no --model");
+  const own = config.training.sequenceLength;
+  if (length !== own)
+    throw new Error(`--peer: expected --length ${own}, the positions it writes, got ${length}`);
   const process = new SamplingProcess(config.diffusion);
   const grid = samplingTimes(process, steps, "uniform", config.diffusion.minTime);
   const levels = Array.from(grid, (time) => process.level(Math.min(time, 1 - 1e-4)));

@@ -8,7 +8,8 @@ left-to-right transformer. FOLDER holds step.json and step.bin (src/benchmark/du
 it reads commands as src/benchmark/stepper.ts does. Parameters keep the names of model.safetensors, weights are [out, in].
 
 Like ours, it computes the vocabulary's products only where they count: the cross entropy at predicted positions, the decoding of noisy
-codes where there is one. --all-rows does both everywhere, as code written without that thought does; the loss is the same.
+codes where there is one; and the product of noisy codes and a frozen codebook once, for the input and for the logits. --all-rows does all
+of it everywhere and anew, as code written without that thought does; the loss is the same.
 
 Idiomatic PyTorch, and the fastest of the formulations that were tried: scaled_dot_product_attention over blocks of the window (three
 products and a softmax take 1.6 times as long), over whole rows without a mask where there is one document, cross entropy in chunks of 256 rows (1,024: 1.5 times), experts over one sorted gather,
@@ -110,6 +111,8 @@ class Denoiser:
         every = torch.arange(B * N)
         self.counted_rows = every if self.all_rows else self.predicted.nonzero().squeeze(1)
         self.noisy_rows = every if self.all_rows else (~given & ~absorbed).nonzero().squeeze(1)
+        # Beside the noisy ones, whose codes say something.
+        self.silent_rows = every[:0] if self.all_rows else (self.predicted & absorbed).nonzero().squeeze(1)
         half = self.head_size // 2
         angle = f["position"].reshape(-1, 1) * self.model["ropeTheta"] ** (-torch.arange(half, dtype=torch.float64) / half)
         cos, sin = (x.float().view(B * N, 1, half) for x in (angle.cos(), angle.sin()))
@@ -242,21 +245,26 @@ class Denoiser:
         codebook = rms_norm(p["codebook.weight"]) if m["codebook"] == "fixed" else table
         return table, codebook, p.get("absorbing_state", torch.zeros(m["embeddingSize"]))
 
-    def network(self, f, channel):
+    def network(self, f, channel, tables):
         """channel [T, D]: noisy codes times their precision, None in the masked limit -> what the logits are made of and x0 as the head has
-        it, [T, D] both, and the z loss a row."""
+        it, [T, D] both, the z loss a row, and for each chunk of noisy rows their product with a codebook of its own, [rows, V] (None: to
+        be computed where it is wanted)."""
         m, p = self.model, self.p
         B, N, T = self.B, self.N, self.B * self.N
         column = lambda name: f[name].view(T, 1)
-        table, codebook, absorbing = self.tables()
+        table, codebook, absorbing = tables
+        scores = None
         known = F.embedding(f["ids"].view(T), torch.cat([table, *([p["global_tokens.weight"]] if "global_tokens.weight" in p else [])]))
         absorbed, given = column("absorbed") > 0.5, column("given") > 0.5
         if channel is not None:
             assert m["inputDecoding"] == "posterior-mean", "the peer knows no other input for Gaussian noise"
-            noisy = torch.cat([
-                torch.softmax(F.linear(channel[rows], codebook, p["log_unigram"]), -1) @ table
-                for rows in self.noisy_rows.split(CHUNK)
-            ])
+            chunks = self.noisy_rows.split(CHUNK)
+            if self.all_rows or codebook is table:
+                parts = (F.linear(channel[rows], codebook, p["log_unigram"]) for rows in chunks)
+            else:
+                scores = [F.linear(channel[rows], codebook) for rows in chunks]
+                parts = (score + p["log_unigram"] for score in scores)
+            noisy = torch.cat([torch.softmax(part, -1) @ table for part in parts])
             noisy = torch.zeros_like(channel).index_copy(0, self.noisy_rows, noisy.to(channel.dtype))
             x = torch.where(given, known, torch.where(absorbed, absorbing, noisy))
         elif self.diffusion["objective"] == "next-token":
@@ -302,34 +310,48 @@ class Denoiser:
             if channel is not None and m["embeddingNorm"] == "rms":
                 deviation = (1 + 1e-4 - x.square().mean(1, keepdim=True)).clamp_min(1e-4).sqrt()
                 own = own * torch.where(absorbed, 1, deviation)
-        return own, embedding, z_loss
+        return own, embedding, z_loss, scores
 
-    def logits(self, own, channel, rows):
-        """[rows, V]"""
-        table, codebook, _ = self.tables()
+    def logits(self, own, channel, tables, rows, score=None):
+        """[rows, V]. score: what the codes say, [rows, V], where it is known; channel None: they say nothing."""
+        table, codebook, _ = tables
         own = own[rows] * self.model["logitScale"]
         if channel is not None and codebook is table:
             own = own + channel[rows]
         logits = F.linear(own, table, self.p["output_bias"])
+        if score is not None:
+            return logits.add_(score)
         if channel is not None and codebook is not table:
-            logits = logits.addmm(channel[rows], codebook.t())
+            logits.addmm_(channel[rows], codebook.t())
         return logits
+
+    def row_chunks(self, channel, scores):
+        """The rows that count, in chunks that stay in the cache: rows, channel and score of `logits`."""
+        if channel is None or self.all_rows:
+            return [(rows, channel, None) for rows in self.counted_rows.split(CHUNK)]
+        noisy = self.noisy_rows.split(CHUNK)
+        known = scores or [None] * len(noisy)
+        return [
+            *((rows, channel, score) for rows, score in zip(noisy, known)),
+            *((rows, None, None) for rows in self.silent_rows.split(CHUNK) if len(rows) > 0),
+        ]
 
     def loss(self, f):
         m = self.model
         T = self.B * self.N
         column = lambda name: f[name].view(T, 1)
         targets = f["ids"].view(T).clamp_max(m["vocabSize"] - 1)
-        _, codebook, absorbing = self.tables()
+        tables = self.tables()
+        _, codebook, absorbing = tables
         clean = channel = None
         if self.diffusion["gaussian"]:
             clean = F.embedding(targets, codebook)
             u = clean * column("signal") + f["noise"].view(T, -1) * column("sigma")
             channel = u * column("channel")
-        own, embedding, z_loss = self.network(f, channel)
+        own, embedding, z_loss, scores = self.network(f, channel, tables)
         ce = 0
-        for rows in self.counted_rows.split(CHUNK):
-            nll = F.cross_entropy(self.logits(own, channel, rows), targets[rows], reduction="none")
+        for rows, codes, score in self.row_chunks(channel, scores):
+            nll = F.cross_entropy(self.logits(own, codes, tables, rows, score), targets[rows], reduction="none")
             ce = ce + (nll * f["ceWeight"].view(T)[rows]).sum()
         total = ce
         squared = lambda a, b, name: ((a - b).square().mean(1) * f[name].view(T)).sum()
@@ -345,13 +367,16 @@ class Denoiser:
     def sample(self, f, levels):
         """Tokens [T] by DPM-Solver++ 2M from full noise, every position in the Gaussian branch, as DiffuSeq-v2's solver has them.
 
-        levels: time, signal, sigma and channel of every step and of the end. The network and the vocabulary run at every position.
+        levels: time, signal, sigma and channel of every step and of the end. The network runs at every position, the vocabulary's products
+        at every position that is not given.
         """
         f = {**f, "absorbed": torch.zeros_like(f["absorbed"])}
         self.prepare(f)
         T, D = self.B * self.N, self.model["embeddingSize"]
         given = f["given"].view(T, 1) > 0.5
-        _, codebook, m = self.tables()
+        tables = self.tables()
+        _, codebook, m = tables
+        from_head = self.model["prediction"] == "embedding"
         z = m + levels["sigma"][0] * torch.randn(T, D)
         steps = len(levels["time"]) - 1
         lam = lambda k: math.log(levels["signal"][k] / levels["sigma"][k])
@@ -359,11 +384,19 @@ class Denoiser:
         for k in range(steps):
             f["time"] = torch.full_like(f["time"], levels["time"][k])
             channel = torch.where(given, 0, (z - (1 - levels["signal"][k]) * m) * levels["channel"][k])
-            own, embedding, _ = self.network(f, channel)
-            parts = [self.logits(own, channel, rows) for rows in torch.arange(T).split(CHUNK)]
+            own, embedding, _, scores = self.network(f, channel, tables)
+            chunks = self.row_chunks(channel, scores)
+            logits = lambda rows, codes, score: self.logits(own, codes, tables, rows, score)
             if k == steps - 1:
-                return torch.cat([part.argmax(-1) for part in parts])
-            x0 = embedding if self.model["prediction"] == "embedding" else torch.cat([torch.softmax(part, -1) @ codebook for part in parts])
+                tokens = f["ids"].view(T).clone()
+                for chunk in chunks:
+                    tokens[chunk[0]] = logits(*chunk).argmax(-1)
+                return tokens
+            x0 = embedding
+            if not from_head:
+                x0 = torch.zeros_like(z)
+                for chunk in chunks:
+                    x0[chunk[0]] = (torch.softmax(logits(*chunk), -1) @ codebook).to(x0.dtype)
             h = lam(k + 1) - lam(k)
             aim = x0
             if before is not None and lam(k) > lam(k - 1):
@@ -377,6 +410,10 @@ class Trainer:
     def __init__(self, folder, all_rows, compiled, bfloat16):
         description, self.parameters, self.feeds = load(folder)
         self.denoiser = Denoiser(description, self.parameters, all_rows)
+        if compiled:
+            # Rows and experts change their number with every step: few recompilations are not enough, sizes are best left open.
+            torch._dynamo.config.recompile_limit = 64
+            torch._dynamo.config.capture_scalar_outputs = True
         self.loss = torch.compile(self.denoiser.loss) if compiled else self.denoiser.loss
         self.bfloat16 = bfloat16
         self.levels = description.get("levels")

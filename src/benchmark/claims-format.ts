@@ -121,7 +121,8 @@ export function claimsPage(report: ClaimsReport, command: string): string {
   });
 }
 
-const log2 = (x: number) => String(Math.round(2 ** x));
+/** Ticks between whole powers have no name. */
+const log2 = (x: number) => (Number.isInteger(x) ? String(2 ** x) : "");
 
 function benchSection({ bench }: ClaimsReport): FiguresSection {
   const sides = [...new Set(bench.rows.map(({ twin, side }) => `${twin}, ${side}`))];

@@ -68,7 +68,7 @@ export async function runClaims({ bench, suite, quick, commands }: ClaimsOptions
     ...bench,
     base: grown,
     twins: ["moe-diffuseq"],
-    lengths: bench.lengths.slice(0, 1),
+    lengths: [Math.min(...bench.lengths)],
     variants: [],
   });
   return { quick, commands, bench: measured, grown: second, suite: await runSuite(suite) };

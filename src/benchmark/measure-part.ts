@@ -56,6 +56,8 @@ interface StartedSide {
   readonly folder: string | null;
 }
 
+/** Units of work that a compiled peer does before it is timed. */
+const COMPILED_WARM_UP = 5;
 /** Share of the free memory that all sides of a length may take together. */
 const MEMORY_SHARE = 0.8;
 
@@ -126,7 +128,10 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
     // The peer samples with DiffuSeq-v2's solver, which is for Gaussian processes.
     const known = task === "training" || config.diffusion.gaussian;
     for (const side of ["ours", ...(peer?.python && known ? variants : [])] as const) {
-      if (task === "sampling" && side !== "ours" && side.startsWith("compiled")) continue;
+      if (task === "sampling" && side !== "ours" && side.startsWith("compiled")) {
+        leftOut.add(`sampling of ${peerName(twin, side)}: the peer samples eagerly`, false);
+        continue;
+      }
       if (bytes > room) {
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
         leftOut.add(
@@ -171,7 +176,8 @@ async function startSide(
       writeDump(folder!, workload(config), solverLevels(config, samplingSteps) ?? undefined);
       child = await startPeer(python, folder!, { variant: side, threads });
     }
-    await timesOf(child, task, 1, samplingSteps);
+    // What is compiled for sizes that change from step to step is compiled several times before it stands.
+    await timesOf(child, task, side.startsWith("compiled") ? COMPILED_WARM_UP : 1, samplingSteps);
     return { child, folder };
   } catch (error) {
     child?.kill();
@@ -225,6 +231,7 @@ async function measureSides(
         const { side, twin } = one.side;
         if (side === "ours") throw error;
         stop(one);
+        one.started = null;
         leftOut.add(`${task} of ${twin} (${side}): ${lastLine(error)}`, true);
       }
     }

@@ -43,7 +43,7 @@ export class DenoisingView {
   show(event: StepEvent, status: string): void {
     const { stream } = this;
     if (!stream.isTTY) {
-      const start = printable(event.samples[0].text.replaceAll("\n", " ")).slice(0, LINE_LENGTH);
+      const start = printable(event.samples[0].text).replaceAll("\n", " ").slice(0, LINE_LENGTH);
       stream.write(`${status}  ${start}\n`);
       return;
     }
@@ -65,7 +65,7 @@ export class DenoisingView {
       of: event.of,
       color: process.env.NO_COLOR === undefined,
     });
-    const shown = `${frame}\n${status}`;
+    const shown = `${frame}\n${status.slice(0, width)}`; // a line that wraps would not be erased
     stream.write(redrawFrame(shown, this.frame));
     this.frame = shown;
     this.tokens = tokens;

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
-import { UserError } from "../../errors.js";
+import { shellWord, UserError } from "../../errors.js";
 import { makeFolder } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
@@ -34,7 +34,7 @@ const wholeBench = { lengths: [512, 2048, 8192], rounds: 7, samplingSteps: 20 };
 /** A benchmark of the size of the reference, or of one that takes seconds. */
 const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 
-const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${set}`).join("");
+const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${shellWord(set)}`).join("");
 
 /** Flags that say where the table lies and how it is shown, not what is in it. */
 const ELSEWHERE: ReadonlySet<string> = new Set(["out", "markdown", "json"]);
@@ -107,7 +107,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
             commands: {
               bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
               suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}${jobs}`,
-              data: flags.data ? ` --data ${flags.data[0]}` : "",
+              data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
             },
             bench: {
               ...defaults,

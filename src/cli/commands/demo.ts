@@ -188,7 +188,7 @@ async function writeReport(
     attention: attentionGroups(config),
     denoising,
     finalText: { text },
-    nextCommands: nextCommands(out),
+    nextCommands: nextCommands(shellWord(out)),
   };
   await writeFileAtomic(path, trainingReport(data));
 }

@@ -39,8 +39,8 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
       }
       const vocabulary = await Tokenizer.train(texts(), {
         vocabSize: flags.vocabSize ?? modelConfigSchema.parse({}).vocabSize,
-      });
-      progress.end();
+      }).finally(() => progress.end());
+      signal.throwIfAborted();
       await vocabulary.save(flags.out);
       const skipped = reader?.counts.skippedRecords ?? 0;
       const note = skipped > 0 ? `, ${skipped} broken records skipped` : "";

@@ -187,7 +187,10 @@ export function registerTrain(program: Command, host: CommandHost): void {
           signal,
           onEvent,
         });
-        if (profiled) terminal.stderr.write(`${await profiled}\n`);
+        if (profiled) {
+          show.end(); // the line that tells how far it is
+          terminal.stderr.write(`${await profiled}\n`);
+        }
       } finally {
         show.end();
       }

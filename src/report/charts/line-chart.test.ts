@@ -61,6 +61,13 @@ describe("lineChartSvg", () => {
     expect(texts).not.toContain("1M");
   });
 
+  it("writes decimals on a logarithmic axis", () => {
+    const points = [0.01, 0.1, 1, 10].map((y, x) => ({ x, y }));
+    const { texts } = draw({ series: [{ name: "s", color: "red", points }], logarithmic: true });
+    expect(texts).toEqual(expect.arrayContaining(["0.1", "1"]));
+    expect(texts.join(" ")).not.toMatch(/\dm\b/);
+  });
+
   it("prints tiny and large values short", () => {
     const series = (y: number) => [{ name: "s", color: "red", points: [0, y].map((v, x) => ({ x, y: v })) }];
     expect(draw({ series: series(2e-5), height: 190 }).texts).toEqual(expect.arrayContaining(["0", "1e-5"]));

@@ -139,7 +139,7 @@ function verticalRange(
 const ticksFor = (height: number) => Math.max(2, Math.round(height / 65));
 
 function axes(
-  { xLabel, yLabel, formatX = count }: LineChart,
+  { xLabel, yLabel, formatX = count, logarithmic = false }: LineChart,
   frameWidth: number,
   height: number,
   [low, high]: readonly [number, number],
@@ -152,7 +152,9 @@ function axes(
     Plot.axisY({
       ...axis,
       ticks,
-      tickFormat: high >= LARGE ? tick(count) : high < TINY ? tick(power) : undefined,
+      // On a logarithmic axis the default writes 0.1 as "100m".
+      tickFormat:
+        high >= LARGE ? tick(count) : high < TINY ? tick(power) : logarithmic ? tick(String) : undefined,
     }),
     Plot.axisX({ ...axis, ticks: Math.max(2, Math.round(frameWidth / 130)), tickFormat: tick(formatX) }),
     Plot.ruleY([low], { stroke: "var(--faint)" }),

@@ -34,5 +34,5 @@ export function renderPlot(options: Plot.PlotOptions, description: string): stri
   }
   // linkedom leaves < and & in attributes as they are: what is not ours is written here.
   const attributes = `${svgAttributes(description)} font-family="${FONT}"`;
-  return cleanText(svg.outerHTML).replace(/^<svg /, `<svg ${attributes} `);
+  return cleanText(svg.outerHTML).replace(/^<svg /, () => `<svg ${attributes} `);
 }
