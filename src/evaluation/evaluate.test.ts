@@ -159,7 +159,7 @@ describe("evaluateRun, masked limit", () => {
     });
     expect(without.ngrams).toBeNull();
     expect(without.notes.join()).toMatch(
-      /No n-gram baselines, since the training texts cannot be read: .*train/,
+      /No n-gram baselines, since the training texts are not there as they were: .*train/,
     );
     expect(without.loss).toEqual(loss);
     await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(/train\.jsonl/);
