@@ -10,7 +10,7 @@ import type { RunConfig } from "../config/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import type { Interval } from "../metrics/index.js";
 import { KeptParts } from "./kept-parts.js";
-import { type MeasuredPart, measurePart, peerName } from "./measure-part.js";
+import { type MeasuredPart, measurePart, sideName } from "./measure-part.js";
 import type { Parity } from "./parity.js";
 import type { PeerPython, PeerVariant } from "./peers.js";
 import { conditionsOf, joinRecords, type RunRecord, startRecord } from "./record.js";
@@ -138,7 +138,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
       if (kept) onProgress(`${what}: measured ${kept.record.date}, taken over`);
       const part = kept ?? (await measurePart(options, task, length, startRecord(threads, versions), unlike));
       if (!kept && !part.passing) await store.keep(name, settings, part);
-      for (const { twin, variant, holds } of part.parities) if (!holds) unlike.add(peerName(twin, variant));
+      for (const { twin, variant, holds } of part.parities) if (!holds) unlike.add(sideName(twin, variant));
       measured.push({ ...part, task, length, reused: kept !== null });
     }
   const leftOut = measured.flatMap((part) => part.leftOut);

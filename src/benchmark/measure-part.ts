@@ -41,8 +41,8 @@ class LeftOut {
   }
 }
 
-/** A twin computed by a peer, as one of those that fail parity. */
-export const peerName = (twin: TwinName, side: string): string => `${twin} (${side})`;
+/** A side in notes, and among those that fail parity. */
+export const sideName = (twin: TwinName, side: string): string => `${twin} (${side})`;
 
 interface Side {
   readonly twin: TwinName;
@@ -61,7 +61,7 @@ const COMPILED_WARM_UP = 5;
 /** Share of the free memory that all sides of a length may take together. */
 const MEMORY_SHARE = 0.8;
 
-/** @param unlike peers that compute something else (`peerName`), as an earlier part has found */
+/** @param unlike peers that compute something else (`sideName`), as an earlier part has found */
 export async function measurePart(
   options: BenchOptions,
   task: BenchTask,
@@ -86,13 +86,13 @@ export async function measurePart(
       const parity = await parityOf(side, threads, peer!.python!);
       if (typeof parity === "string") leftOut.add(parity, true);
       else parities.push({ ...parity, twin: side.twin, variant: side.side });
-      if (typeof parity !== "string" && !parity.holds) failing.add(peerName(side.twin, side.side));
+      if (typeof parity !== "string" && !parity.holds) failing.add(sideName(side.twin, side.side));
     }
     // What computes something else says nothing by its speed.
-    const sides = chosen.filter(({ twin, side }) => !failing.has(peerName(twin, side)));
+    const sides = chosen.filter(({ twin, side }) => !failing.has(sideName(twin, side)));
     for (const { twin, side } of chosen)
-      if (failing.has(peerName(twin, side)))
-        leftOut.add(`${task} of ${peerName(twin, side)}: it does not compute the same, see parity`, false);
+      if (failing.has(sideName(twin, side)))
+        leftOut.add(`${task} of ${sideName(twin, side)}: it does not compute the same, see parity`, false);
     const rows = await measureSides(options, task, sides, ceiling, leftOut, (what) =>
       onProgress(`${task}, length ${length}: ${what}`),
     );
@@ -129,13 +129,13 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
     const known = task === "training" || config.diffusion.gaussian;
     for (const side of ["ours", ...(peer?.python && known ? variants : [])] as const) {
       if (task === "sampling" && side !== "ours" && side.startsWith("compiled")) {
-        leftOut.add(`sampling of ${peerName(twin, side)}: the peer samples eagerly`, false);
+        leftOut.add(`sampling of ${sideName(twin, side)}: the peer samples eagerly`, false);
         continue;
       }
       if (bytes > room) {
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
         leftOut.add(
-          `${task} of ${twin} (${side}) at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${bytes <= whole ? "; measure it with bench --alone" : ""}`,
+          `${task} of ${sideName(twin, side)} at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${bytes <= whole ? "; measure it with bench --alone" : ""}`,
           bytes <= MEMORY_SHARE * totalmem(),
         );
         continue;
@@ -232,7 +232,7 @@ async function measureSides(
         if (side === "ours") throw error;
         stop(one);
         one.started = null;
-        leftOut.add(`${task} of ${twin} (${side}): ${lastLine(error)}`, true);
+        leftOut.add(`${task} of ${sideName(twin, side)}: ${lastLine(error)}`, true);
       }
     }
     measured = working;

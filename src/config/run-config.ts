@@ -42,8 +42,7 @@ export const runConfigSchema = z
         ["diffusion", "mseWeight"],
         'must be 0 with model.codebook "fixed": frozen random vectors are not a regression target',
       );
-    }
-    if (model.prediction === "mixture" && diffusion.mseWeight > 0) {
+    } else if (model.prediction === "mixture" && diffusion.mseWeight > 0) {
       fail(
         ["diffusion", "mseWeight"],
         'must be 0 with model.prediction "mixture", whose x0_hat is made of probabilities that the cross entropy teaches',

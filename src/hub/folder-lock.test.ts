@@ -15,6 +15,14 @@ import { lockFolder } from "./folder-lock.js";
 
 const base = mkdtempSync(join(tmpdir(), "folder-lock-"));
 afterAll(() => rmSync(base, { recursive: true }));
+/** What a lock of this process says of its owner. */
+async function ownOwner() {
+  const folder = newFolder();
+  const release = await lockFolder(folder);
+  const owner = JSON.parse(readFileSync(join(folder, ".in-use"), "utf8"));
+  await release();
+  return owner;
+}
 const newFolder = () => mkdtempSync(join(base, "f-"));
 
 it("is for one at a time, and leaves nothing", async () => {
@@ -29,10 +37,7 @@ it("is for one at a time, and leaves nothing", async () => {
 });
 
 it("of a process that was killed is taken over at once; of another machine when it is old", async () => {
-  const own = newFolder();
-  const hold = await lockFolder(own);
-  const self = JSON.parse(readFileSync(join(own, ".in-use"), "utf8"));
-  await hold();
+  const self = await ownOwner();
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
   const left: [owner: object, lock: "fresh" | "old" | "none"][] = [
     [{ ...self, pid }, "fresh"],
@@ -56,10 +61,7 @@ it("of a process that was killed is taken over at once; of another machine when 
 });
 
 it("left behind is taken over by one of those who find it", async () => {
-  const own = newFolder();
-  const hold = await lockFolder(own);
-  const self = JSON.parse(readFileSync(join(own, ".in-use"), "utf8"));
-  await hold();
+  const self = await ownOwner();
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
   const folder = newFolder();
   writeFileSync(join(folder, ".in-use"), JSON.stringify({ ...self, pid }));

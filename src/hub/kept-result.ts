@@ -1,7 +1,7 @@
 /** @file A result in a file of its own, with the settings it was made under: who asks for other settings gets nothing. */
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomic } from "./durable-file.js";
+import { makeFolder, writeFileAtomic } from "./durable-file.js";
 
 /** What was kept under these settings (plain JSON); null: nothing, or the file is not what was written. */
 export async function readKept<T>(path: string, settings: unknown): Promise<T | null> {
@@ -17,6 +17,6 @@ export async function readKept<T>(path: string, settings: unknown): Promise<T | 
 
 /** Whole or not at all; the folder is made. @throws UserError when the disk is full or may not be written */
 export async function writeKept(path: string, settings: unknown, content: unknown): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFileAtomic(path, `${JSON.stringify({ settings, content }, null, 2)}\n`);
 }
