@@ -3,9 +3,10 @@
  * activation checkpointing.
  *
  *   npx tsx bench/length.ts [--preset moe-diffuseq] [--lengths 1024,2048,...] [--checkpointing none,layers] [--steps 2] [--threads 1]
+ *                           [--document 0]
  *                           [--set '{"model":{"numLayers":12}}']
  *
- * Time is the least processor time of a step, which with one thread hardly depends on what else the machine does. Memory is the peak
+ * `--document`: tokens of a document, so that rows hold many; 0: one document a row. Time is the least processor time of a step, which with one thread hardly depends on what else the machine does. Memory is the peak
  * of a step beyond what stands before it: model, parameters, optimiser state and batch. Each row is a process of its own (Linux).
  */
 import { parseArgs } from "node:util";
@@ -20,6 +21,7 @@ const { values: flags } = parseArgs({
     checkpointing: { type: "string", default: "none,layers" },
     steps: { type: "string", default: "2" },
     threads: { type: "string", default: "1" },
+    document: { type: "string", default: "0" },
     set: { type: "string", default: "{}" },
   },
 });
@@ -38,7 +40,7 @@ async function measure(length: number, activationCheckpointing: "none" | "layers
   const set = JSON.parse(flags.set) as PartialRunConfig;
   const options: ReferenceOptions = {
     preset: flags.preset,
-    documents: 1,
+    documents: Number(flags.document) > 0 ? Math.floor(length / Number(flags.document)) : 1,
     batchSize: 1,
     extra: { ...set, training: { ...set.training, sequenceLength: length, activationCheckpointing } },
   };

@@ -9,6 +9,7 @@ import { packRows } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
 import { trainingModule } from "../diffusion/modules.js";
 import type { GraphModule, TensorData } from "../graph/index.js";
+import { largestBlock } from "../model/attention/pattern.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
 import { initialParameters } from "../model/initialise.js";
@@ -50,7 +51,12 @@ export function workload(config: RunConfig, documents = 1): Workload {
     given: new Uint8Array(length),
   }));
   const tokenizer = { vocabSize, special: { pad: 0, cls: 1, sep: 2 } };
-  const rows = packRows(texts, { length: sequenceLength, tokenizer, globalTokens: attention.globalTokens });
+  const rows = packRows(texts, {
+    length: sequenceLength,
+    tokenizer,
+    globalTokens: attention.globalTokens,
+    nearSpan: largestBlock(attention, config.model.numLayers, config.model.numHeads),
+  });
   const batch = (k: number) =>
     corruptRows(
       Array.from({ length: batchSize }, (_, b) => rows.row(k * batchSize + b)),
@@ -65,7 +71,7 @@ export function workload(config: RunConfig, documents = 1): Workload {
     values,
     module: trainingModule(
       config,
-      { batchSize, length: sequenceLength, globalSlots: rows.maxGlobals },
+      { batchSize, length: sequenceLength, ...rows.slots },
       config.training.activationCheckpointing,
     ),
     feeds: batch(medianOf(CANDIDATES, (k) => absorbedShare(batch(k)))),

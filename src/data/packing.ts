@@ -59,6 +59,8 @@ export interface PlanOptions {
   readonly globalTokens: number;
   /** Most global tokens of a row. */
   readonly maxGlobals: number;
+  /** Most global tokens of the pieces that any `span` positions next to each other have a part in. Default: no such bound. */
+  readonly near?: { readonly span: number; readonly most: number } | null;
   /** How many pieces in order are looked at to fill a row; 1 packs strictly in order. */
   readonly lookAhead: number;
   /** false: one piece a row. */
@@ -76,26 +78,54 @@ export function planRows(pieces: Pieces, order: ArrayLike<number>, options: Plan
     for (let i = 0; i < count; i++) planned[i] = order[i];
     return { pieces: planned, rowStarts: Int32Array.from({ length: count + 1 }, (_, i) => i), rows: count };
   }
+  const { length, globalTokens, maxGlobals, lookAhead, near = null } = options;
   const rowStarts = [0];
   const waiting: number[] = [];
   let next = 0;
   let done = 0;
   while (done < count) {
-    let room = options.length;
-    let roomForGlobals = options.maxGlobals;
+    let room = length;
+    let roomForGlobals = maxGlobals;
     for (;;) {
-      while (waiting.length < options.lookAhead && next < count) waiting.push(order[next++]);
-      const first = room === options.length;
-      const chosen = first ? 0 : longestFit(pieces, waiting, room - options.globalTokens, roomForGlobals);
+      while (waiting.length < lookAhead && next < count) waiting.push(order[next++]);
+      const row = planned.subarray(rowStarts.at(-1), done);
+      const first = row.length === 0;
+      const roomNear = near
+        ? near.most - globalsBehind(pieces, row, globalTokens, near.span)
+        : roomForGlobals;
+      const chosen = first
+        ? 0
+        : longestFit(pieces, waiting, room - globalTokens, Math.min(roomForGlobals, roomNear));
       if (chosen < 0 || waiting.length === 0) break;
       const [piece] = waiting.splice(chosen, 1);
       planned[done++] = piece;
-      room -= options.globalTokens + pieces.length[piece];
+      room -= globalTokens + pieces.length[piece];
       roomForGlobals -= pieces.globals[piece];
     }
     rowStarts.push(done);
   }
   return { pieces: planned, rowStarts: Int32Array.from(rowStarts), rows: rowStarts.length - 1 };
+}
+
+/** Global tokens of the pieces that have a part in the last `span - 1` positions of a row so far. */
+function globalsBehind(pieces: Pieces, row: Int32Array, globalTokens: number, span: number): number {
+  let sum = 0;
+  let seen = 0;
+  for (let i = row.length - 1; i >= 0 && seen < span - 1; i--) {
+    sum += pieces.globals[row[i]];
+    seen += globalTokens + pieces.length[row[i]];
+  }
+  return sum;
+}
+
+/** Most global tokens of the pieces that any `span` positions of a row have a part in. */
+export function mostNear(pieces: Pieces, row: Int32Array, globalTokens: number, span: number): number {
+  let most = 0;
+  for (let i = 0; i < row.length; i++) {
+    const behind = globalsBehind(pieces, row.subarray(0, i), globalTokens, span);
+    most = Math.max(most, behind + pieces.globals[row[i]]);
+  }
+  return most;
 }
 
 /** Index of the longest waiting piece within both bounds, the earliest of equals; -1 when none fits. */

@@ -243,6 +243,46 @@ describe("global tokens", () => {
   });
 });
 
+describe("global tokens near a block", () => {
+  /** Globals of the documents that the positions from `first` on have a part in. */
+  const globalsAt = ({ segment, globals }: Row, first: number, span: number) => {
+    const here = new Set(segment.slice(first, first + span));
+    return globals.filter((p) => here.has(segment[p])).length;
+  };
+  const many = Array.from({ length: 400 }, (_, i) => (i % 37 === 0 ? 1 + (i % 3) : 20 + ((i * i) % 45)));
+  const options = { length: 512, globalTokens: 4, lengths: many, shuffle };
+
+  it("never pass their bound, wherever a block begins, and the bound hardly costs rows", () => {
+    const rows = source({ ...options, nearSpan: 16 });
+    expect(rows.nearGlobals).toBeLessThanOrEqual(rows.maxGlobals / 4);
+    expect(rows.slots).toEqual({ globalSlots: rows.maxGlobals, nearSlots: rows.nearGlobals });
+    let most = 0;
+    for (const row of [0, 1].flatMap((epoch) => rowsOf(rows, epoch))) {
+      checkRow(row, options, rows.maxGlobals);
+      for (let first = 0; first + 16 <= 512; first++) most = Math.max(most, globalsAt(row, first, 16));
+    }
+    expect(most).toBe(rows.nearGlobals);
+    expect(rows.rowsInEpoch()).toBeLessThanOrEqual(source(options).rowsInEpoch() * 1.02);
+  });
+
+  it("are held to a bound that is given", () => {
+    const rows = source({ ...options, nearSpan: 16, maxGlobals: 200, nearGlobals: 8 });
+    for (const row of rowsOf(rows))
+      for (let first = 0; first + 16 <= 512; first++) expect(globalsAt(row, first, 16)).toBeLessThanOrEqual(8);
+    expect(rowsOf(rows).flatMap(segmentsOf)).toHaveLength(many.length);
+  });
+
+  it("are not bounded where that would save little, where gaps shorten documents, or without a block", () => {
+    const unbounded = (more: Partial<RowOptions>) => {
+      const rows = source({ ...options, ...more });
+      expect(rows.nearGlobals).toBe(rows.maxGlobals);
+    };
+    unbounded({ nearSpan: 200 });
+    unbounded({ nearSpan: 16, gaps: { rate: 0.5, random: shuffle } });
+    unbounded({});
+  });
+});
+
 describe("what does not fit", () => {
   it("is refused with a way out", () => {
     expect(() => packRows([], { length: 8, tokenizer })).toThrow(/expected documents/);

@@ -11,6 +11,7 @@ import { Stream } from "../random/stream.js";
 import { type Corpus, isCorpus, TokenCorpus, type TokenDocument } from "./corpus.js";
 import { type GapOptions, withGaps } from "./gaps.js";
 import {
+  mostNear,
   type PieceOptions,
   type Pieces,
   planRows,
@@ -37,6 +38,9 @@ export interface Row {
   readonly globals: Int32Array;
 }
 
+/** How many times fewer global tokens must stand near a block than in its row for blocks to have lists of their own. */
+const NEAR_SHARE = 4;
+
 /** What shuffling needs of a `CounterRandom`. */
 export interface Shuffler {
   /** A random order of 0..n-1 that depends on (seed, stream, sequence, step) alone; step: default 0. */
@@ -53,8 +57,15 @@ export interface RowOptions {
   readonly textGlobals?: TextGlobals;
   /** Most text globals of one document piece, the first ones (default 0). */
   readonly maxTextGlobals?: number;
-  /** Hard bound on the globals of a row; a document that would pass it goes to another row. Default: see `suggestMaxGlobals`. */
+  /** Hard bound on the globals of a row; a document that would pass it goes to another row. Default: see `suggestBounds`. */
   readonly maxGlobals?: number | null;
+  /**
+   * Positions of a block of queries. Where rows hold many documents, global tokens are then bounded within any so many positions too
+   * (`RowSource.nearGlobals`). 0 (default): they are not. Documents with gaps may be shorter than planned, so with them they are not either.
+   */
+  readonly nearSpan?: number;
+  /** That bound. Default: see `suggestBounds`. */
+  readonly nearGlobals?: number | null;
   /** Several documents a row (default true), or one. */
   readonly packing?: boolean;
   /** A new order each epoch, drawn from stream `Shuffle` with the epoch as sequence; null (default): corpus order every time. */
@@ -89,7 +100,10 @@ interface Section {
 
 /** Random access to an endless run of rows, epoch after epoch. */
 export class RowSource {
+  /** Most global tokens of a row. */
   readonly maxGlobals: number;
+  /** Most global tokens of the documents that any `nearSpan` positions have a part in; `maxGlobals` where that is not much less. */
+  readonly nearGlobals: number;
   private readonly index: PieceIndex;
   private readonly pieceOptions: PieceOptions;
   /** Sections of an epoch. */
@@ -116,7 +130,9 @@ export class RowSource {
     };
     this.index = new PieceIndex(corpus, this.pieceOptions);
     this.sections = Math.ceil(this.index.blocks / this.sectionBlocks);
-    this.maxGlobals = options.maxGlobals ?? this.suggestMaxGlobals();
+    const suggested = options.maxGlobals == null ? this.suggestBounds() : null;
+    this.maxGlobals = options.maxGlobals ?? suggested!.row;
+    this.nearGlobals = options.nearGlobals ?? suggested?.near ?? this.maxGlobals;
     const most = this.index.mostGlobals;
     if (most > this.maxGlobals)
       throw new UserError(
@@ -144,6 +160,11 @@ export class RowSource {
     return this.build(index, pieces, plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]));
   }
 
+  /** What a graph over these rows must have room for (`BatchShape`). */
+  get slots(): { readonly globalSlots: number; readonly nearSlots: number } {
+    return { globalSlots: this.maxGlobals, nearSlots: this.nearGlobals };
+  }
+
   /** How well rows are filled, measured on the first epoch. */
   report(): FillReport {
     const rows = this.rowsInEpoch(0);
@@ -161,17 +182,26 @@ export class RowSource {
     };
   }
 
-  /** The smallest bound that leaves 99 of 100 rows of the first section as they would be without one, and admits any document. */
-  private suggestMaxGlobals(): number {
+  /**
+   * The smallest bounds that leave 99 of 100 rows of the first section as they would be without, and admit any document. A bound of
+   * `nearSpan` positions that is more than a quarter of a row's is not worth having.
+   */
+  private suggestBounds(): { row: number; near: number } {
     const { globalTokens, textGlobals, maxTextGlobals } = this.pieceOptions;
+    const { nearSpan = 0, gaps } = this.options;
     const { pieces, plan } = this.makeSection(0, Number.POSITIVE_INFINITY);
-    const perRow = Array.from({ length: plan.rows }, (_, row) =>
-      plan.pieces
-        .subarray(plan.rowStarts[row], plan.rowStarts[row + 1])
-        .reduce((sum, piece) => sum + pieces.globals[piece], 0),
-    ).sort((a, b) => a - b);
-    const usual = perRow[Math.floor(0.99 * (perRow.length - 1))];
-    return Math.max(usual, globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals));
+    const rows = Array.from({ length: plan.rows }, (_, row) =>
+      plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]),
+    );
+    const ofDocument = globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals);
+    const usual = (of: (row: Int32Array) => number) => {
+      const sorted = rows.map(of).sort((a, b) => a - b);
+      return Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], ofDocument);
+    };
+    const row = usual((chosen) => chosen.reduce((sum, piece) => sum + pieces.globals[piece], 0));
+    if (nearSpan === 0 || (gaps && gaps.rate > 0)) return { row, near: row };
+    const near = usual((chosen) => mostNear(pieces, chosen, globalTokens, nearSpan));
+    return { row, near: near <= row / NEAR_SHARE ? near : row };
   }
 
   private get sectionBlocks(): number {
@@ -215,7 +245,8 @@ export class RowSource {
 
   private makeSection(number: number, maxGlobals: number): Section {
     const [epoch, section] = [Math.floor(number / this.sections), number % this.sections];
-    const { shuffle, packing = true, lookAhead = 64, length, globalTokens = 0 } = this.options;
+    const { shuffle, packing = true, lookAhead = 64, length, globalTokens = 0, nearSpan = 0 } = this.options;
+    const near = this.nearGlobals < maxGlobals ? { span: nearSpan, most: this.nearGlobals } : null;
     const pieces = this.piecesOf(epoch, section);
     const count = pieces.length.length;
     const order = shuffle
@@ -223,7 +254,7 @@ export class RowSource {
       : Uint32Array.from({ length: count }, (_, i) => i);
     return {
       pieces,
-      plan: planRows(pieces, order, { length, globalTokens, maxGlobals, lookAhead, packing }),
+      plan: planRows(pieces, order, { length, globalTokens, maxGlobals, near, lookAhead, packing }),
     };
   }
 

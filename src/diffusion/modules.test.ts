@@ -160,6 +160,25 @@ describe("training loss", () => {
     expect(checked).toBeGreaterThan(30);
   });
 
+  it.each(["none", "layers"] as const)(
+    "rows of many documents: equal whether blocks see all slots or those near; activation checkpointing %s",
+    async (checkpointing) => {
+      const config = tinyConfig("moe-diffuseq");
+      const rows = [makeRow(config, 0, [4, 3, 2, 5, 3, 2], 33), makeRow(config, 1, [9, 3, 3], 33)];
+      const { feeds, shape } = tinyBatch(config, rows);
+      const parameters = tinyParameters(config);
+      const all = evaluate(trainingModule(config, shape, checkpointing), feeds, parameters);
+      const module = trainingModule(config, { ...shape, nearSlots: 4 }, checkpointing);
+      const lowered = evaluate(module, feeds, parameters, { lowered: true });
+      const fast = await runOnnx(module, feeds, parameters);
+      expect(shape.globalSlots).toBe(12);
+      for (const [name, expected] of Object.entries(all)) {
+        expect(distance(lowered[name], expected), name).toBeLessThan(1e-9);
+        expect(distance(fast[name], expected), name).toBeLessThan(1e-4);
+      }
+    },
+  );
+
   it.each(["diffuseq", "diffuseq-v2", "moe-diffuseq"] as const)(
     "%s: with a head that says nothing it is the channel's",
     (preset) => {

@@ -66,7 +66,7 @@ export class NoisyRows {
     prepare: (module: GraphModule) => GraphModule = (module) => module,
   ): Promise<NoisyRows> {
     const { batchSize, sequenceLength } = config.training;
-    const shape = { batchSize, length: sequenceLength, globalSlots: source.maxGlobals };
+    const shape = { batchSize, length: sequenceLength, ...source.slots };
     const network = await device.compile(prepare(evaluationModule(config, shape)));
     const channel = await device.compile(channelModule(config, shape));
     const count = Math.min(sequences, source.rowsInEpoch());

@@ -10,7 +10,7 @@
  */
 import type { ModelConfig } from "../config/model-config.js";
 import { keepsProbabilities } from "../graph/index.js";
-import { computedPairs, layerPattern } from "./attention/pattern.js";
+import { blockPlan, computedPairs, layerPattern } from "./attention/pattern.js";
 import { denoiserParameters } from "./denoiser.js";
 import { CODEBOOK } from "./embeddings.js";
 import { logitHead } from "./prediction.js";
@@ -22,6 +22,8 @@ export interface CostShape {
   readonly length: number;
   /** Slots for global tokens a row. Default: those of one document. Rows packed with several documents need them for each. */
   readonly globalSlots?: number;
+  /** Most of them that a block is held against. Default: all. */
+  readonly nearSlots?: number;
   /** Whether weights are averaged in training. Default true. */
   readonly ema?: boolean;
   /** Whether layers are computed again in the backward pass instead of kept (activation checkpointing). Default false. */
@@ -174,10 +176,10 @@ const resultColumns = ({ experts: { router, numExperts, topK } }: ModelConfig): 
 function pairsOf(
   model: ModelConfig,
   layer: number,
-  { length, globalSlots = globalSlotsOf(model) }: CostShape,
+  { length, globalSlots = globalSlotsOf(model), nearSlots }: CostShape,
 ) {
   const { heads } = layerPattern(model.attention, layer, model.numHeads);
-  return heads.reduce((sum, head) => sum + computedPairs(head, length, globalSlots), 0);
+  return heads.reduce((sum, head) => sum + computedPairs(head, length, globalSlots, nearSlots), 0);
 }
 
 function productsOf(model: ModelConfig, shape: CostShape): Product[] {
@@ -238,7 +240,7 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
  */
 function activationElements(model: ModelConfig, shape: CostShape): number {
   const { hiddenSize, vocabSize, numLayers, experts, embeddingSize } = model;
-  const { batchSize, length, globalSlots = globalSlotsOf(model) } = shape;
+  const { batchSize, length, globalSlots = globalSlotsOf(model), nearSlots } = shape;
   const positions = batchSize * length;
   const wide = positions * hiddenSize;
   const sparse = experts.numExperts > 1;
@@ -249,9 +251,8 @@ function activationElements(model: ModelConfig, shape: CostShape): number {
   for (let layer = 0; layer < numLayers; layer++) {
     const { heads } = layerPattern(model.attention, layer, model.numHeads);
     const gathered = heads.reduce((sum, head) => {
-      const pairs = computedPairs(head, length, globalSlots);
-      const windowed = pairs < length * length;
-      const keys = windowed ? (pairs - globalSlots * length) / head.window : length;
+      const plan = blockPlan(head, length, globalSlots, nearSlots);
+      const keys = plan ? plan.blocks * (plan.globalKeys + plan.localKeys) : length;
       return sum + (2 * keys * hiddenSize) / heads.length;
     }, 0);
     const attention = batchSize * (pairsOf(model, layer, shape) + gathered) + 6 * wide;

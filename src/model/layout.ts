@@ -24,6 +24,11 @@ export interface BatchShape {
   readonly length: number;
   /** M: global slots a row; 0 without global tokens. */
   readonly globalSlots: number;
+  /**
+   * Most slots of the documents that any block of queries of the windowed layers has a part in; where it is less than M, blocks are held
+   * against so many slots instead of all. Default: M.
+   */
+  readonly nearSlots?: number;
 }
 
 /** The common inputs as graph values, and the attention layout made of them. */
@@ -47,7 +52,7 @@ export interface RowInputs {
  * @param active computes some rows only; default: all
  */
 export function rowInputs(shape: BatchShape, active: ActiveShape | null = null): RowInputs {
-  const { batchSize, length, globalSlots } = shape;
+  const { batchSize, length, globalSlots, nearSlots } = shape;
   const grid = [batchSize, length];
   return {
     shape,
@@ -69,6 +74,7 @@ export function rowInputs(shape: BatchShape, active: ActiveShape | null = null):
           ? null
           : {
               count: globalSlots,
+              near: nearSlots,
               index: input("globalIndex", "int64", [batchSize * globalSlots]),
               valid: input("globalValid", "float32", [batchSize, globalSlots]),
               slot: input("globalSlot", "int64", [batchSize * length]),

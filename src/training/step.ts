@@ -72,7 +72,7 @@ export class TrainingStep {
     const shape = {
       batchSize: share.batchSize,
       length: config.training.sequenceLength,
-      globalSlots: rows.maxGlobals,
+      ...rows.slots,
     };
     const module = trainingModule(config, shape, config.training.activationCheckpointing);
     const programs = await StepPrograms.create(module, config, device);

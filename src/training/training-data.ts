@@ -24,6 +24,7 @@ import {
   tokenizeDocuments,
 } from "../data/index.js";
 import { UserError } from "../errors.js";
+import { largestBlock } from "../model/attention/pattern.js";
 import { CounterRandom } from "../random/index.js";
 
 export interface TrainingData {
@@ -90,7 +91,8 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     shuffle: random,
     gaps: { rate: gapRate, random },
   });
-  const validRows = new RowSource(validCorpus, { ...rows, maxGlobals: trainRows.maxGlobals });
+  const { maxGlobals, nearGlobals } = trainRows;
+  const validRows = new RowSource(validCorpus, { ...rows, maxGlobals, nearGlobals });
   const source = train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)";
   const ownValid = `${holdsOut || train.length === 0 ? "held out" : "validation texts"} of ${source}`;
   return {
@@ -216,10 +218,11 @@ class Loader {
   }
 }
 
-export const globalsOf = ({ model: { attention } }: RunConfig) => ({
+export const globalsOf = ({ model: { attention, numLayers, numHeads } }: RunConfig) => ({
   globalTokens: attention.globalTokens,
   textGlobals: attention.textGlobals,
   maxTextGlobals: attention.maxTextGlobals,
+  nearSpan: largestBlock(attention, numLayers, numHeads),
 });
 
 /** log of the smoothed relative frequencies of target tokens, float32 [V]: the prior of the channel and the first output bias. */

@@ -65,7 +65,7 @@ export class Validation {
   ): Promise<Validation> {
     const { communicator } = device;
     const { batchSize } = rowShare(config.training, communicator);
-    const shape = { batchSize, length: config.training.sequenceLength, globalSlots: rows.maxGlobals };
+    const shape = { batchSize, length: config.training.sequenceLength, ...rows.slots };
     const program = await device.compile(evaluationModule(config, shape));
     return new Validation(config, rows, tokenizer, program, batchSize, communicator);
   }

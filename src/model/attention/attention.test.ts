@@ -191,11 +191,54 @@ describe("window attention", () => {
       v: array(shape, wave(size, 4)),
     };
     const layout = layoutOf(rows, spare);
-    const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0, reach);
+    const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0, { reach });
     for (const own of [plan, null])
       await checkOperator(parameters, ({ q, k, v }) =>
         attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan: own }),
       );
+  });
+
+  it.each([
+    {
+      name: "many documents, short and long, padding, an empty row's worth of slots",
+      rows: [
+        { segment: packed([3, 4, 9, 2, 5], 1), globals: [0, 3, 7, 8, 16, 18] },
+        { segment: packed([24], 0), globals: [0] },
+      ],
+      near: 5,
+    },
+    {
+      name: "causal",
+      rows: [{ segment: packed([5, 6, 8, 3], 3), globals: [0, 1, 5, 11, 12, 19] }],
+      near: 4,
+      causal: true,
+    },
+    {
+      // The first document's second half is left out, as a dropped condition is; a block begins there.
+      name: "holes in documents, two rows",
+      rows: [
+        { segment: [0, 0, 0, -1, -1, -1, 0, 1, 1, 1, 2, 2, -1, -1, 2, 2, 2], globals: [0, 7, 10, 14] },
+        { segment: [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5], globals: [4, 14] },
+      ],
+      near: 3,
+    },
+  ])("slots near a block alone: $name", async ({ rows, near, causal = false }) => {
+    const length = rows[0].segment.length;
+    const pattern = { window: 3, dilation: 1, full: false, causal };
+    const shape = [rows.length * length, heads * headSize];
+    const size = shape[0] * shape[1];
+    const parameters = {
+      q: array(shape, wave(size, 2)),
+      k: array(shape, wave(size, 3)),
+      v: array(shape, wave(size, 4)),
+    };
+    const layout = layoutOf(rows, 3);
+    const plan = makeBlockPlan(pattern, length, layout.globals!.count, { near });
+    expect(plan.near).toBe(true);
+    expect(plan.globalKeys).toBeLessThan(layout.globals!.count);
+    await checkOperator(parameters, ({ q, k, v }) =>
+      attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan }),
+    );
   });
 
   it("runs in blocks where they compute fewer pairs than there are", () => {

@@ -2,7 +2,9 @@
  * @file Additive masks (0 or -1e9) of attention, computed once a run from the rows' layout and shared by every layer.
  */
 import {
+  add,
   and,
+  cast,
   concat,
   constant,
   div,
@@ -11,9 +13,13 @@ import {
   gather,
   greater,
   greaterOrEqual,
+  less,
   lessOrEqual,
+  minimum,
   mul,
   or,
+  reduceMin,
+  reduceSum,
   reshape,
   sub,
   type Tensor,
@@ -41,6 +47,19 @@ export interface GlobalSlots {
   readonly valid: Tensor;
   /** int64 [B*N]: 0 where not global, else 1 + flattened slot number. */
   readonly slot: Tensor;
+  /** Most slots of the documents that any block of queries has a part in; blocks then see those alone. Default: all. */
+  readonly near?: number | undefined;
+}
+/** The slots each block of a plan sees: S = plan.globalKeys of them, next to each other. */
+export interface NearSlots {
+  /** int64 [B*blocks*S]: flattened slot numbers b*M + m. */
+  readonly slots: Tensor;
+  /** float32 [B, 1, blocks, S, block]: which positions of the block a slot sees. */
+  readonly mask: Tensor;
+  /** int64 [B*M*blocks]: where each slot stands among `slots` for each block, anywhere where it does not. */
+  readonly place: Tensor;
+  /** float32 [B, M, blocks, 1]: whether it does. */
+  readonly placeMask: Tensor;
 }
 
 export const additive = (allowed: Tensor): Tensor => where(allowed, 0, BLOCKED);
@@ -56,6 +75,10 @@ function slotPositions({ batch, length }: Layout, globals: GlobalSlots): Tensor 
   const starts = Array.from({ length: batch }, (_, b) => b * length);
   return sub(reshape(globals.index, [batch, globals.count]), constant(starts, [batch, 1], "int64"));
 }
+
+/** Rows int64 [B, n] with `more` columns of `value` behind. */
+const extend = (x: Tensor, value: number, more: number): Tensor =>
+  more > 0 ? concat([x, expand(constant(value, [], "int64"), [x.staticShape[0], more])], 1) : x;
 
 const count = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
@@ -101,8 +124,59 @@ export function globalMask(layout: Layout, globals: GlobalSlots, causal: boolean
   return additive(and(same, greaterOrEqual(own, constant(count(length), [1, 1, 1, length], "int64"))));
 }
 
-/** Queries of every block against global slots and the blocks it sees: float32 [B, 1, blocks, block, globalKeys + localKeys]. */
-export function localMask(layout: Layout, plan: BlockPlan): Tensor {
+/**
+ * Which slots stand near each block. Slots are in the order of their documents, so those that a block needs lie next to each other,
+ * from the first one of its first document on.
+ */
+export function nearSlots(layout: Layout, globals: GlobalSlots, plan: BlockPlan): NearSlots {
+  const { batch, length, segment } = layout;
+  const { count: slots } = globals;
+  const { blocks, block, padded, globalKeys: near, causal } = plan;
+  const flat = batch * blocks * near;
+  const behind = constant(Number.MAX_SAFE_INTEGER, [], "int64");
+  const documents = extend(segment, -1, padded - length);
+  const documentsOf = reshape(documents, [batch, blocks, block]);
+  const first = reduceMin(where(equal(documentsOf, -1), behind, documentsOf), [2]);
+  const ofSlots = slotSegments(layout, globals);
+  const earlier = less(
+    reshape(where(equal(ofSlots, -2), behind, ofSlots), [batch, 1, slots]),
+    reshape(first, [batch, blocks, 1]),
+  );
+  const start = minimum(cast(reduceSum(cast(earlier, "float32"), [2]), "int64"), slots - near);
+  const own = add(reshape(start, [batch, blocks, 1]), constant(count(near), [1, 1, near], "int64"));
+  const rowStarts = constant(
+    count(batch).map((b) => b * slots),
+    [batch, 1, 1],
+    "int64",
+  );
+  const numbers = reshape(add(own, rowStarts), [flat]);
+
+  const perBlock = [batch, 1, blocks, near, 1];
+  const atSlots = (x: Tensor) => reshape(gather(reshape(x, [batch * slots]), numbers), perBlock);
+  const same = equal(atSlots(ofSlots), reshape(documents, [batch, 1, blocks, 1, block]));
+  const positions = constant(count(padded), [1, 1, blocks, 1, block], "int64");
+  const seen = causal ? and(same, greaterOrEqual(atSlots(slotPositions(layout, globals)), positions)) : same;
+
+  const offset = sub(constant(count(slots), [1, slots, 1], "int64"), reshape(start, [batch, 1, blocks]));
+  const inside = and(greaterOrEqual(offset, 0), less(offset, near));
+  const blockStarts = constant(
+    count(batch * blocks).map((b) => b * near),
+    [batch, 1, blocks],
+    "int64",
+  );
+  return {
+    slots: numbers,
+    mask: additive(seen),
+    place: reshape(add(where(inside, offset, 0), blockStarts), [batch * slots * blocks]),
+    placeMask: reshape(additive(inside), [batch, slots, blocks, 1]),
+  };
+}
+
+/**
+ * Queries of every block against global slots and the blocks it sees: float32 [B, 1, blocks, block, globalKeys + localKeys].
+ * @param near the slots each block sees; null: all of the row
+ */
+export function localMask(layout: Layout, plan: BlockPlan, near: NearSlots | null = null): Tensor {
   const { batch, length, segment, globals } = layout;
   const { blocks, block, window, reach, causal, localKeys, order, keyPosition } = plan;
   // Column `length` is the place that nobody stands at; globals are seen through their slots, so as local keys they are hidden.
@@ -112,11 +186,9 @@ export function localMask(layout: Layout, plan: BlockPlan): Tensor {
       [positions.length],
       "int64",
     );
-  const extended = (x: Tensor, value: number) =>
-    concat([x, expand(constant(value, [], "int64"), [batch, 1])], 1);
   const hidden = globals ? where(equal(reshape(globals.slot, [batch, length]), 0), segment, -4) : segment;
-  const queries = gather(extended(segment, -3), nowhere(order), 1);
-  const keys = gather(extended(hidden, -4), nowhere(keyPosition), 1);
+  const queries = gather(extend(segment, -3, 1), nowhere(order), 1);
+  const keys = gather(extend(hidden, -4, 1), nowhere(keyPosition), 1);
   const same = equal(
     reshape(queries, [batch, 1, blocks, block, 1]),
     reshape(keys, [batch, 1, blocks, 1, localKeys]),
@@ -129,10 +201,12 @@ export function localMask(layout: Layout, plan: BlockPlan): Tensor {
     }
   const local = and(same, constant(band, [block, localKeys], "bool"));
   if (!globals) return additive(local);
-  const padding = plan.globalKeys - globals.count;
   const padded = (slots: Tensor) => {
-    const whole =
-      padding > 0 ? concat([slots, expand(constant(-2, [], "int64"), [batch, padding])], 1) : slots;
+    if (near) {
+      const flat = reshape(slots, [batch * globals.count]);
+      return reshape(gather(flat, near.slots), [batch, 1, blocks, 1, plan.globalKeys]);
+    }
+    const whole = extend(slots, -2, plan.globalKeys - globals.count);
     return reshape(whole, [batch, 1, 1, 1, plan.globalKeys]);
   };
   const seen = equal(reshape(queries, [batch, 1, blocks, block, 1]), padded(slotSegments(layout, globals)));

@@ -7,7 +7,7 @@
  * Adjoint over the blocks (D = rowsum(dO * O), as FlashAttention does):
  *   dV = P^T dO,   dS = P * (dO V^T - D),   dQ = dS K / sqrt(d),   dK = dS^T Q / sqrt(d).
  * Keys and values of a block come from one gather of chunks; its adjoint is a gather too (each chunk is used by as many blocks as a block sees), so
- * nothing is ever scattered.
+ * no position is ever scattered; slots are few.
  */
 import {
   add,
@@ -19,64 +19,42 @@ import {
   equal,
   gather,
   greater,
-  matmul,
-  mul,
   NDArray,
   pad,
   reduceSum,
   reshape,
-  rowDot,
   slice,
-  softmax,
-  sub,
   type Tensor,
-  transpose,
   where,
   zeros,
 } from "../../graph/index.js";
-import { globalMask, type Layout, localMask, pairMask } from "./masks.js";
+import {
+  arrange,
+  type BlockShape,
+  type Core,
+  core,
+  coreAdjoint,
+  disarrange,
+  type HeadShape,
+  mergeHeads,
+  splitHeads,
+} from "./core.js";
+import { type GlobalQueries, queryBlocks, queryRow } from "./global-queries.js";
+import {
+  type GlobalSlots,
+  globalMask,
+  type Layout,
+  localMask,
+  type NearSlots,
+  nearSlots,
+  pairMask,
+} from "./masks.js";
 import { type BlockPlan, blockPlan, coversRow, type HeadPattern, sees } from "./pattern.js";
 
-interface HeadShape {
-  readonly batch: number;
-  readonly length: number;
-  readonly heads: number;
-  readonly headSize: number;
-}
 interface Attributes extends HeadShape {
   readonly pattern: HeadPattern;
 }
-interface WindowAttributes extends Attributes {
-  readonly plan: BlockPlan;
-  /** Global slots a row; 0: none. */
-  readonly globals: number;
-}
-
-/** [B*rows, H*d] -> [B, H, rows, d] */
-const splitHeads = (x: Tensor, { batch, heads, headSize }: HeadShape, rows: number): Tensor =>
-  transpose(reshape(x, [batch, rows, heads, headSize]), [0, 2, 1, 3]);
-/** [B, H, rows, d] -> [B*rows, H*d] */
-const mergeHeads = (x: Tensor, { batch, heads, headSize }: HeadShape, rows: number): Tensor =>
-  reshape(transpose(x, [0, 2, 1, 3]), [batch * rows, heads * headSize]);
-
-/** One softmax attention over already arranged operands [..., rows, d], [..., keys, d], and its adjoint. */
-interface Core {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly p: Tensor;
-  readonly out: Tensor;
-}
-function core(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Core {
-  const p = softmax(add(matmul(q, k, { transposeB: true, scale }), mask));
-  return { q, k, v, p, out: matmul(p, v) };
-}
-function coreAdjoint({ q, k, v, p, out }: Core, g: Tensor, scale: number): [Tensor, Tensor, Tensor] {
-  const dv = matmul(p, g, { transposeA: true });
-  const dp = matmul(g, v, { transposeB: true });
-  const ds = mul(p, sub(dp, rowDot(g, out)));
-  return [matmul(ds, k, { scale }), matmul(ds, q, { transposeA: true, scale }), dv];
-}
+interface WindowAttributes extends Attributes, BlockShape {}
 
 /** The oracle: q, k, v [B*N, H*d]; one obvious loop. */
 function denseAttention(
@@ -129,81 +107,82 @@ const denseAttentionOperator = defineComposite<Attributes, Core>({
 
 interface WindowSaved {
   readonly local: Core;
-  readonly global: Core | null;
+  readonly global: GlobalQueries | null;
 }
 
+/** Inputs: q, k, v, segment, mask of the blocks; with globals also index, slot, valid and the mask of the slots' queries, and of a near plan `NearSlots`. */
 const windowAttentionOperator = defineComposite<WindowAttributes, WindowSaved>({
   name: "windowAttention",
   infer: ([q]) => [{ dtype: q.dtype, shape: q.shape }],
-  lower: ([q, k, v, , mask, index, slot, slotMask], a) => {
-    const scale = 1 / Math.sqrt(a.headSize);
+  lower: ([q, k, v, , mask, ...ofGlobals], a) => {
+    const globals = globalInputs(ofGlobals);
     const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, a, a.length));
-    const slots = (x: Tensor) => splitHeads(gather(x, index), a, a.globals);
+    const slots = (x: Tensor) => splitHeads(gather(x, slotIndex(globals!)), a, a.plan.slotRows);
     const local = core(
       reshape(arrange(qh, a), [a.batch, a.heads, a.plan.blocks, a.plan.block, a.headSize]),
-      keyBlocks(arrange(kh, a), index ? slots(k) : null, a),
-      keyBlocks(arrange(vh, a), index ? slots(v) : null, a),
+      keyBlocks(arrange(kh, a), globals ? slots(k) : null, a),
+      keyBlocks(arrange(vh, a), globals ? slots(v) : null, a),
       mask,
-      scale,
+      1 / Math.sqrt(a.headSize),
     );
     const flat = reshape(local.out, [a.batch, a.heads, a.plan.padded, a.headSize]);
     const out = mergeHeads(disarrange(flat, a), a, a.length);
-    if (!index) return { outputs: [out], saved: { local, global: null } };
-    const global = core(slots(q), kh, vh, slotMask, scale);
+    if (!globals) return { outputs: [out], saved: { local, global: null } };
+    const { near, slotMask, slot } = globals;
+    const global = near ? queryBlocks(slots(q), kh, vh, near, a) : queryRow(slots(q), kh, vh, slotMask, a);
     const isLocal = reshape(equal(slot, 0), [a.batch * a.length, 1]);
-    const outputs = [where(isLocal, out, fromSlots(mergeHeads(global.out, a, a.globals), slot))];
-    return { outputs, saved: { local, global } };
+    return { outputs: [where(isLocal, out, fromSlots(global.rows, slot))], saved: { local, global } };
   },
-  adjoint: ([g], { inputs: [, , , , , index, slot, , valid], attributes: a, saved: { local, global } }) => {
-    const scale = 1 / Math.sqrt(a.headSize);
-    const none = index ? [null, null, null, null, null, null] : [null, null];
-    const inner = index ? where(reshape(equal(slot, 0), [a.batch * a.length, 1]), g!, 0) : g!;
+  adjoint: ([g], { inputs: [, , , , , ...ofGlobals], attributes: a, saved: { local, global } }) => {
+    const globals = globalInputs(ofGlobals);
+    const none = ofGlobals.map(() => null);
+    const inner = globals ? where(reshape(equal(globals.slot, 0), [a.batch * a.length, 1]), g!, 0) : g!;
     const blocks = reshape(arrange(splitHeads(inner, a, a.length), a), local.out.shape);
-    const [dq, dk, dv] = coreAdjoint(local, blocks, scale);
+    const [dq, dk, dv] = coreAdjoint(local, blocks, 1 / Math.sqrt(a.headSize));
     const back = (x: Tensor) => disarrange(reshape(x, [a.batch, a.heads, a.plan.padded, a.headSize]), a);
     const [keys, values] = [dk, dv].map((x) => keyBlocksAdjoint(x, a));
-    if (!index || !global)
-      return [...[dq, keys.local, values.local].map((x) => mergeHeads(back(x), a, a.length)), ...none];
+    if (!globals || !global)
+      return [...[dq, keys.local, values.local].map((x) => mergeHeads(back(x), a, a.length)), null, null];
     // Empty slots stand at some position too: nothing may flow back through them.
-    const used = greater(reshape(valid, [a.batch * a.globals, 1]), 0.5);
-    const outer = splitHeads(where(used, gather(g!, index), 0), a, a.globals);
-    const [dqs, dkAll, dvAll] = coreAdjoint(global, outer, scale);
+    const used = greater(reshape(globals.valid, [a.batch * a.globals, 1]), 0.5);
+    const outer = global.adjoint(where(used, gather(g!, globals.index), 0));
     // Empty slots add zeros, to whatever position they stand at.
     const total = (here: Tensor, all: Tensor | null, slots: Tensor) => {
       const sequence = all ? add(back(here), all) : back(here);
-      return addRows(mergeHeads(sequence, a, a.length), index, mergeHeads(slots, a, a.globals));
+      return addRows(mergeHeads(sequence, a, a.length), slotIndex(globals), slots);
     };
     return [
-      total(dq, null, dqs),
-      total(keys.local, dkAll, keys.slots!),
-      total(values.local, dvAll, values.slots!),
+      total(dq, null, outer.q),
+      total(keys.local, outer.k, mergeHeads(keys.slots!, a, a.plan.slotRows)),
+      total(values.local, outer.v, mergeHeads(values.slots!, a, a.plan.slotRows)),
+      null,
+      null,
       ...none,
     ];
   },
   evaluate: (inputs, a) => [denseAttention(inputs, a.globals > 0 ? inputs[6] : null, a)],
 });
 
-/** [B, H, N, d] -> [B, H, padded, d] in the plan's order. */
-function arrange(x: Tensor, { length, plan }: WindowAttributes): Tensor {
-  if (plan.dilation === 1) return pad(x, 2, 0, plan.padded - length);
-  const padded = pad(x, 2, 0, 1); // position `length`: the zeros behind the end
-  const places = Array.from(plan.order, (p) => (p < 0 ? length : p));
-  return gather(padded, constant(places, [plan.padded], "int64"), 2);
+/** The inputs of the composite that tell of global slots, by name. */
+interface GlobalInputs extends Omit<GlobalSlots, "count" | "near"> {
+  /** Which positions a slot sees; of a near plan it is in `near`. */
+  readonly slotMask: Tensor;
+  readonly near: NearSlots | null;
+}
+function globalInputs([index, slot, valid, slotMask, ...near]: readonly Tensor[]): GlobalInputs | null {
+  if (!index) return null;
+  const [slots, place, placeMask] = near;
+  return { index, slot, valid, slotMask, near: slots ? { slots, mask: slotMask, place, placeMask } : null };
 }
 
-/** The inverse of `arrange`: [B, H, padded, d] -> [B, H, N, d]. */
-function disarrange(x: Tensor, { length, plan }: WindowAttributes): Tensor {
-  if (plan.dilation === 1) return slice(x, 2, 0, length);
-  const places = new Array<number>(length);
-  for (const [place, position] of plan.order.entries()) if (position >= 0) places[position] = place;
-  return gather(x, constant(places, [length], "int64"), 2);
-}
+/** Position of each laid out slot: int64 [B*slotRows]. */
+const slotIndex = ({ index, near }: GlobalInputs): Tensor => (near ? gather(index, near.slots) : index);
 
 /** Rows [B*M, W] to the positions they stand for; zeros elsewhere. -> [B*N, W] */
 const fromSlots = (rows: Tensor, slot: Tensor): Tensor =>
   gather(concat([zeros([1, rows.staticShape[1]]), rows], 0), slot);
 
-/** Arranged keys [B, H, padded, d] and slots [B, H, M, d] -> what each block sees [B, H, blocks, globalKeys + localKeys, d]. */
+/** Arranged keys [B, H, padded, d] and slots [B, H, slotRows, d] -> what each block sees [B, H, blocks, globalKeys + localKeys, d]. */
 function keyBlocks(
   x: Tensor,
   slots: Tensor | null,
@@ -212,15 +191,15 @@ function keyBlocks(
   const wide = plan.chunk * headSize;
   const parts = [reshape(x, [batch * heads, plan.padded / plan.chunk, wide])];
   if (slots) {
-    const padded = pad(slots, 2, 0, plan.globalKeys - slots.staticShape[2]);
-    parts.unshift(reshape(padded, [batch * heads, plan.globalKeys / plan.chunk, wide]));
+    const rows = Math.max(plan.slotRows, plan.globalKeys);
+    parts.unshift(reshape(pad(slots, 2, 0, rows - plan.slotRows), [batch * heads, rows / plan.chunk, wide]));
   }
   const keys = plan.globalKeys + plan.localKeys;
   const index = constant(plan.keyChunks, [plan.blocks, keys / plan.chunk], "int64");
   return reshape(gather(concat(parts, 1), index, 1), [batch, heads, plan.blocks, keys, headSize]);
 }
 
-/** Adjoint of `keyBlocks`: sums the uses of every chunk, and the uses of the slots by all blocks. */
+/** Adjoint of `keyBlocks`: sums the uses of every chunk, and those of slots that all blocks see. */
 function keyBlocksAdjoint(
   g: Tensor,
   { batch, heads, headSize, plan, globals }: WindowAttributes,
@@ -235,13 +214,18 @@ function keyBlocksAdjoint(
     Array.from({ length: globalChunks }, (__, c) => b * chunksARow + c),
   ).flat();
   const used = gather(rows, constant(places, [plan.blocks, globalChunks], "int64"), 1);
+  if (plan.near) return { local, slots: reshape(used, [batch, heads, plan.slotRows, headSize]) };
   const summed = reshape(reduceSum(used, [1]), [batch, heads, plan.globalKeys, headSize]);
   return { local, slots: slice(summed, 2, 0, globals) };
 }
 
+const keyOf = ({ window, dilation, reach, causal, near }: BlockPlan): string =>
+  `${window}/${dilation}/${reach}/${causal}/${near}`;
+
 /** Masks of one layout, each built once and shared by the layers that want it. */
 export class MaskCache {
   private readonly built = new Map<string, Tensor>();
+  private readonly nearSlots = new Map<string, NearSlots>();
   constructor(readonly layout: Layout) {}
 
   private once(key: string, build: () => Tensor): Tensor {
@@ -258,8 +242,15 @@ export class MaskCache {
     return this.once(`global/${causal}`, () => globalMask(this.layout, this.layout.globals!, causal));
   }
   local(plan: BlockPlan): Tensor {
-    const key = `${plan.window}/${plan.dilation}/${plan.reach}/${plan.causal}`;
-    return this.once(key, () => localMask(this.layout, plan));
+    return this.once(`local/${keyOf(plan)}`, () => localMask(this.layout, plan, this.near(plan)));
+  }
+  /** Of a plan whose blocks see slots near them. */
+  near(plan: BlockPlan): NearSlots | null {
+    if (!plan.near) return null;
+    const key = keyOf(plan);
+    const found = this.nearSlots.get(key) ?? nearSlots(this.layout, this.layout.globals!, plan);
+    this.nearSlots.set(key, found);
+    return found;
   }
 }
 
@@ -276,7 +267,10 @@ export function attention(
   const { heads, pattern, masks } = options;
   const { batch, length, segment, globals } = masks.layout;
   const headSize = q.staticShape[1] / heads;
-  const plan = options.plan === undefined ? blockPlan(pattern, length, globals?.count ?? 0) : options.plan;
+  const plan =
+    options.plan === undefined
+      ? blockPlan(pattern, length, globals?.count ?? 0, globals?.near)
+      : options.plan;
   const shape = { batch, length, heads, headSize, pattern };
   if (!plan) {
     const own = { ...pattern, full: pattern.full || coversRow(pattern, length) };
@@ -285,7 +279,11 @@ export function attention(
     return apply(denseAttentionOperator, dense, { ...shape, pattern: own } satisfies Attributes)[0];
   }
   const inputs = [q, k, v, segment, masks.local(plan)];
-  if (globals) inputs.push(globals.index, globals.slot, masks.global(plan.causal), globals.valid);
+  if (globals) {
+    const near = masks.near(plan);
+    inputs.push(globals.index, globals.slot, globals.valid, near?.mask ?? masks.global(plan.causal));
+    if (near) inputs.push(near.slots, near.place, near.placeMask);
+  }
   return apply(windowAttentionOperator, inputs, {
     ...shape,
     plan,

@@ -93,18 +93,33 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
   return groups;
 }
 
-/** Query-key pairs that are computed (masked places included) for one head over `length` positions. */
-export function computedPairs(head: HeadPattern, length: number, globals: number): number {
-  const plan = blockPlan(head, length, globals);
+/** Query-key pairs that are computed (masked places included) for one head over `length` positions. `near`: see `blockPlan`. */
+export function computedPairs(head: HeadPattern, length: number, globals: number, near = globals): number {
+  const plan = blockPlan(head, length, globals, near);
   return plan ? pairsOf(plan, globals) : length * length;
 }
 
+/** What blocks see, and what global slots see: the blocks that see them, or everything. */
 const pairsOf = (plan: BlockPlan, globals: number): number =>
-  plan.padded * (plan.globalKeys + plan.localKeys) + globals * plan.length;
+  plan.padded * (plan.globalKeys + plan.localKeys) +
+  (plan.near ? plan.padded * plan.globalKeys : globals * plan.length);
+
+/** Positions of the largest block of any layer that may see near slots only; 0: none may. */
+export function largestBlock(settings: AttentionSettings, numLayers: number, numHeads: number): number {
+  const heads = Array.from(
+    { length: numLayers },
+    (_, layer) => layerPattern(settings, layer, numHeads).heads,
+  );
+  return Math.max(
+    0,
+    ...heads.flat().map(({ full, dilation, window }) => (full || dilation > 1 ? 0 : window)),
+  );
+}
 
 /**
  * How a windowed head runs: positions are sorted by residue modulo the dilation and cut into blocks; the queries of a block see the keys
- * of `reach` blocks before, their own, as many after (none when causal), and all global slots. reach * block covers the window: with one block as long as
+ * of `reach` blocks before, their own, as many after (none when causal), and global slots: all of the row, or, where a row holds many
+ * documents, those of the documents the block has a part in (`near`). reach * block covers the window: with one block as long as
  * the window a query meets 3 windows of keys, with two half as long 2.5. Keys move in chunks of `chunk` rows.
  */
 export interface BlockPlan {
@@ -126,13 +141,17 @@ export interface BlockPlan {
   readonly padded: number;
   /** Rows moved by one gather index; divides `block`. */
   readonly chunk: number;
-  /** Global slots, rounded up to whole chunks. */
+  /** Global slots a block sees, rounded up to whole chunks. */
   readonly globalKeys: number;
+  /** Whether every block has a list of slots of its own, `globalKeys` next to each other, instead of all. */
+  readonly near: boolean;
+  /** Slots laid out for the blocks: all of a row, or blocks * globalKeys. */
+  readonly slotRows: number;
   /** [padded] position whose query stands at each place; -1 for padding. The identity when dilation is 1. */
   readonly order: Int32Array;
   /** [blocks, localKeys] position of every local key of every block; -1: none there. */
   readonly keyPosition: Int32Array;
-  /** [blocks, (globalKeys + localKeys) / chunk] chunk numbers in [global chunks | sequence chunks]. */
+  /** [blocks, (globalKeys + localKeys) / chunk] chunk numbers in [slot chunks | sequence chunks]. */
   readonly keyChunks: number[];
   /** [sides, padded / chunk] where each sequence chunk was used, in [blocks * chunks a block]. */
   readonly usesOfChunk: number[];
@@ -142,10 +161,18 @@ export interface BlockPlan {
 export const coversRow = ({ window, dilation }: HeadPattern, length: number): boolean =>
   dilation === 1 && window >= length - 1;
 
-/** The plan; null where all pairs of the row are fewer than those of the blocks, so that one dense product with a mask is cheaper. */
-export function blockPlan(head: HeadPattern, length: number, globals: number): BlockPlan | null {
+/**
+ * The plan; null where all pairs of the row are fewer than those of the blocks, so that one dense product with a mask is cheaper.
+ * @param near most global slots of the documents that one block has a part in. Default: all slots
+ */
+export function blockPlan(
+  head: HeadPattern,
+  length: number,
+  globals: number,
+  near = globals,
+): BlockPlan | null {
   if (head.full || coversRow(head, length)) return null;
-  const plan = makeBlockPlan(head, length, globals);
+  const plan = makeBlockPlan(head, length, globals, { near });
   return pairsOf(plan, globals) < length * length ? plan : null;
 }
 
@@ -159,14 +186,17 @@ export function makeBlockPlan(
   { window, dilation, causal = false }: HeadPattern,
   length: number,
   globals: number,
-  reach = 1,
+  { reach = 1, near: nearGlobals = globals }: { reach?: number; near?: number } = {},
 ): BlockPlan {
   const block = Math.ceil(window / reach);
   const perResidue = Math.ceil(Math.ceil(length / dilation) / block); // blocks a residue class
   const blocks = perResidue * dilation;
   const padded = blocks * block;
   const chunk = largestDivisor(block, 16);
-  const globalChunks = Math.ceil(globals / chunk);
+  // Residues of a dilated window lie all over the row, and so do their documents.
+  const near = dilation === 1 && Math.ceil(nearGlobals / chunk) * chunk < globals;
+  const globalChunks = Math.ceil((near ? nearGlobals : globals) / chunk);
+  const slotChunks = near ? blocks * globalChunks : globalChunks;
   const chunksPerBlock = block / chunk;
   const sides = Array.from({ length: causal ? reach + 1 : 2 * reach + 1 }, (_, i) => i - reach);
   const localKeys = sides.length * block;
@@ -181,11 +211,11 @@ export function makeBlockPlan(
   const keyPosition = new Int32Array(blocks * localKeys).fill(-1);
   const keyChunks: number[] = [];
   for (let b = 0; b < blocks; b++) {
-    for (let g = 0; g < globalChunks; g++) keyChunks.push(g);
+    for (let g = 0; g < globalChunks; g++) keyChunks.push((near ? b * globalChunks : 0) + g);
     for (const [place, side] of sides.entries()) {
       const neighbour = b + side;
       for (let c = 0; c < chunksPerBlock; c++)
-        keyChunks.push(globalChunks + wrap(neighbour) * chunksPerBlock + c);
+        keyChunks.push(slotChunks + wrap(neighbour) * chunksPerBlock + c);
       const sameResidue = Math.floor(neighbour / perResidue) === Math.floor(b / perResidue);
       if (neighbour < 0 || neighbour >= blocks || !sameResidue) continue;
       for (let i = 0; i < block; i++)
@@ -212,6 +242,8 @@ export function makeBlockPlan(
     padded,
     chunk,
     globalKeys: globalChunks * chunk,
+    near,
+    slotRows: near ? slotChunks * chunk : globals,
     order,
     keyPosition,
     keyChunks,
