@@ -121,11 +121,21 @@ async function qualityOf(
   };
 }
 
-/** Held-out text in pieces as long as the texts. */
+/** The first of some texts that have so many tokens together. */
+function enough(tokens: number): (ids: ArrayLike<number>) => boolean {
+  let before = 0;
+  return (ids) => {
+    const wanted = before < tokens;
+    before += Math.min(ids.length, length);
+    return wanted;
+  };
+}
+
+/** As much held-out text as is written, in pieces as long at most: the share of distinct words falls with the amount. */
 const heldOut = textsOf(rowsOf(data.valid, 64), vocabSize);
 const pieces = Array.from({ length: heldOut.size }, (_, d) => heldOut.ids(d))
   .filter((ids) => ids.length >= length / 4)
-  .slice(0, 4 * texts)
+  .filter(enough(texts * length))
   .map((ids) => ({
     ids: Int32Array.from(ids.subarray(0, length)),
     text: tokenizer.decode(ids.subarray(0, length)),

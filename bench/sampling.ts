@@ -120,7 +120,7 @@ async function startPeer(python: string): Promise<StepProcess> {
     channel: column("channel"),
   });
   const script = fileURLToPath(new URL("./peers/denoiser.py", import.meta.url));
-  const args = [script, folder, "--serve", "--all-rows", "--threads", flags.threads];
+  const args = [script, folder, "--serve", "--threads", flags.threads];
   return (await StepProcess.start("PyTorch", python, args)).child;
 }
 

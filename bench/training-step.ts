@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
-import { compareGradients, gradientsOf, type Parity } from "../src/benchmark/parity.js";
+import { compareGradients, formatError, gradientsOf, type Parity } from "../src/benchmark/parity.js";
 import { median } from "../src/benchmark/statistics.js";
 import { StepProcess, type StepTimes } from "../src/benchmark/step-process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
@@ -148,11 +148,10 @@ function version(name: string): string {
 
 function printParity(peer: string, { loss, lossError, gradientErrors, holds }: Parity): void {
   console.log(
-    `parity with ${peer} ${holds ? "holds" : "FAILS"}: loss ${loss.join(" and ")} (relative ${lossError.toExponential(1)})`,
+    `parity with ${peer} ${holds ? "holds" : "FAILS"}: loss ${loss.join(" and ")} (relative ${formatError(lossError)})`,
   );
   console.log("  gradients, largest difference over the largest value:");
-  for (const { name, error } of gradientErrors.slice(0, 3))
-    console.log(`    ${error.toExponential(1)}  ${name}`);
+  for (const { name, error } of gradientErrors.slice(0, 3)) console.log(`    ${formatError(error)}  ${name}`);
 }
 
 interface Result extends Side {

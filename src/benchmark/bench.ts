@@ -10,7 +10,7 @@ import type { RunConfig } from "../config/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import type { Interval } from "../metrics/index.js";
 import { KeptParts } from "./kept-parts.js";
-import { type MeasuredPart, measurePart, sideName } from "./measure-part.js";
+import { type Agreement, type MeasuredPart, measurePart, sideName } from "./measure-part.js";
 import type { Parity } from "./parity.js";
 import type { PeerPython, PeerVariant } from "./peers.js";
 import { conditionsOf, joinRecords, type RunRecord, startRecord } from "./record.js";
@@ -62,7 +62,7 @@ export interface BenchRow {
   /** Of every unit, by round. */
   readonly milliseconds: readonly (readonly number[])[];
   readonly spread: Spread;
-  /** Positions of a unit. */
+  /** Text tokens of a unit: its positions without learned globals, which not all twins have. */
   readonly tokens: number;
   readonly tokensPerSecond: number;
   readonly peakBytes: number;
@@ -72,7 +72,14 @@ export interface BenchRow {
   readonly shareOfCeiling: number;
 }
 
-/** How many times as long `slower` takes as `faster`, at one length. Plain JSON. */
+/** Milliseconds a text token of every unit, by round. */
+export const timesPerToken = ({
+  milliseconds,
+  tokens,
+}: Pick<BenchRow, "milliseconds" | "tokens">): readonly (readonly number[])[] =>
+  milliseconds.map((round) => round.map((time) => time / tokens));
+
+/** How many times as long `slower` takes for a text token as `faster`, at one length. Plain JSON. */
 export interface BenchRatio {
   readonly task: BenchTask;
   readonly length: number;
@@ -124,21 +131,22 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const now = startRecord(threads, versions);
   const store = new KeptParts<MeasuredPart>(keep);
   const measured: (MeasuredPart & BenchPart)[] = [];
-  const unlike = new Set<string>();
+  const agreement: Agreement = new Map();
   for (const task of tasks)
     for (const length of options.lengths) {
       const what = `${task}, length ${length}`;
       const settings = {
         conditions: conditionsOf(now),
         ...partSettings(options, task, length),
-        ...(unlike.size > 0 ? { unlike: [...unlike] } : {}),
+        ...(agreement.size > 0 ? { agreement: [...agreement] } : {}),
       };
       const name = `${task}-${length}`;
       const kept = await store.find(name, settings);
       if (kept) onProgress(`${what}: measured ${kept.record.date}, taken over`);
-      const part = kept ?? (await measurePart(options, task, length, startRecord(threads, versions), unlike));
+      const part =
+        kept ?? (await measurePart(options, task, length, startRecord(threads, versions), agreement));
       if (!kept && !part.passing) await store.keep(name, settings, part);
-      for (const { twin, variant, holds } of part.parities) if (!holds) unlike.add(sideName(twin, variant));
+      for (const { twin, variant, holds } of part.parities) agreement.set(sideName(twin, variant), holds);
       measured.push({ ...part, task, length, reused: kept !== null });
     }
   const leftOut = measured.flatMap((part) => part.leftOut);
@@ -176,16 +184,13 @@ function partSettings(
     rounds = 5,
     count = 1,
     alone = false,
-    lengths,
   }: BenchOptions,
   task: BenchTask,
   length: number,
 ): object {
   const python = peer?.python ?? null;
-  // Parity is checked at the first length.
-  const first = length === lengths[0];
   const turns = { samplingSteps, rounds, count, alone };
-  return { task, length, first, base, twins: names, python, variants, tokens, ...turns };
+  return { task, length, base, twins: names, python, variants, tokens, ...turns };
 }
 
 /** Each side against ours of the first twin. */
@@ -199,7 +204,7 @@ function ratiosOf(rows: readonly BenchRow[]): BenchRatio[] {
         length: row.length,
         faster: `${first.twin}, ${first.side}`,
         slower: `${row.twin}, ${row.side}`,
-        ratio: ratioOfRounds(first.milliseconds, row.milliseconds),
+        ratio: ratioOfRounds(timesPerToken(first), timesPerToken(row)),
         memory: row.peakBytes / first.peakBytes,
       },
     ];

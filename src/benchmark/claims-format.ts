@@ -1,5 +1,6 @@
 /** @file The claims as Markdown and as a page with charts. */
-import { formatGaps, type TaskReport, type TwinRun } from "../evaluation/suite/index.js";
+import { formatFree, formatGaps, formatScale, heldOutOf } from "../evaluation/suite/format.js";
+import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
@@ -23,7 +24,7 @@ function trainingOf({ budget, tasks }: ClaimsReport["suite"]): string {
 }
 
 function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
-  const { seeds, items, steps, base } = suite;
+  const { seeds, tasks, steps, base } = suite;
   return {
     Machine: formatRecord(bench.record),
     Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
@@ -34,7 +35,8 @@ function conditions({ bench, grown, suite }: ClaimsReport): Record<string, strin
     "Trained on": [...new Set(suite.tasks.flatMap(({ runs }) => runs.map(({ date }) => date.slice(0, 10))))]
       .sort()
       .join(", "),
-    "Held-out sources": `${items}, ${steps} steps a text`,
+    "Steps a text": String(steps),
+    "Judged by": tasks.map((task) => `${task.task}: ${heldOutOf(task)}`).join("; "),
     Model: `${base.model.numLayers} layers of ${base.model.hiddenSize}, ${base.model.experts.numExperts} experts, vocabulary ${base.model.vocabSize}`,
     "Model of the benchmark": `${bench.config.model.numLayers} layers of ${bench.config.model.hiddenSize}, ${bench.config.model.experts.numExperts} experts, vocabulary ${bench.config.model.vocabSize}`,
   };
@@ -57,6 +59,9 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
     "## Likelihoods",
     "Nats a token, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
     likelihoodTable(report, row),
+    ...report.suite.tasks.flatMap(({ task, classifier }) =>
+      classifier ? [`## Coherence, ${task}`, formatScale(classifier)] : [],
+    ),
     "## Conditions",
     Object.entries(conditions(report))
       .map(([name, value]) => `- ${name}: ${value}`)
@@ -159,12 +164,15 @@ function benchSection({ bench }: ClaimsReport): FiguresSection {
 }
 
 function taskSection(report: TaskReport): FiguresSection {
-  const { task, description, runs } = report;
+  const { task, description, runs, classifier } = report;
   const [first] = runs;
   const own = runs.filter(({ seed }) => seed === first.seed);
   return {
     heading: `${task}: ${description}`,
-    lead: "Validation losses of twins with other noise are other quantities: compare lines of one process only (docs/protocol.md).",
+    lead: [
+      "Validation losses of twins with other noise are other quantities: compare lines of one process only (docs/protocol.md).",
+      ...(classifier ? [formatScale(classifier)] : []),
+    ].join(" "),
     charts: [
       { heading: "Loss against tokens", chart: curves(own, "tokens") },
       { heading: "Loss against time", chart: curves(own, "seconds") },
@@ -176,8 +184,9 @@ function taskSection(report: TaskReport): FiguresSection {
       ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
       ...(first.quality.length > 0 ? [quality(first, report.metrics[0])] : []),
     ],
-    texts: own.flatMap(({ twin, judged: { samples, infill } }) => [
+    texts: own.flatMap(({ twin, judged: { samples, infill, free } }) => [
       { label: `${twin} writes`, text: samples[0]?.text ?? "" },
+      ...(free ? [{ label: `${twin} writes from nothing`, text: formatFree(free, 400) }] : []),
       ...Object.values(infill).map((gaps) => ({
         label: `${twin} fills gaps [written | missing]`,
         text: formatGaps(gaps),
@@ -188,7 +197,7 @@ function taskSection(report: TaskReport): FiguresSection {
 
 const curves = (runs: readonly TwinRun[], axis: "tokens" | "seconds"): LineChart => ({
   description: `validation cross entropy over ${axis}`,
-  xLabel: axis === "tokens" ? "training positions" : "training seconds",
+  xLabel: axis === "tokens" ? "text tokens" : "training seconds",
   yLabel: "nats a token",
   series: runs.map(({ twin, curve }, i) => ({
     name: twin,

@@ -12,7 +12,14 @@ import {
 } from "../evaluation/suite/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
-import { type BenchOptions, type BenchReport, type BenchRow, type BenchTask, runBench } from "./bench.js";
+import {
+  type BenchOptions,
+  type BenchReport,
+  type BenchRow,
+  type BenchTask,
+  runBench,
+  timesPerToken,
+} from "./bench.js";
 import { ratioOfRounds } from "./statistics.js";
 
 export interface ClaimsOptions {
@@ -126,7 +133,7 @@ const metricName = (metric: string): string => (metric === "bleu" ? "BLEU" : met
 
 /** A side's verdict in words. `few`: what the interval does not know of; `paperRatio`: null where the paper has none. */
 function verdict(
-  value: Omit<RatioInterval, "first" | "second">,
+  value: Pick<RatioInterval, "ratio" | "low" | "high">,
   few: string,
   paperRatio: number | null,
 ): string {
@@ -172,7 +179,7 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
           (row.twin === "dense-active" || row.twin === "moe-diffuseq"),
       );
       return against.map((row): Claim => {
-        const { mean, low, high } = ratioOfRounds(ours.milliseconds, row.milliseconds);
+        const { mean, low, high } = ratioOfRounds(timesPerToken(ours), timesPerToken(row));
         const dense = row.twin === "dense-active";
         const peer = row.side === "ours" ? "" : `, PyTorch ${row.side}`;
         const what = dense
@@ -247,8 +254,7 @@ function lengthClaims({ bench, commands }: ClaimsReport, lengths: readonly numbe
       const ends = [shortest, longest].map((length) => found(bench, task, twin, length));
       const [short, long] = ends;
       if (!short || !long) return [];
-      const perToken = (row: BenchRow) => row.milliseconds.map((round) => round.map((ms) => ms / row.tokens));
-      const { mean, low, high } = ratioOfRounds(perToken(short), perToken(long));
+      const { mean, low, high } = ratioOfRounds(timesPerToken(short), timesPerToken(long));
       return [
         {
           claim: `${task}, ${twin}: time a token at length ${longest} over ${shortest}`,
@@ -291,11 +297,20 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
   });
 }
 
-/** An interval over sources says nothing of seeds; over a score of 0 there is no ratio. */
+/** Documents from which an interval over them is worth something, and below which it is worth nothing. */
+const ENOUGH_DOCUMENTS = 20;
+const FEWEST_DOCUMENTS = 5;
+
+/** An interval over documents says nothing of seeds, and little where they are few; over a score of 0 there is no ratio. */
 function qualityVerdict(value: RatioInterval, seeds: number, paperRatio: number | null): string {
-  const few = seeds === 1 ? " (one seed)" : "";
-  if (value.ratio === null) return `${value.first > 0 ? "scores alone" : "neither scores"}${few}`;
-  return verdict(value, few, paperRatio);
+  const { ratio, first, groups } = value;
+  const doubts = [
+    ...(seeds === 1 ? ["one seed"] : []),
+    ...(groups < ENOUGH_DOCUMENTS ? [`${groups} ${groups === 1 ? "document" : "documents"}`] : []),
+  ];
+  const few = doubts.length > 0 ? ` (${doubts.join(", ")})` : "";
+  if (ratio === null) return `${first > 0 ? "scores alone" : "neither scores"}${few}`;
+  return groups < FEWEST_DOCUMENTS ? `too few to say${few}` : verdict(value, few, paperRatio);
 }
 
 const ratioOf = ({ summary }: TaskReport, metric: string, over: TwinName): RatioInterval =>

@@ -1,6 +1,7 @@
 /** @file A benchmark as text: a table a task, the ratios, and under what conditions. */
 import { table } from "../evaluation/suite/format.js";
 import type { BenchReport, BenchRow, BenchTask } from "./bench.js";
+import { formatError } from "./parity.js";
 import { formatRecord } from "./record.js";
 
 const titles: Record<BenchTask, string> = {
@@ -33,13 +34,15 @@ export function formatBench(report: BenchReport): string {
     ...(alone ? ["Started anew for every turn, one side in memory at a time"] : []),
     ...parities.map(
       ({ twin, variant, holds, lossError, gradientErrors }) =>
-        `Parity of ${twin} with PyTorch, ${variant}: ${holds ? "holds" : "FAILS"} (loss ${lossError.toExponential(1)}, gradients ${gradientErrors[0].error.toExponential(1)} of the largest value)`,
+        `Parity of ${twin} with PyTorch, ${variant}: ${holds ? "holds" : "FAILS"} (loss ${formatError(lossError)}, gradients ${formatError(gradientErrors[0].error)} of the largest value)`,
     ),
     ...tasks.flatMap((task) => [
       `${titles[task]}${task === "sampling" ? `, ${samplingSteps} runs of the network (autoregressive: one a token)` : ""}`,
       timesTable(rows.filter((row) => row.task === task)),
     ]),
-    ...(ratios.length > 0 ? ["Times as long, with the 95 % interval over rounds", ratioTable(report)] : []),
+    ...(ratios.length > 0
+      ? ["Times as long a text token, with the 95 % interval over rounds", ratioTable(report)]
+      : []),
     ...leftOut.map((note) => `Left out: ${note}`),
   ].join("\n\n");
 }

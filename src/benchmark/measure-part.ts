@@ -61,38 +61,47 @@ const COMPILED_WARM_UP = 5;
 /** Share of the free memory that all sides of a length may take together. */
 const MEMORY_SHARE = 0.8;
 
-/** @param unlike peers that compute something else (`sideName`), as an earlier part has found */
+/** Whether peers (`sideName`) compute the same as ours, as far as parts before have found out. */
+export type Agreement = Map<string, boolean>;
+
+/** Measures one task at one length. A peer that can be held against ours to rounding is, the first time it trains. */
 export async function measurePart(
   options: BenchOptions,
   task: BenchTask,
   length: number,
   record: RunRecord,
-  unlike: ReadonlySet<string>,
+  agreement: Readonly<Agreement>,
 ): Promise<MeasuredPart> {
   const { threads, peer, signal, onProgress = () => {} } = options;
   const parities: BenchReport["parities"][number][] = [];
-  const failing = new Set(unlike);
+  const found = new Map(agreement);
   const leftOut = new LeftOut();
   signal?.throwIfAborted();
   const ceiling = await SgemmCeiling.create(threads);
   try {
     const chosen = chooseSides(options, task, length, leftOut);
     for (const side of chosen) {
-      if (side.side === "ours" || task !== "training" || length !== options.lengths[0]) continue;
-      // In bfloat16 experts are chosen by rounded scores: gradients are those of other choices.
-      if (!isExact(side.side)) continue;
+      const name = sideName(side.twin, side.side);
+      if (!needsParity(side) || task !== "training" || found.has(name)) continue;
       signal?.throwIfAborted();
       onProgress(`parity of ${side.twin} with PyTorch, ${side.side}`);
       const parity = await parityOf(side, threads, peer!.python!);
       if (typeof parity === "string") leftOut.add(parity, true);
-      else parities.push({ ...parity, twin: side.twin, variant: side.side });
-      if (typeof parity !== "string" && !parity.holds) failing.add(sideName(side.twin, side.side));
+      else {
+        parities.push({ ...parity, twin: side.twin, variant: side.side as PeerVariant });
+        found.set(name, parity.holds);
+      }
     }
-    // What computes something else says nothing by its speed.
-    const sides = chosen.filter(({ twin, side }) => !failing.has(sideName(twin, side)));
-    for (const { twin, side } of chosen)
-      if (failing.has(sideName(twin, side)))
-        leftOut.add(`${task} of ${sideName(twin, side)}: it does not compute the same, see parity`, false);
+    // What computes something else, or perhaps does, says nothing by its speed. Sampling alone checks nothing.
+    const asked = options.tasks?.includes("training") ?? true;
+    const sides = chosen.filter((side) => {
+      const name = sideName(side.twin, side.side);
+      const agrees = found.get(name);
+      if (!needsParity(side) || agrees || (agrees === undefined && !asked)) return true;
+      const why = agrees === undefined ? "may compute something else" : "does not compute the same";
+      leftOut.add(`${task} of ${name}: it ${why}, see parity`, agrees === undefined);
+      return false;
+    });
     const rows = await measureSides(options, task, sides, ceiling, leftOut, (what) =>
       onProgress(`${task}, length ${length}: ${what}`),
     );
@@ -109,6 +118,9 @@ export async function measurePart(
     await ceiling.dispose();
   }
 }
+
+/** In bfloat16 experts are chosen by rounded scores: gradients are those of other choices. */
+const needsParity = ({ side }: Side): boolean => side !== "ours" && isExact(side);
 
 /** What runs at one length: as many sides as fit into the memory together (`alone`: each by itself). */
 function chooseSides(options: BenchOptions, task: BenchTask, length: number, leftOut: LeftOut): Side[] {
@@ -265,7 +277,7 @@ function rowOf(
   // Left to right: all positions in the first step, then each by itself.
   const networks = side.config.diffusion.objective === "next-token" ? 2 : samplingSteps;
   const spread = spreadOf(times.flat());
-  const tokens = batchSize * length;
+  const tokens = batchSize * (length - side.config.model.attention.globalTokens);
   return {
     task,
     length,

@@ -7,12 +7,13 @@ import type { Workload } from "./workload.js";
 /** Largest differences that rounding in float32 explains. */
 export const tolerance = { loss: 1e-5, gradient: 1e-3 };
 
+/** What is not finite is null. Plain JSON. */
 export interface Parity {
-  readonly loss: readonly [ours: number, peer: number];
+  readonly loss: readonly [ours: number | null, peer: number | null];
   /** |ours - peer| / |peer|. */
-  readonly lossError: number;
-  /** max |ours - peer| / max |peer| a parameter, largest first; infinite where either is not finite. */
-  readonly gradientErrors: readonly { readonly name: string; readonly error: number }[];
+  readonly lossError: number | null;
+  /** max |ours - peer| / max |peer| a parameter, largest first. */
+  readonly gradientErrors: readonly { readonly name: string; readonly error: number | null }[];
   readonly holds: boolean;
 }
 
@@ -36,14 +37,22 @@ export async function gradientsOf(
 
 /** Both of the same weights and batch. */
 export function compareGradients(ours: StepGradients, peer: StepGradients): Parity {
+  const size = (error: number | null) => error ?? Number.MAX_VALUE;
   const gradientErrors = Object.keys(peer.gradients)
-    .map((name) => ({ name, error: relativeError(ours.gradients[name], peer.gradients[name]) }))
-    .sort((x, y) => (x.error === y.error ? 0 : y.error - x.error));
-  const lossError = Math.abs(ours.loss - peer.loss) / Math.abs(peer.loss);
+    .map((name) => ({ name, error: finite(relativeError(ours.gradients[name], peer.gradients[name])) }))
+    .sort((x, y) => size(y.error) - size(x.error));
+  const lossError = finite(Math.abs(ours.loss - peer.loss) / Math.abs(peer.loss));
   const holds =
-    lossError <= tolerance.loss && gradientErrors.every(({ error }) => error <= tolerance.gradient);
-  return { loss: [ours.loss, peer.loss], lossError, gradientErrors, holds };
+    size(lossError) <= tolerance.loss &&
+    gradientErrors.every(({ error }) => size(error) <= tolerance.gradient);
+  return { loss: [finite(ours.loss), finite(peer.loss)], lossError, gradientErrors, holds };
 }
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+
+/** "1.2e-7", or that there is no such number. */
+export const formatError = (error: number | null): string =>
+  error === null ? "not finite" : error.toExponential(1);
 
 function relativeError(ours: Float32Array, peer: Float32Array): number {
   let difference = 0;
@@ -52,6 +61,5 @@ function relativeError(ours: Float32Array, peer: Float32Array): number {
     difference = Math.max(difference, Math.abs(ours[i] - peer[i]));
     largest = Math.max(largest, Math.abs(peer[i]));
   }
-  const error = largest === 0 ? difference : difference / largest;
-  return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error; // either has numbers that are none
+  return largest === 0 ? difference : difference / largest; // NaN where either has numbers that are none
 }

@@ -72,6 +72,12 @@ describe("evaluate --suite --jobs", () => {
       1,
       expect.stringMatching(/science, .*its process ended \(1\)[\s\S]*science\.abstracts\.train\.jsonl/),
     ]);
+    for (const [setting, message] of [
+      ["training.seed=2", /--set training\.seed: a suite decides this itself; give --seeds instead/],
+      ["training.packing=true", /--set training\.packing: .*leave it out/],
+      ["diffusion.conditionDropout=0", /expected more than 0, got 0/],
+    ] as const)
+      expect(await run("--set", setting)).toEqual([1, expect.stringMatching(message)]);
     expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);
     expect(await run("--jobs", "2", "--device", "webgpu")).toEqual([
       1,

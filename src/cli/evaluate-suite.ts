@@ -30,7 +30,7 @@ export async function suiteOptions(
   tasks: readonly SuiteTask[],
   out: string,
 ): Promise<SuiteOptions> {
-  const { quickOptions, quickSettings, requireFiles, suiteSettings, twinNames } = await import(
+  const { ownedSettings, quickOptions, quickSettings, requireFiles, suiteSettings, twinNames } = await import(
     "../evaluation/suite/index.js"
   );
   const { quick = false, maxMinutes, maxTokens, twins } = flags;
@@ -46,6 +46,18 @@ export async function suiteOptions(
     );
   if (flags.data !== undefined && flags.data.length !== 1)
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
+  for (const setting of flags.set ?? []) {
+    const [path, value] = setting.split("=", 2).map((part) => part.trim());
+    const flag = ownedSettings[path];
+    if (flag !== undefined)
+      throw new UserError(
+        `--set ${path}: a suite decides this itself; ${flag === null ? "leave it out" : `give ${flag} instead`}.`,
+      );
+    if (path === "diffusion.conditionDropout" && Number(value) === 0 && tasks.some(({ free }) => free))
+      throw new UserError(
+        `--set ${path}: expected more than 0, got ${value}, as texts from nothing are asked for too; leave it out for 0.2.`,
+      );
+  }
   const threads = threadsOfTwin(flags);
   requireFiles(tasks, flags.data?.[0]);
   return {

@@ -268,7 +268,8 @@ describe("global tokens near a block", () => {
   it("are held to a bound that is given", () => {
     const rows = source({ ...options, nearSpan: 16, maxGlobals: 200, nearGlobals: 8 });
     for (const row of rowsOf(rows))
-      for (let first = 0; first + 16 <= 512; first++) expect(globalsAt(row, first, 16)).toBeLessThanOrEqual(8);
+      for (let first = 0; first + 16 <= 512; first++)
+        expect(globalsAt(row, first, 16)).toBeLessThanOrEqual(8);
     expect(rowsOf(rows).flatMap(segmentsOf)).toHaveLength(many.length);
   });
 

@@ -37,6 +37,10 @@ const relative = (counts: Float64Array): number[] => {
 export const deadShare = (loads: readonly number[]): number =>
   loads.filter((load) => load < DEAD_LOAD).length / loads.length;
 
+/** The largest load of each expert over some levels. */
+const largest = (levels: readonly (readonly number[])[]): number[] =>
+  levels[0].map((_, expert) => Math.max(...levels.map((load) => load[expert])));
+
 /** Adds up what the batches of each level report. */
 export class ExpertUseCounter {
   private readonly levels = new Map<number, { counts: Float64Array[]; entropy: number[]; rows: number }>();
@@ -126,7 +130,7 @@ export class ExpertUseCounter {
       times,
       layers,
       load,
-      dead: total(load.map(deadShare)) / numLayers,
+      dead: total(layers.map((own) => deadShare(largest(own.map((level) => level.load))))) / numLayers,
     };
   }
 }

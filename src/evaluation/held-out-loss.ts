@@ -39,7 +39,7 @@ export interface HeldOutLoss {
   readonly terms: Partial<Record<LossTerm, number>>;
   /** Nats a target token; masked limit: an absorbed one. */
   readonly crossEntropy: Estimate;
-  /** Masked limit: at most so many nats a token and bits a byte. Else null: a continuous process has no such bound. */
+  /** Masked limit: at most so many nats a token and bits a byte. Else null: a continuous process, or no bytes to predict, has no such bound. */
   readonly bound: { readonly natsPerToken: Estimate; readonly bitsPerByte: Estimate } | null;
 }
 
@@ -162,15 +162,16 @@ export async function heldOutLoss(
         sums.map((row) => row.nll),
         (row) => row.scored,
       ),
-      bound: masked
-        ? {
-            natsPerToken: ratio(bounds, (row) => row.tokens),
-            bitsPerByte: ratio(
-              bounds.map((nats) => nats / Math.LN2),
-              (row) => row.bytes,
-            ),
-          }
-        : null,
+      bound:
+        masked && bytes.some((count) => count > 0)
+          ? {
+              natsPerToken: ratio(bounds, (row) => row.tokens),
+              bitsPerByte: ratio(
+                bounds.map((nats) => nats / Math.LN2),
+                (row) => row.bytes,
+              ),
+            }
+          : null,
     },
     rows: masked ? { bound: bounds, bytes } : null,
   };

@@ -20,7 +20,10 @@ describe("RatioEstimate", () => {
     expect(ratio.estimate()).toEqual({ mean: 2, standardError: null });
     ratio.add(5, 0);
     ratio.add(0, 1);
-    expect(ratio.estimate()!.mean).toBe(1.5);
+    expect(ratio.estimate()!.mean).toBe(2.75);
+    const nothing = new RatioEstimate();
+    nothing.add(5, 0);
+    expect(nothing.estimate()).toBeNull();
   });
 
   it("has an error that repetition confirms", () => {

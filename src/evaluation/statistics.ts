@@ -16,9 +16,9 @@ export class RatioEstimate {
   private readonly y: number[] = [];
   private readonly x: number[] = [];
 
-  /** Adds one sequence; one of size 0 has nothing to say. */
+  /** Adds one sequence; one without size and total has nothing to say. */
   add(y: number, x: number): void {
-    if (x === 0) return;
+    if (x === 0 && y === 0) return;
     this.y.push(y);
     this.x.push(x);
   }
@@ -28,11 +28,11 @@ export class RatioEstimate {
     return this.x.reduce((a, b) => a + b, 0);
   }
 
-  /** @returns null when nothing was added */
+  /** @returns null when there is no size to divide by */
   estimate(): Estimate | null {
     const count = this.x.length;
-    if (count === 0) return null;
     const size = this.size;
+    if (size === 0) return null;
     const mean = this.y.reduce((a, b) => a + b, 0) / size;
     if (count === 1) return { mean, standardError: null };
     const squares = this.y.reduce((sum, y, i) => sum + (y - mean * this.x[i]) ** 2, 0);

@@ -3,7 +3,8 @@
  *
  *     interval = quantiles (1 - level) / 2 and (1 + level) / 2 of the means of B samples of n out of n values, with replacement
  *
- * Resample what is independent: documents or sources, not tokens.
+ * Resample what is independent: documents, not tokens. Values with something in common (several of one document) are drawn together:
+ * samples are then of G out of G groups, and their mean is over all values in them.
  */
 import { UserError } from "../errors.js";
 import { checkCount } from "./text.js";
@@ -16,6 +17,8 @@ export interface BootstrapOptions {
   readonly level?: number;
   /** Samples drawn. Default 2000. */
   readonly resamples?: number;
+  /** The group of each value, by any name or number. Default: each value by itself. */
+  readonly groups?: readonly unknown[] | undefined;
 }
 
 /** In the unit of the values. Plain JSON. */
@@ -54,23 +57,50 @@ function check(values: readonly number[], level: number, resamples: number): voi
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Means of samples of n out of n values. */
-function resampledMeans(values: readonly number[], random: Random, resamples: number): Float64Array {
-  const means = new Float64Array(resamples);
+/**
+ * Samples of G out of G groups of items, with replacement: for each the sum of every column of values, and how many items it has.
+ *
+ * @throws UserError when there are not as many groups as values, or a random number is out of range
+ */
+export function* resample(
+  columns: readonly (readonly number[])[],
+  random: Random,
+  { resamples = 2000, groups }: Pick<BootstrapOptions, "resamples" | "groups"> = {},
+): Generator<{ readonly sums: readonly number[]; readonly count: number }> {
+  const items = columns[0].length;
+  if (groups && groups.length !== items)
+    throw new UserError(`bootstrap: expected a group for each of ${items} values, got ${groups.length}`);
+  const places = new Map<unknown, number[]>();
+  for (let i = 0; i < items; i++) {
+    const group = groups ? groups[i] : i;
+    const known = places.get(group);
+    if (known) known.push(i);
+    else places.set(group, [i]);
+  }
+  const drawn = [...places.values()].map((own) => ({
+    sums: columns.map((values) => own.reduce((sum, i) => sum + values[i], 0)),
+    count: own.length,
+  }));
   for (let b = 0; b < resamples; b++) {
-    let sum = 0;
-    for (let i = 0; i < values.length; i++) {
+    const sums = columns.map(() => 0);
+    let count = 0;
+    for (let g = 0; g < drawn.length; g++) {
       const u = random();
       if (!(u >= 0 && u < 1))
         throw new UserError(
           `bootstrap: expected random numbers from 0 to below 1, got ${u}; mend the generator`,
         );
-      sum += values[Math.floor(u * values.length)];
+      const one = drawn[Math.floor(u * drawn.length)];
+      for (let c = 0; c < sums.length; c++) sums[c] += one.sums[c];
+      count += one.count;
     }
-    means[b] = sum / values.length;
+    yield { sums, count };
   }
-  return means;
 }
+
+/** Means of samples of as many values, or groups of them, as there are. */
+const resampledMeans = (values: readonly number[], random: Random, options: BootstrapOptions): Float64Array =>
+  Float64Array.from(resample([values], random, options), ({ sums, count }) => sums[0] / count);
 
 function interval(values: readonly number[], means: Float64Array, level: number): Interval {
   const sorted = means.toSorted();
@@ -82,18 +112,18 @@ function interval(values: readonly number[], means: Float64Array, level: number)
 }
 
 /**
- * The mean of `values` with a percentile interval. Equal random numbers give equal intervals; n * resamples of them are drawn.
- * The interval is too narrow for few values (of one it is a point).
+ * The mean of `values` with a percentile interval. Equal random numbers give equal intervals; n * resamples of them are drawn, or as
+ * many as there are groups. The interval is too narrow for few values or groups (of one it is a point).
  *
  * @throws UserError when there is no value, one is not finite, or an option or a random number is out of range
  */
 export function bootstrapInterval(
   values: readonly number[],
   random: Random,
-  { level = 0.95, resamples = 2000 }: BootstrapOptions = {},
+  { level = 0.95, resamples = 2000, groups }: BootstrapOptions = {},
 ): Interval {
   check(values, level, resamples);
-  return interval(values, resampledMeans(values, random, resamples), level);
+  return interval(values, resampledMeans(values, random, { resamples, groups }), level);
 }
 
 /**
@@ -106,7 +136,7 @@ export function pairedBootstrap(
   first: readonly number[],
   second: readonly number[],
   random: Random,
-  { level = 0.95, resamples = 2000 }: BootstrapOptions = {},
+  { level = 0.95, resamples = 2000, groups }: BootstrapOptions = {},
 ): PairedDifference {
   if (first.length !== second.length)
     throw new UserError(
@@ -114,7 +144,7 @@ export function pairedBootstrap(
     );
   const differences = first.map((value, i) => value - second[i]);
   check(differences, level, resamples);
-  const means = resampledMeans(differences, random, resamples);
+  const means = resampledMeans(differences, random, { resamples, groups });
   const wins = means.reduce((sum, value) => sum + (value > 0 ? 1 : value === 0 ? 0.5 : 0), 0);
   return { ...interval(differences, means, level), firstBetter: wins / resamples };
 }

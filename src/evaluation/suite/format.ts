@@ -1,9 +1,10 @@
 /** @file A suite as text: for every task its twins, and the first of them over the others. */
 import Table from "cli-table3";
 import type { Interval } from "../../metrics/index.js";
-import type { FilledGaps } from "./infill.js";
-import type { SuiteReport, TaskReport } from "./run-suite.js";
+import { type FilledGaps, infillings } from "./infill.js";
+import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
+import type { Judged } from "./write-texts.js";
 
 /** An empty table without colours. */
 export const table = (head: string[]) => new Table({ head, style: { head: [], border: [] } });
@@ -35,37 +36,58 @@ export function formatGaps({ given, missing, written }: FilledGaps): string {
 const AROUND = 80;
 const SHORTEST = 15;
 
-export function formatSuite({ tasks, budget, seeds, items, steps }: SuiteReport): string {
+export function formatSuite({ tasks, budget, seeds, steps }: SuiteReport): string {
   const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
   return [
-    `Each twin: ${spent} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${items} held-out sources, ${steps} steps a text. Intervals: 95 %, bootstrap over sources.`,
+    `Each twin: ${spent} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents.`,
     ...tasks.flatMap(formatTask),
   ].join("\n\n");
 }
 
+/** "48 sources of 35 documents; gaps in 45 and 44 targets". */
+export function heldOutOf({ pairs: { valid, groups }, runs }: TaskReport): string {
+  const { scored } = runs[0].judged;
+  const gaps = Object.values(infillings).flatMap(({ metrics }) => {
+    const [first] = Object.keys(metrics);
+    return scored[first] ? [scored[first].length] : [];
+  });
+  const inGaps = gaps.length > 0 ? `; gaps in ${gaps.join(" and ")} of their targets` : "";
+  return `${valid} held-out sources of ${groups} documents${inGaps}`;
+}
+
+/** What the classifier of next turns is worth. */
+export function formatScale({ turns, trueTurns, wrong }: ClassifierScale): string {
+  const kinds = wrong.map(
+    ({ kind, score, accuracy }) =>
+      `turns of the ${kind}: ${score.toFixed(3)} (told apart ${(100 * accuracy).toFixed(0)} times of 100; 50: not at all)`,
+  );
+  return (
+    `Coherence is a proxy, a classifier's score, tried on ${turns} held-out turns. ` +
+    [`True next turns: ${trueTurns.toFixed(3)}`, ...kinds].join("; ")
+  );
+}
+
+/** Texts from nothing, and the beginning of one. */
+export const formatFree = (
+  { repetition, distinctWords, sample }: NonNullable<Judged["free"]>,
+  characters: number,
+): string =>
+  `${JSON.stringify(sample.slice(0, characters))} (4-grams repeated ${repetition.toFixed(3)}, different words ${distinctWords.toFixed(3)})`;
+
 function formatTask(report: TaskReport): string[] {
   const { task, description, summary, classifier, runs, metrics } = report;
   return [
-    `${task}: ${description} (${report.pairs.train} pairs to learn from)`,
+    `${task}: ${description} (${report.pairs.train} pairs to learn from; judged by ${heldOutOf(report)})`,
     likelihoods(summary.twins, report),
     scores(summary.twins, metrics),
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
-    ...(classifier
-      ? [
-          `Coherence is a proxy, a classifier's score. True next turns: ${classifier.trueTurns.toFixed(3)}; ` +
-            classifier.wrong
-              .map(
-                ({ kind, score, accuracy }) =>
-                  `turns of the ${kind}: ${score.toFixed(3)} (told apart ${(100 * accuracy).toFixed(0)} times of 100; 50: not at all)`,
-              )
-              .join("; "),
-        ]
-      : []),
+    ...(classifier ? [formatScale(classifier)] : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
-      .map(({ twin, judged: { samples, infill } }) =>
+      .map(({ twin, judged: { samples, infill, free } }) =>
         [
           `${twin} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
+          ...(free ? [`${twin} writes from nothing: ${formatFree(free, 160)}`] : []),
           ...Object.values(infill).map(
             (gaps) => `${twin} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
           ),

@@ -7,7 +7,7 @@ export {
   type SuiteReport,
   type TaskReport,
 } from "./run-suite.js";
-export { quickOptions, quickSettings, suiteSettings } from "./settings.js";
+export { ownedSettings, quickOptions, quickSettings, suiteSettings } from "./settings.js";
 export {
   requireFiles,
   type SuiteName,

@@ -9,6 +9,7 @@
  * Trained by AdaGrad on true pairs and as many wrong ones, of both kinds in turn. No random numbers.
  */
 import type { Pair } from "../accuracy.js";
+import type { GroupedPair } from "./pairs.js";
 
 const TABLE = 2 ** 18;
 const CONTEXT_WORDS = 40;
@@ -45,14 +46,19 @@ export class NextTurnClassifier {
 
   private constructor() {}
 
-  static train(pairs: readonly Pair[]): NextTurnClassifier {
+  /** @param pairs grouped by talk */
+  static train(pairs: readonly GroupedPair[]): NextTurnClassifier {
     const classifier = new NextTurnClassifier();
     const examples = pairs.map(featuresOf);
-    const [near, far] = wrongKinds.map((kind) => wrongTurns(pairs, kind).map(featuresOf));
+    const [near, far] = wrongKinds.map((kind) =>
+      wrongTurns(pairs, kind).map((wrong) => wrong && featuresOf(wrong)),
+    );
     for (let epoch = 0; epoch < EPOCHS; epoch++)
       for (const [i, features] of examples.entries()) {
+        const wrong = (i + epoch) % 2 === 0 ? (near[i] ?? far[i]) : (far[i] ?? near[i]);
+        if (!wrong) continue; // as many true ones as wrong ones
         classifier.learn(features, 1);
-        classifier.learn((i + epoch) % 2 === 0 ? near[i] : far[i], 0);
+        classifier.learn(wrong, 0);
       }
     return classifier;
   }
@@ -77,14 +83,23 @@ export class NextTurnClassifier {
     return this.probability(featuresOf(pair));
   }
 
-  /** Share of held-out pairs whose true turn scores above a wrong one; 0.5: it knows nothing. */
-  accuracy(pairs: readonly Pair[], kind: WrongKind): number {
-    const wrong = wrongTurns(pairs, kind);
-    const wins = pairs.map((pair, i) => {
-      const [right, other] = [this.score(pair), this.score(wrong[i])];
-      return right === other ? 0.5 : Number(right > other);
-    });
-    return wins.reduce((a, b) => a + b, 0) / Math.max(1, pairs.length);
+  /**
+   * What wrong turns score among held-out pairs, and how often the true one scores above its wrong one (0.5: it knows nothing); null:
+   * there are no wrong turns of this kind.
+   */
+  against(
+    pairs: readonly GroupedPair[],
+    kind: WrongKind,
+  ): { readonly score: number; readonly accuracy: number } | null {
+    const compared = wrongTurns(pairs, kind).flatMap((wrong, i) =>
+      wrong ? [[this.score(pairs[i]), this.score(wrong)]] : [],
+    );
+    if (compared.length === 0) return null;
+    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    return {
+      score: mean(compared.map(([, other]) => other)),
+      accuracy: mean(compared.map(([right, other]) => (right === other ? 0.5 : Number(right > other)))),
+    };
   }
 }
 
@@ -92,11 +107,40 @@ export class NextTurnClassifier {
 export const wrongKinds = ["same talk", "other talk"] as const;
 export type WrongKind = (typeof wrongKinds)[number];
 
-/** Pairs between a talk and a wrong turn of (mostly) the same one. */
+/** Pairs between a talk and a wrong turn of the same one. */
 const NEAR = 5;
 
-/** Every talk with a turn from further on in the list; pairs are in the order of their talks. */
-export function wrongTurns(pairs: readonly Pair[], kind: WrongKind): Pair[] {
-  const shift = kind === "same talk" ? NEAR : pairs.length >> 1;
-  return pairs.map(({ src }, i) => ({ src, trg: pairs[(i + shift) % pairs.length].trg }));
+/** Every talk with a turn from further on in it, or from another one; null: there is none. */
+export const wrongTurns = (pairs: readonly GroupedPair[], kind: WrongKind): (Pair | null)[] =>
+  (kind === "same talk" ? furtherOn(pairs) : elsewhere(pairs)).map((other, i) =>
+    other === null ? null : { src: pairs[i].src, trg: pairs[other].trg },
+  );
+
+/** For each pair another one of its talk, in turns around it; null: it is alone. */
+function furtherOn(pairs: readonly GroupedPair[]): (number | null)[] {
+  const talks = new Map<number, number[]>();
+  const places = pairs.map(({ group }, i) => {
+    const own = talks.get(group) ?? [];
+    talks.set(group, own);
+    return own.push(i) - 1;
+  });
+  return pairs.map(({ group }, i) => {
+    const own = talks.get(group)!;
+    const shift = Math.min(NEAR, own.length >> 1);
+    return shift === 0 ? null : own[(places[i] + shift) % own.length];
+  });
+}
+
+/** For each pair the first one of another talk from half of the list further on; null: there is one talk only. */
+function elsewhere(pairs: readonly GroupedPair[]): (number | null)[] {
+  const count = pairs.length;
+  if (new Set(pairs.map(({ group }) => group)).size < 2) return pairs.map(() => null);
+  // Where the next talk begins behind each place, the list taken twice.
+  const next = new Array<number>(2 * count).fill(2 * count);
+  for (let i = 2 * count - 2; i >= 0; i--)
+    next[i] = pairs[i % count].group === pairs[(i + 1) % count].group ? next[i + 1] : i + 1;
+  return pairs.map(({ group }, i) => {
+    const start = (i + (count >> 1)) % count;
+    return pairs[start].group !== group ? start : next[start] % count;
+  });
 }

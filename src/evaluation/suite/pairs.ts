@@ -6,6 +6,11 @@
 import type { Document } from "../../data/index.js";
 import type { Pair } from "../accuracy.js";
 
+/** A pair, and what it has in common with others: its document, or its source where several documents ask about one. */
+export interface GroupedPair extends Pair {
+  readonly group: number;
+}
+
 /** Stands where the line is missing. */
 export const GAP_MARK = "<FILL>";
 

@@ -17,7 +17,8 @@ import { UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import type { Pair } from "../accuracy.js";
-import { NextTurnClassifier, type WrongKind, wrongKinds, wrongTurns } from "./next-turn.js";
+import { NextTurnClassifier, type WrongKind, wrongKinds } from "./next-turn.js";
+import type { GroupedPair } from "./pairs.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { summarise, type TaskSummary } from "./summary.js";
 import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinRun } from "./twin-run.js";
@@ -50,6 +51,8 @@ export interface SuiteOptions {
 
 /** Mean scores of held-out turns, and how often the true one scores above the wrong one. Plain JSON. */
 export interface ClassifierScale {
+  /** Held-out turns it was tried on. */
+  readonly turns: number;
   readonly trueTurns: number;
   readonly wrong: readonly { readonly kind: WrongKind; readonly score: number; readonly accuracy: number }[];
 }
@@ -60,7 +63,8 @@ export interface TaskReport {
   readonly suite: string;
   readonly description: string;
   readonly metrics: readonly string[];
-  readonly pairs: { readonly train: number; readonly valid: number };
+  /** Pairs that training had, held-out ones that were written for, and how many documents (or sources) those are from. */
+  readonly pairs: { readonly train: number; readonly valid: number; readonly groups: number };
   /** Dialogue: what the classifier is worth; else null. */
   readonly classifier: ClassifierScale | null;
   readonly runs: readonly TwinRun[];
@@ -96,7 +100,9 @@ async function runTask(
   const { threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
   say("reading the pairs");
-  const found = await readPairs(task, data, { train: pairs, valid: Math.max(items, LOSS_PAIRS) });
+  const held = Math.max(items, LOSS_PAIRS, task.coherence ? SCALE_PAIRS : 0);
+  const found = await readPairs(task, data, { train: pairs, valid: held });
+  const judged = found.valid.slice(0, items);
   const folder = join(out, task.name);
   const { base, pairsDigest } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
@@ -110,7 +116,7 @@ async function runTask(
           twin,
           seed,
           config,
-          items: found.valid.slice(0, items),
+          items: judged,
           qualitySteps: twin === options.twins[0] ? qualitySteps : [],
         }),
       );
@@ -119,26 +125,37 @@ async function runTask(
     suite: task.suite,
     description: task.description,
     metrics: Object.keys(runs[0].judged.scores),
-    pairs: { train: found.train.length, valid: found.valid.length },
+    pairs: {
+      train: found.train.length,
+      valid: judged.length,
+      groups: new Set(judged.map(({ group }) => group)).size,
+    },
     classifier: classifier && anchors(classifier, found.valid),
     runs,
-    summary: summarise(runs, options.twins),
+    summary: summarise(
+      runs,
+      options.twins,
+      judged.map(({ group }) => group),
+    ),
   };
 }
 
 /** What the classifier makes of held-out talk: the scale that written turns are to be read on. */
-function anchors(classifier: NextTurnClassifier, pairs: readonly Pair[]): ClassifierScale {
-  const mean = (list: readonly Pair[]) =>
-    list.reduce((sum, pair) => sum + classifier.score(pair), 0) / list.length;
+function anchors(classifier: NextTurnClassifier, pairs: readonly GroupedPair[]): ClassifierScale {
   return {
-    trueTurns: mean(pairs),
-    wrong: wrongKinds.map((kind) => ({
-      kind,
-      score: mean(wrongTurns(pairs, kind)),
-      accuracy: classifier.accuracy(pairs, kind),
-    })),
+    turns: pairs.length,
+    trueTurns: pairs.reduce((sum, pair) => sum + classifier.score(pair), 0) / pairs.length,
+    wrong: wrongKinds.flatMap((kind) => {
+      const found = classifier.against(pairs, kind);
+      return found ? [{ kind, ...found }] : [];
+    }),
   };
 }
+
+/** Sources left out in training where texts from nothing are wanted: they are those of a pair without a source. */
+const FREE_SHARE = 0.2;
+/** Held-out pairs that the classifier of next turns is tried on. */
+const SCALE_PAIRS = 512;
 
 interface Prepared {
   /** The base with the task's settings laid over it. */
@@ -156,7 +173,8 @@ async function prepare(
   say: (what: string) => void,
 ): Promise<Prepared> {
   const { vocabSize } = base.model;
-  const lines = (pairs: readonly Pair[]) => pairs.map((pair) => `${JSON.stringify(pair)}\n`).join("");
+  const lines = (pairs: readonly Pair[]) =>
+    pairs.map(({ src, trg }) => `${JSON.stringify({ src, trg })}\n`).join("");
   // Training validates on these; more of them are held out where more are judged.
   const [train, held] = [lines(trainPairs), lines(valid.slice(0, LOSS_PAIRS))];
   const pairsDigest = createHash("sha256")
@@ -186,8 +204,7 @@ async function prepare(
           tokenizer: vocabulary,
         },
         training: { packing: false, evalSequences: LOSS_PAIRS },
-        // Texts from nothing are those of a pair whose source was left out.
-        diffusion: task.free ? { conditionDropout: 0.2 } : {},
+        diffusion: task.free && base.diffusion.conditionDropout === 0 ? { conditionDropout: FREE_SHARE } : {},
       },
     },
   ]);

@@ -10,6 +10,22 @@ export const suiteSettings: readonly string[] = [
   "training.logEvery=10",
 ];
 
+/** What a suite decides itself, task by task or by its budget and seeds; and the flag that does, where there is one. */
+export const ownedSettings: Readonly<Record<string, string | null>> = {
+  "data.train": "--data",
+  "data.valid": "--data",
+  "data.tokenizer": null,
+  "data.padTargets": null,
+  "training.packing": null,
+  "training.evalSequences": null,
+  "training.sequenceLength": null,
+  "training.checkpointEvery": null,
+  "training.seed": "--seeds",
+  "training.maxMinutes": "--max-minutes",
+  "training.maxTokens": "--max-tokens",
+  "training.maxSteps": "--max-tokens",
+};
+
 /** Laid over these with --quick: what is learned so is next to nothing. */
 export const quickSettings: readonly string[] = [
   "model.vocabSize=1024",

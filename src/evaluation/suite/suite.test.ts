@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, truncate, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { configFromLayers } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { formatGaps, formatRatio, formatSuite } from "./format.js";
@@ -70,14 +71,68 @@ describe("pairs", () => {
     await writeFile(join(folder, "science.abstracts.train.jsonl"), line(0) + line(1) + line(2));
     await writeFile(join(folder, "science.abstracts.valid.jsonl"), line(3) + line(4));
     expect(await readPairs(task, folder, limits)).toEqual({
-      train: [0, 1].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}` })),
-      valid: [{ src: "Title 3", trg: "Text 3" }],
+      train: [0, 1].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}`, group: i })),
+      valid: [{ src: "Title 3", trg: "Text 3", group: 0 }],
     });
     await rm(folder, { recursive: true });
     expect(new Set(suiteTasks.map(({ suite }) => suite))).toEqual(new Set(suiteNames));
     expect(() => tasksOf("poems")).toThrow(UserError);
     expect(tasksOf("seq2seq").map(({ name }) => name)).toContain("seq2seq.summaries");
     expect(tasksOf("seq2seq.summaries").map(({ name }) => name)).toEqual(["seq2seq.summaries"]);
+  });
+});
+
+describe("held-out pairs", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-suite-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+  const write = (name: string, documents: readonly object[]) =>
+    writeFile(join(folder, name), documents.map((one) => `${JSON.stringify(one)}\n`).join(""));
+
+  it("are from all documents in turn, and from all over each; fewer are the beginning of more", async () => {
+    const [task] = tasksOf("dialogue");
+    const talk = (name: string, turns: number) => ({
+      text: Array.from({ length: turns }, (_, i) => `${name}: this is what is said as number ${i}`).join(
+        "\n",
+      ),
+    });
+    await write("dialogue.meetings.train.jsonl", [talk("X", 40)]);
+    await write("dialogue.meetings.valid.jsonl", [
+      talk("A", 45),
+      talk("short", 2),
+      talk("B", 13),
+      talk("C", 45),
+    ]);
+    const { valid } = await readPairs(task, folder, { train: 10, valid: 7 });
+    expect(valid.map(({ group, trg }) => [group, trg.slice(-2).trim()])).toEqual([
+      [0, "24"],
+      [2, "8"],
+      [3, "24"],
+      [0, "12"],
+      [2, "4"],
+      [3, "12"],
+      [0, "36"],
+    ]);
+    expect(await readPairs(task, folder, { train: 10, valid: 4 })).toMatchObject({
+      valid: valid.slice(0, 4),
+    });
+    const all = await readPairs(task, folder, { train: 10, valid: 1000 });
+    expect(new Set(all.valid.map(({ group, trg }) => `${group} ${trg}`)).size).toBe(11 + 3 + 11);
+  });
+
+  it("that ask about one source are one group", async () => {
+    const [task] = tasksOf("seq2seq.question-generation");
+    const ask = (src: string, trg: string) => ({ src, trg });
+    await write("seq2seq.question-generation.train.jsonl", [ask("a", "1")]);
+    await write("seq2seq.question-generation.valid.jsonl", [ask("a", "1"), ask("a", "2"), ask("b", "3")]);
+    const { valid } = await readPairs(task, folder, { train: 1, valid: 9 });
+    expect(valid.map(({ group, trg }) => [group, trg])).toEqual([
+      [0, "2"],
+      [1, "3"],
+      [0, "1"],
+    ]);
   });
 });
 
@@ -188,22 +243,49 @@ describe("the next-turn classifier", () => {
       return {
         src: `A: we talk of ${pick(0)} and ${pick(1)} now ${from + k}`,
         trg: `B: yes the ${pick(2)} and ${pick(0)} again`,
+        group: k % 6,
       };
     });
 
   it("tells what came next where there is something to tell", () => {
     const classifier = NextTurnClassifier.train(pairsOf(0, 202));
     const held = pairsOf(1000, 42);
-    expect(classifier.accuracy(held, "same talk")).toBeGreaterThan(0.85);
-    const mean = (pairs: typeof held) =>
-      pairs.reduce((sum, pair) => sum + classifier.score(pair), 0) / pairs.length;
-    expect(mean(held)).toBeGreaterThan(mean(wrongTurns(held, "other talk")) + 0.2);
+    const mean = held.reduce((sum, pair) => sum + classifier.score(pair), 0) / held.length;
+    const wrong = classifier.against(held, "other talk")!;
+    expect(wrong.accuracy).toBeGreaterThan(0.85);
+    expect(mean).toBeGreaterThan(wrong.score + 0.2);
     expect(NextTurnClassifier.train(pairsOf(0, 202)).score(held[0])).toBe(classifier.score(held[0]));
   });
 
   it("is at chance where there is nothing", () => {
-    const same = Array.from({ length: 40 }, () => ({ src: "A: hello", trg: "B: hello there" }));
-    expect(NextTurnClassifier.train(same).accuracy(same, "same talk")).toBe(0.5);
+    const same = Array.from({ length: 40 }, (_, i) => ({
+      src: "A: hello",
+      trg: "B: hello there",
+      group: i & 1,
+    }));
+    expect(NextTurnClassifier.train(same).against(same, "same talk")!.accuracy).toBe(0.5);
+  });
+
+  it("takes wrong turns from further on in the same talk, or from another one, or says there are none", () => {
+    const talks = Array.from({ length: 20 }, (_, i) => ({
+      src: `s${i}`,
+      trg: `t${i}`,
+      group: i < 12 ? 0 : i < 19 ? 1 : 2,
+    }));
+    const groupOf = (trg: string) => talks.find((pair) => pair.trg === trg)!.group;
+    for (const [i, wrong] of wrongTurns(talks, "same talk").entries()) {
+      if (i === 19) expect(wrong).toBeNull();
+      else
+        expect([wrong!.src, wrong!.trg !== `t${i}`, groupOf(wrong!.trg)]).toEqual([
+          `s${i}`,
+          true,
+          talks[i].group,
+        ]);
+    }
+    for (const [i, wrong] of wrongTurns(talks, "other talk").entries())
+      expect(groupOf(wrong!.trg)).not.toBe(talks[i].group);
+    expect(wrongTurns(talks.slice(0, 12), "other talk")).toEqual(Array(12).fill(null));
+    expect(NextTurnClassifier.train(talks).against(talks.slice(0, 12), "other talk")).toBeNull();
   });
 });
 
@@ -220,6 +302,19 @@ describe("ratioInterval", () => {
     expect(ratioInterval(second, second)).toMatchObject({ ratio: 1, low: 1, high: 1 });
   });
 
+  it("is wider where sources share documents, and draws documents whole", () => {
+    const second = Array.from({ length: 60 }, (_, i) => 1 + (i % 7));
+    const first = second.map((value, i) => value * (1 + 0.5 * Math.sin(i / 10)));
+    const [alone, together] = [undefined, first.map((_, i) => Math.floor(i / 15))].map((groups) =>
+      ratioInterval(first, second, groups),
+    );
+    expect(together.ratio).toBe(alone.ratio);
+    expect([together.sources, together.groups, alone.groups]).toEqual([60, 4, 60]);
+    expect(together.high! - together.low!).toBeGreaterThan(1.5 * (alone.high! - alone.low!));
+    const one = ratioInterval(first, second, Array(60).fill("a"));
+    expect([one.low, one.high]).toEqual([expect.closeTo(one.ratio!, 12), expect.closeTo(one.ratio!, 12)]);
+  });
+
   it("says so where there is none", () => {
     expect(ratioInterval([0, 1], [0, 0])).toEqual({
       ratio: null,
@@ -227,6 +322,8 @@ describe("ratioInterval", () => {
       high: null,
       first: 0.5,
       second: 0,
+      sources: 2,
+      groups: 2,
     });
     expect(ratioInterval([1, 1], [0, 1]).high).toBeNull();
     expect(formatRatio(ratioInterval([0, 1], [0, 0]))).toBe("none (0.500 over 0)");
@@ -318,6 +415,15 @@ describe("runSuite", () => {
     expect(began.some((what) => /step \d/.test(what))).toBe(false);
     expect(fewer.tasks[0].runs[0].date).toBe(task.runs[0].date);
     expect(fewer.tasks[0].runs[0].judged.scores.bleu).toEqual(task.runs[0].judged.scores.bleu.slice(0, 2));
+    // Other settings of generation: nothing is trained for them either, and they are what texts are written by.
+    const written: string[] = [];
+    const base = configFromLayers([
+      { name: "base", config: options.base },
+      { name: "drawn", config: { generation: { topK: 1 } } },
+    ]);
+    const drawn = await runSuite({ ...options, base, out: moved, onProgress: (what) => written.push(what) });
+    expect(written.some((what) => /step \d/.test(what))).toBe(false);
+    expect(drawn.tasks[0].runs[0].judged.samples).not.toEqual(task.runs[0].judged.samples);
     // What is broken counts for nothing, and is made again.
     const names = await readdir(join(moved, "addresses"));
     const broken = names.find((name) => name.startsWith("autoregressive"))!;
@@ -326,7 +432,7 @@ describe("runSuite", () => {
     const trained = began.filter((what) => /step \d/.test(what));
     expect(trained.length).toBeGreaterThan(0);
     for (const what of trained) expect(what).toMatch(/^addresses: autoregressive/);
-  });
+  }, 180_000);
 
   it("trains a twin once, whoever asks for it at the same time", async () => {
     const said: string[][] = [[], []];

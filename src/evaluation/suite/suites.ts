@@ -5,7 +5,7 @@ import { type Document, embeddedCorpus, readDocuments } from "../../data/index.j
 import { UserError } from "../../errors.js";
 import { chrf, distinctN, editSimilarity, exactMatch, nltkSentenceBleu, rouge } from "../../metrics/index.js";
 import type { Pair } from "../accuracy.js";
-import { gapPairs, givenPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
+import { type GroupedPair, gapPairs, givenPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
 
 export const suiteNames = ["addresses", "science", "code", "dialogue", "seq2seq"] as const;
 export type SuiteName = (typeof suiteNames)[number];
@@ -123,12 +123,13 @@ export function tasksOf(name: string): SuiteTask[] {
 }
 
 export interface TaskPairs {
-  readonly train: readonly Pair[];
-  readonly valid: readonly Pair[];
+  readonly train: readonly GroupedPair[];
+  readonly valid: readonly GroupedPair[];
 }
 
 /**
- * The pairs of a task, the first of each part.
+ * The pairs of a task: the first ones to train on; of those held out one of each document, then a second of each, and so on, each from
+ * another part of its document. Fewer of them are the beginning of more.
  * @param folder where the files lie; not needed for the embedded corpus
  * @throws UserError when a file is missing, or gives no pair
  */
@@ -137,18 +138,53 @@ export async function readPairs(
   folder: string | undefined,
   limits: { readonly train: number; readonly valid: number },
 ): Promise<TaskPairs> {
-  const part = async (name: "train" | "valid"): Promise<Pair[]> => {
-    const found: Pair[] = [];
-    for await (const document of documentsOf(task, folder, name))
-      for (const pair of task.pairs(document)) {
-        if (found.length === limits[name]) return found;
-        found.push(pair);
-      }
-    if (found.length === 0)
-      throw new UserError(`${task.name}: the ${name} documents give no pair (${task.description}).`);
-    return found;
-  };
-  return { train: await part("train"), valid: await part("valid") };
+  async function* read(part: Part): AsyncGenerator<GroupedPair[]> {
+    const groups = new Map<string | number, number>();
+    let documents = 0;
+    for await (const document of documentsOf(task, folder, part)) {
+      const shared = document.src ?? documents++;
+      const group = groups.get(shared) ?? groups.size;
+      groups.set(shared, group);
+      yield Array.from(task.pairs(document), (pair) => ({ ...pair, group }));
+    }
+  }
+  const train: GroupedPair[] = [];
+  for await (const pairs of read("train")) {
+    train.push(...pairs.slice(0, limits.train - train.length));
+    if (train.length === limits.train) break;
+  }
+  const held = new Map<number, GroupedPair[]>();
+  for await (const pairs of read("valid")) {
+    for (const pair of pairs) held.set(pair.group, [...(held.get(pair.group) ?? []), pair]);
+    if (held.size === limits.valid) break;
+  }
+  const valid = takeInTurns(Array.from(held.values(), inSpreadOrder), limits.valid);
+  for (const [part, pairs] of Object.entries({ train, valid }))
+    if (pairs.length === 0)
+      throw new UserError(`${task.name}: the ${part} documents give no pair (${task.description}).`);
+  return { train, valid };
+}
+
+/** The first of each list, then the second of each, and so on, up to `limit`. */
+function takeInTurns<T>(lists: readonly (readonly T[])[], limit: number): T[] {
+  const taken: T[] = [];
+  for (let turn = 0; lists.some((list) => list.length > turn); turn++)
+    for (const list of lists) {
+      if (taken.length === limit) return taken;
+      if (list.length > turn) taken.push(list[turn]);
+    }
+  return taken;
+}
+
+/** All of a list, the middle first, so that the first few are from all over it (van der Corput's sequence). */
+function inSpreadOrder<T>(list: readonly T[]): T[] {
+  const found = new Set<number>();
+  for (let k = 1; found.size < list.length; k++) {
+    let [place, step] = [0, 0.5];
+    for (let rest = k; rest > 0; rest >>= 1, step /= 2) if (rest & 1) place += step;
+    found.add(Math.floor(place * list.length));
+  }
+  return Array.from(found, (place) => list[place]);
 }
 
 type Part = "train" | "valid";

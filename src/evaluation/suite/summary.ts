@@ -1,8 +1,11 @@
 /**
- * @file What the runs of a task come to: means with intervals over held-out sources, and each twin against the others on the same ones.
+ * @file What the runs of a task come to: means with intervals over held-out documents, and each twin against the others on the same ones.
  *
- *   score of source i = mean over seeds;   ratio = mean of first / mean of second, sources drawn together (paired bootstrap, 95 %)
+ *   score of source i = mean over seeds;   ratio = mean of first / mean of second, both drawn together (paired bootstrap, 95 %)
+ *
+ * What is drawn are documents, with all their sources, as those of one document are alike.
  */
+import { resample } from "../../metrics/bootstrap.js";
 import { bootstrapInterval, type Interval } from "../../metrics/index.js";
 import { seededRandom } from "../statistics.js";
 import type { TwinRun } from "./twin-run.js";
@@ -15,6 +18,9 @@ export interface RatioInterval {
   readonly high: number | null;
   readonly first: number;
   readonly second: number;
+  /** Sources that both have scores of, and the documents they are from. */
+  readonly sources: number;
+  readonly groups: number;
 }
 
 /** One twin over all seeds. Plain JSON. */
@@ -52,29 +58,33 @@ function overSeeds(runs: readonly TwinRun[], metric: string): number[] {
 
 const RESAMPLES = 2000;
 
-/** mean(first) / mean(second) over the same sources. */
-export function ratioInterval(first: readonly number[], second: readonly number[]): RatioInterval {
+/** mean(first) / mean(second) over the same sources. @param groups the document of each. Default: each source by itself */
+export function ratioInterval(
+  first: readonly number[],
+  second: readonly number[],
+  groups: readonly unknown[] = [...first.keys()],
+): RatioInterval {
   const [a, b] = [mean(first), mean(second)];
-  if (b === 0) return { ratio: null, low: null, high: null, first: a, second: b };
-  const random = seededRandom(1);
-  const ratios: number[] = [];
-  for (let sample = 0; sample < RESAMPLES; sample++) {
-    let [x, y] = [0, 0];
-    for (let i = 0; i < first.length; i++) {
-      const item = Math.floor(random() * first.length);
-      x += first[item];
-      y += second[item];
-    }
-    // No hit of the second in this sample: the ratio is as large as can be.
-    ratios.push(y === 0 ? (x === 0 ? 1 : Number.MAX_VALUE) : x / y);
-  }
-  ratios.sort((p, q) => p - q);
+  const about = { first: a, second: b, sources: first.length, groups: new Set(groups).size };
+  if (b === 0) return { ratio: null, low: null, high: null, ...about };
+  const samples = resample([first, second], seededRandom(1), { resamples: RESAMPLES, groups });
+  // No hit of the second in a sample: the ratio is as large as can be.
+  const ratios = Array.from(samples, ({ sums: [x, y] }) =>
+    y === 0 ? (x === 0 ? 1 : Number.MAX_VALUE) : x / y,
+  ).sort((p, q) => p - q);
   const at = (q: number) => ratios[Math.round(q * (RESAMPLES - 1))];
   const high = at(0.975);
-  return { ratio: a / b, low: at(0.025), high: high === Number.MAX_VALUE ? null : high, first: a, second: b };
+  return { ratio: a / b, low: at(0.025), high: high === Number.MAX_VALUE ? null : high, ...about };
 }
 
-export function summarise(runs: readonly TwinRun[], names: readonly TwinName[]): TaskSummary {
+/** @param documents the document of every held-out pair */
+export function summarise(
+  runs: readonly TwinRun[],
+  names: readonly TwinName[],
+  documents: readonly number[],
+): TaskSummary {
+  // Which pairs have a score is the same for all twins.
+  const groupsOf = (metric: string) => runs[0].judged.scored[metric].map((item) => documents[item]);
   const of = (name: TwinName) => runs.filter(({ twin }) => twin === name);
   const metrics = Object.keys(runs[0].judged.scores);
   const twins = names.map((twin): TwinSummary => {
@@ -85,7 +95,10 @@ export function summarise(runs: readonly TwinRun[], names: readonly TwinName[]):
       twin,
       seeds: own.length,
       scores: Object.fromEntries(
-        metrics.map((metric) => [metric, bootstrapInterval(overSeeds(own, metric), seededRandom(1))]),
+        metrics.map((metric) => [
+          metric,
+          bootstrapInterval(overSeeds(own, metric), seededRandom(1), { groups: groupsOf(metric) }),
+        ]),
       ),
       bitsPerByte: bounds.length > 0 ? mean(bounds) : null,
       exact: own[0].exact,
@@ -100,7 +113,7 @@ export function summarise(runs: readonly TwinRun[], names: readonly TwinName[]):
       metrics.map((metric) => ({
         metric,
         over,
-        value: ratioInterval(overSeeds(of(first), metric), overSeeds(of(over), metric)),
+        value: ratioInterval(overSeeds(of(first), metric), overSeeds(of(over), metric), groupsOf(metric)),
       })),
     ),
   };

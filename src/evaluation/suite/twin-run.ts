@@ -21,11 +21,11 @@ import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { train } from "../../training/trainer.js";
 import { version } from "../../version.js";
-import type { Pair } from "../accuracy.js";
 import { evaluateRun } from "../evaluate.js";
 import type { HeldOutLoss } from "../held-out-loss.js";
 import type { LevelResult } from "../levels.js";
 import type { NextTurnClassifier } from "./next-turn.js";
+import type { GroupedPair } from "./pairs.js";
 import type { SuiteTask } from "./suites.js";
 import { learningParameters, type TwinName } from "./twins.js";
 import { type Judged, judgeTexts } from "./write-texts.js";
@@ -41,7 +41,7 @@ export interface TwinRun extends Training {
   readonly parameters: { readonly total: number; readonly active: number };
   readonly flopsPerToken: number;
   readonly tokens: number;
-  /** Validation while training: cross entropy in nats a token (masked limit: an absorbed one). */
+  /** Validation while training, over text tokens and seconds: cross entropy in nats a token (masked limit: an absorbed one). */
   readonly curve: readonly { readonly tokens: number; readonly seconds: number; readonly value: number }[];
   readonly loss: HeldOutLoss;
   /** The bound is the likelihood itself. */
@@ -80,7 +80,7 @@ export interface TwinJob {
   /** Where the run's directory lies. */
   readonly folder: string;
   /** Held-out pairs whose sources are written for. */
-  readonly items: readonly Pair[];
+  readonly items: readonly GroupedPair[];
   /** Runs of the network for a text, and others to be judged at too. */
   readonly steps: number;
   readonly qualitySteps: readonly number[];
@@ -182,7 +182,7 @@ async function judgeTwin(
     curve: readMetrics(join(path, "metrics.jsonl"))
       .filter(({ kind }) => kind === "valid")
       .map((line) => ({
-        tokens: Number(line.tokens),
+        tokens: Number(line.step) * batchSize * gradientAccumulation * task.length,
         seconds: Number(line.seconds),
         value: Number(line.crossEntropy),
       })),
@@ -195,8 +195,11 @@ async function judgeTwin(
   };
 }
 
-const judge = (path: string, { task, classifier, items, threads, signal }: TwinJob, steps: number) =>
-  judgeTexts({ path, task, classifier, items, steps, threads, signal });
+const judge = (
+  path: string,
+  { task, classifier, items, config: { generation }, threads, signal }: TwinJob,
+  steps: number,
+) => judgeTexts({ path, task, classifier, items, steps, generation, threads, signal });
 
 const TRAINING = "suite-training.json";
 const RESULT = "suite-result.json";

@@ -1,4 +1,5 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
+import type { GenerationConfig } from "../../config/index.js";
 import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
@@ -10,6 +11,8 @@ import { type SuiteTask, suiteMetrics } from "./suites.js";
 export interface Judged {
   /** Metric -> a score a source, in order. */
   readonly scores: Readonly<Record<string, readonly number[]>>;
+  /** Metric -> the held-out pair of each score, by number: all, but for gaps in targets that are too short to have some. */
+  readonly scored: Readonly<Record<string, readonly number[]>>;
   /** The first few texts. */
   readonly samples: readonly { readonly src: string; readonly trg: string; readonly text: string }[];
   /** Texts from nothing: share of 4-grams that came before in their text, and of words that are different; null: none were written. */
@@ -32,18 +35,21 @@ export async function judgeTexts(job: {
   readonly task: SuiteTask;
   readonly items: readonly Pair[];
   readonly steps: number;
+  /** Settings of generation; those of the task come before them. */
+  readonly generation: GenerationConfig;
   readonly classifier: NextTurnClassifier | null;
   readonly threads?: number;
   readonly signal?: AbortSignal;
 }): Promise<Judged> {
-  const { path, task, items, steps, classifier, threads, signal } = job;
+  const { path, task, items, steps, generation, classifier, threads, signal } = job;
   const model = await DiffusionModel.fromPretrained(path, { threads });
   try {
     const began = performance.now();
     // One text: the likeliest tokens. Several to choose among must differ.
     const { candidates, length } = task;
     const temperature = candidates > 1 ? 0.8 : 0;
-    const settings = { ...ONE_TEXT, length, steps, temperature, num: candidates, seed: 1 };
+    const common = { ...generation, ...ONE_TEXT, length, steps, seed: 1 };
+    const settings = { ...common, temperature, num: candidates };
     // Every source has random numbers of its own: texts from the same noise would be alike, and count as more than they are.
     const own = items.map(({ src, trg }) => ({ src: shownSource(src, model.tokenizer, task), trg }));
     const sources = own.map(({ src }, i) => ({ src, firstSample: i * candidates }));
@@ -53,29 +59,31 @@ export async function judgeTexts(job: {
       return candidate[mbrSelect(candidate).index];
     });
     const free = task.free
-      ? (await generate(model, {}, { ...ONE_TEXT, length, steps, num: FREE_TEXTS, seed: 1 }, { signal })).map(
-          ({ text }) => text,
-        )
+      ? (await generate(model, {}, { ...common, num: FREE_TEXTS }, { signal })).map(({ text }) => text)
       : null;
-    const filled: Partial<Record<InfillKind, FilledGaps[]>> = {};
+    const filled = new Map<InfillKind, Map<number, FilledGaps>>();
     for (const kind of task.infill ? infillKinds : [])
-      filled[kind] = await fillGaps(own, model, kind, { length, steps, signal });
+      filled.set(kind, await fillGaps(own, model, kind, { ...common, temperature: 0 }, signal));
     const seconds = (performance.now() - began) / 1000;
     const scores: Record<string, number[]> = {};
     for (const metric of task.metrics)
       scores[metric] = texts.map((text, i) => suiteMetrics[metric](text, items[i].trg));
     if (classifier)
       scores.coherence = texts.map((text, i) => classifier.score({ src: items[i].src, trg: text }));
+    const scored: Record<string, number[]> = {};
+    for (const metric of Object.keys(scores)) scored[metric] = [...items.keys()];
     const infill: Partial<Record<InfillKind, FilledGaps>> = {};
-    for (const kind of infillKinds) {
-      const texts = filled[kind] ?? [];
-      if (texts.length === 0) continue;
-      infill[kind] = texts[0];
-      for (const [metric, score] of Object.entries(infillings[kind].metrics))
-        scores[metric] = texts.map(score);
+    for (const [kind, gaps] of filled) {
+      if (gaps.size === 0) continue;
+      [infill[kind]] = gaps.values();
+      for (const [metric, score] of Object.entries(infillings[kind].metrics)) {
+        scores[metric] = Array.from(gaps.values(), score);
+        scored[metric] = [...gaps.keys()];
+      }
     }
     return {
       scores,
+      scored,
       samples: items.slice(0, SAMPLES).map(({ src, trg }, i) => ({ src, trg, text: texts[i] })),
       free: free && {
         repetition: free.reduce((sum, text) => sum + repetition(text, 4), 0) / free.length,
@@ -92,17 +100,14 @@ export async function judgeTexts(job: {
 
 const infillKinds = Object.keys(infillings) as InfillKind[];
 
-/** What the model writes for the missing words of each target that has some: the likeliest tokens. */
+/** What the model writes for the missing words of each target that has some, by the number of its pair. */
 async function fillGaps(
   pairs: readonly Pair[],
   model: DiffusionModel,
   kind: InfillKind,
-  {
-    length,
-    steps,
-    signal,
-  }: { readonly length: number; readonly steps: number; readonly signal?: AbortSignal },
-): Promise<FilledGaps[]> {
+  { length, ...settings }: GenerationConfig & { readonly length: number },
+  signal: AbortSignal | undefined,
+): Promise<Map<number, FilledGaps>> {
   const { tokenizer } = model;
   const { cut } = infillings[kind];
   const asked = pairs.flatMap((pair, i) => {
@@ -110,10 +115,11 @@ async function fillGaps(
     const found = infillRequest(pair, cut, tokenizer, room);
     return found ? [{ gaps: found.gaps, request: { ...found.request, firstSample: i } }] : [];
   });
-  const settings = { steps, temperature: 0, seed: 1, ...ONE_TEXT };
   const requests = asked.map(({ request }) => request);
   const written = await generate(model, requests, settings, { signal });
-  return asked.map(({ gaps }, i) => ({ ...gaps, written: written[i].gaps }));
+  return new Map(
+    asked.map(({ gaps, request }, i) => [request.firstSample, { ...gaps, written: written[i].gaps }]),
+  );
 }
 
 /** Whatever the run's own settings of generation are: one text for a request, all at once. */
