@@ -5,7 +5,7 @@
  *   node scripts/pack-smoke.mjs
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const MAX_TARBALL_BYTES = 3_000_000;
 const work = mkdtempSync(join(tmpdir(), "pack-smoke-"));
+const cache = join(work, "cache");
 
 /** Runs a command and returns its standard output; its standard error is shown. */
 function run(cwd, command, ...args) {
@@ -21,7 +22,7 @@ function run(cwd, command, ...args) {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
     // Without it ONNX Runtime's install script fetches CUDA files from another host than the registry.
-    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" },
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip", XDG_CACHE_HOME: cache },
   });
 }
 
@@ -67,6 +68,7 @@ try {
   const cli = (...args) => JSON.parse(run(project, "npx", "--no-install", name, ...args, "--json"));
   const trained = cli("train", "--data", "texts.jsonl", "--out", "run", "--max-steps", "2", ...small);
   check(trained.steps === 2, "train, in a worker thread of the installed package");
+  check(!existsSync(cache), "nothing is written of who runs what");
   const written = cli("generate", "--model", "run", "--prompt", "Text", "--length", "20", "--steps", "3");
   check(written.texts[0].text.startsWith("Text"), "generate continues its prompt");
   check(cli("inspect", "--model", "run", "--picture", "run/attention.svg").parameters.total > 0, "inspect");

@@ -77,6 +77,8 @@ export class OnnxDevice implements Device {
     readonly memory: Required<MemoryOptions>,
     ranks: CommunicatorHandle | null,
   ) {
+    // ONNX Runtime reads it as it starts; a thread's own process.env would be a copy.
+    process.env.ORT_DISABLE_TELEMETRY ??= "1";
     this.thread = new WorkerThread<OnnxHost>(
       (gate) => ({ provider: kind, threads, gate, communicator: ranks }) satisfies OnnxWorkerData,
     );
@@ -87,7 +89,10 @@ export class OnnxDevice implements Device {
     return this.kind === "webgpu" ? webgpuTarget : cpuTarget;
   }
 
-  /** Starts the worker thread. With several ranks: collective. */
+  /**
+   * Starts the worker thread. With several ranks: collective. ONNX Runtime would write what it runs on and what it runs into the user's
+   * cache folder, to be sent to Microsoft: unless the environment says otherwise, it is told not to (`ORT_DISABLE_TELEMETRY`).
+   */
   static async create(
     kind: Provider,
     { threads = availableParallelism(), communicator = alone }: DeviceOptions = {},
