@@ -265,6 +265,16 @@ describe("global tokens near a block", () => {
     expect(rows.rowsInEpoch()).toBeLessThanOrEqual(source(options).rowsInEpoch() * 1.02);
   });
 
+  it("are bounded less where very short documents would fill rows of their own", () => {
+    // The longest that fits is taken first, so short ones are left for the end, unshuffled as validation is.
+    const tail = [...Array(300).fill(45), ...Array(120).fill(2)];
+    for (const order of [shuffle, null]) {
+      const unbounded = source({ ...options, lengths: tail, shuffle: order });
+      const rows = source({ ...options, lengths: tail, shuffle: order, nearSpan: 16 });
+      expect(rows.rowsInEpoch()).toBeLessThanOrEqual(Math.ceil(1.01 * unbounded.rowsInEpoch()));
+    }
+  });
+
   it("are held to a bound that is given", () => {
     const rows = source({ ...options, nearSpan: 16, maxGlobals: 200, nearGlobals: 8 });
     for (const row of rowsOf(rows))

@@ -14,6 +14,7 @@ import {
   mostNear,
   type PieceOptions,
   type Pieces,
+  type PlanOptions,
   planRows,
   type RowPlan,
   type TextGlobals,
@@ -57,14 +58,14 @@ export interface RowOptions {
   readonly textGlobals?: TextGlobals;
   /** Most text globals of one document piece, the first ones (default 0). */
   readonly maxTextGlobals?: number;
-  /** Hard bound on the globals of a row; a document that would pass it goes to another row. Default: see `suggestBounds`. */
+  /** Hard bound on the globals of a row; a document that would pass it goes to another row. Default: see `suggestMaxGlobals`. */
   readonly maxGlobals?: number | null;
   /**
    * Positions of a block of queries. Where rows hold many documents, global tokens are then bounded within any so many positions too
    * (`RowSource.nearGlobals`). 0 (default): they are not. Documents with gaps may be shorter than planned, so with them they are not either.
    */
   readonly nearSpan?: number;
-  /** That bound. Default: see `suggestBounds`. */
+  /** That bound. Default: see `suggestNearGlobals`. */
   readonly nearGlobals?: number | null;
   /** Several documents a row (default true), or one. */
   readonly packing?: boolean;
@@ -130,9 +131,8 @@ export class RowSource {
     };
     this.index = new PieceIndex(corpus, this.pieceOptions);
     this.sections = Math.ceil(this.index.blocks / this.sectionBlocks);
-    const suggested = options.maxGlobals == null ? this.suggestBounds() : null;
-    this.maxGlobals = options.maxGlobals ?? suggested!.row;
-    this.nearGlobals = options.nearGlobals ?? suggested?.near ?? this.maxGlobals;
+    this.maxGlobals = options.maxGlobals ?? this.suggestMaxGlobals();
+    this.nearGlobals = options.nearGlobals ?? this.suggestNearGlobals();
     const most = this.index.mostGlobals;
     if (most > this.maxGlobals)
       throw new UserError(
@@ -182,26 +182,47 @@ export class RowSource {
     };
   }
 
+  /** The smallest bound of a row that leaves 99 of 100 rows of the first section as they would be without, and admits any document. */
+  private suggestMaxGlobals(): number {
+    const { pieces, rows } = this.firstSection(Number.POSITIVE_INFINITY, null);
+    return this.usual(rows, (row) => row.reduce((sum, piece) => sum + pieces.globals[piece], 0));
+  }
+
   /**
-   * The smallest bounds that leave 99 of 100 rows of the first section as they would be without, and admit any document. A bound of
-   * `nearSpan` positions that is more than a quarter of a row's is not worth having.
+   * The bound of `nearSpan` positions: the smallest that leaves 99 of 100 rows as they would be without, or, where short documents would
+   * then fill rows of their own, twice as much and so on until the first section has at most one row in a hundred more. One of more than
+   * a quarter of a row's is not worth having.
    */
-  private suggestBounds(): { row: number; near: number } {
+  private suggestNearGlobals(): number {
+    const { nearSpan = 0, gaps, globalTokens = 0 } = this.options;
+    if (nearSpan === 0 || (gaps && gaps.rate > 0)) return this.maxGlobals;
+    const { pieces, rows } = this.firstSection(this.maxGlobals, null);
+    let most = this.usual(rows, (row) => mostNear(pieces, row, globalTokens, nearSpan));
+    while (NEAR_SHARE * most <= this.maxGlobals) {
+      const bounded = this.firstSection(this.maxGlobals, { span: nearSpan, most }).rows.length;
+      if (bounded <= Math.ceil(1.01 * rows.length)) return most;
+      most *= 2;
+    }
+    return this.maxGlobals;
+  }
+
+  /** What 99 of 100 rows have at most, and any one document may have. */
+  private usual(rows: readonly Int32Array[], of: (row: Int32Array) => number): number {
     const { globalTokens, textGlobals, maxTextGlobals } = this.pieceOptions;
-    const { nearSpan = 0, gaps } = this.options;
-    const { pieces, plan } = this.makeSection(0, Number.POSITIVE_INFINITY);
+    const sorted = rows.map(of).sort((a, b) => a - b);
+    const ofDocument = globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals);
+    return Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], ofDocument);
+  }
+
+  private firstSection(
+    maxGlobals: number,
+    near: PlanOptions["near"],
+  ): { pieces: Pieces; rows: Int32Array[] } {
+    const { pieces, plan } = this.makeSection(0, maxGlobals, near);
     const rows = Array.from({ length: plan.rows }, (_, row) =>
       plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]),
     );
-    const ofDocument = globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals);
-    const usual = (of: (row: Int32Array) => number) => {
-      const sorted = rows.map(of).sort((a, b) => a - b);
-      return Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], ofDocument);
-    };
-    const row = usual((chosen) => chosen.reduce((sum, piece) => sum + pieces.globals[piece], 0));
-    if (nearSpan === 0 || (gaps && gaps.rate > 0)) return { row, near: row };
-    const near = usual((chosen) => mostNear(pieces, chosen, globalTokens, nearSpan));
-    return { row, near: near <= row / NEAR_SHARE ? near : row };
+    return { pieces, rows };
   }
 
   private get sectionBlocks(): number {
@@ -238,15 +259,20 @@ export class RowSource {
     if (this.cached?.key !== key)
       this.cached = {
         key,
-        section: this.makeSection(epoch * this.sections + (number % this.sections), this.maxGlobals),
+        section: this.makeSection(
+          epoch * this.sections + (number % this.sections),
+          this.maxGlobals,
+          this.nearGlobals < this.maxGlobals
+            ? { span: this.options.nearSpan ?? 0, most: this.nearGlobals }
+            : null,
+        ),
       };
     return this.cached.section;
   }
 
-  private makeSection(number: number, maxGlobals: number): Section {
+  private makeSection(number: number, maxGlobals: number, near: PlanOptions["near"]): Section {
     const [epoch, section] = [Math.floor(number / this.sections), number % this.sections];
-    const { shuffle, packing = true, lookAhead = 64, length, globalTokens = 0, nearSpan = 0 } = this.options;
-    const near = this.nearGlobals < maxGlobals ? { span: nearSpan, most: this.nearGlobals } : null;
+    const { shuffle, packing = true, lookAhead = 64, length, globalTokens = 0 } = this.options;
     const pieces = this.piecesOf(epoch, section);
     const count = pieces.length.length;
     const order = shuffle

@@ -91,8 +91,7 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     shuffle: random,
     gaps: { rate: gapRate, random },
   });
-  const { maxGlobals, nearGlobals } = trainRows;
-  const validRows = new RowSource(validCorpus, { ...rows, maxGlobals, nearGlobals });
+  const validRows = new RowSource(validCorpus, { ...rows, maxGlobals: trainRows.maxGlobals });
   const source = train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)";
   const ownValid = `${holdsOut || train.length === 0 ? "held out" : "validation texts"} of ${source}`;
   return {
