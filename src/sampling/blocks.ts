@@ -110,6 +110,7 @@ export class CanvasBlocks {
     const given = whole.parts[0];
     const prompt: CanvasPart[] =
       block === 0 && given.kind === "given" ? [{ ...given, start: head, end: first }] : [];
+    const told = prompt.length > 0 ? from : start;
     return {
       row: {
         ids: own,
@@ -120,6 +121,7 @@ export class CanvasBlocks {
       },
       target,
       parts: [...prompt, { kind: "gap", start: first, end: size }],
+      before: ids.subarray(head, told),
       endFrom: config.generation.untilEnd || block === this.count - 1 ? first : size,
     };
   }

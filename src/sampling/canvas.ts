@@ -26,6 +26,8 @@ export interface Canvas {
   readonly target: Uint8Array;
   /** The text, in order; what stands in front (globals, source) and behind (a given [SEP]) is no part of it. */
   readonly parts: readonly CanvasPart[];
+  /** int32: tokens of the text in front of the parts, which the canvas does not tell of; a block's (blocks.ts), else none. */
+  readonly before: Int32Array;
   /** First position of the last part when it is a gap, where the text may end; else n. */
   readonly endFrom: number;
 }
@@ -102,6 +104,7 @@ export function buildCanvas(
     },
     target,
     parts,
+    before: new Int32Array(0),
     endFrom: last.kind === "gap" ? last.start : ids.length,
   };
 }
