@@ -12,6 +12,7 @@ import { textGlobalOffsets } from "../data/packing.js";
 import type { Row } from "../data/rows.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import { UserError } from "../errors.js";
+import { checkRequest, MOST } from "./check-request.js";
 import { type GenerationRequest, requestParts } from "./request.js";
 
 /** What stands at positions start .. end - 1 of the row. */
@@ -47,7 +48,7 @@ export interface CanvasTokenizer {
 /**
  * The canvas of a request.
  * @param defaultLength tokens of the text when the request does not say. Models trained with `padTargets` have seen whole documents of
- * that many tokens: with a source, the text is at most as long as what they leave.
+ * that many tokens: with a source, the text is at most as long as what they leave, unless the request says.
  * @throws UserError for a request that contradicts itself or leaves nothing to write
  */
 export function buildCanvas(
@@ -56,6 +57,7 @@ export function buildCanvas(
   tokenizer: CanvasTokenizer,
   defaultLength: number,
 ): Canvas {
+  checkRequest(request);
   const { special } = tokenizer;
   const { attention, vocabSize } = config.model;
   const encode = (text: string) => tokenizer.encode(text);
@@ -66,10 +68,19 @@ export function buildCanvas(
   if (condition.length > 0 && room < 1 && request.length === undefined && request.infill === undefined)
     throw new UserError(
       `The source and its separators take ${condition.length} tokens; the model was trained on documents of ${whole} tokens in all ` +
-        "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be (--length).",
+        "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be: by --length, or `length` of the request " +
+        "(that of the settings is a most here).",
     );
   const length = condition.length > 0 ? Math.min(defaultLength, Math.max(1, room)) : defaultLength;
   const tokenParts = requestParts(request, encode, length);
+  const size = tokenParts.reduce(
+    (sum, part) => sum + (part.kind === "given" ? part.ids.length : part.size),
+    0,
+  );
+  if (size > MOST)
+    throw new UserError(
+      `The text: expected at most ${MOST} tokens in all, got ${size}; ask for a shorter one (--length, or smaller gaps).`,
+    );
 
   const ids: number[] = Array.from({ length: attention.globalTokens }, (_, k) => vocabSize + k);
   const globals = Array.from(ids.keys());

@@ -3,6 +3,7 @@ import { UserError } from "../errors.js";
 import { createDevice, type Device } from "../runtime/index.js";
 import { PLACEHOLDER } from "./canvas-text.js";
 import { generate, generateSteps, type StepEvent } from "./generate.js";
+import { DiffusionModel } from "./model.js";
 import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
 
 let device: Device;
@@ -230,6 +231,16 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(masked, {}, { earlyStop: true } as object), "generation.earlyStop: expected one of");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
+  await refused(generate(plain, { firstSample: 2 ** 32 - 2 }, { num: 3 }), "firstSample: expected at most");
+  await refused(generate(plain, {}, { num: 1e10 }), "generation.num: expected at most 16777216 samples");
+  await refused(generate(plain, {}, {}, { lengthMultiple: 1e12 }), "lengthMultiple: expected an integer");
+  await refused(generate(plain, "hello" as never), "request: expected an object");
+  await refused(generate(plain, [{}, null as never]), "request: expected an object");
+  await refused(generate(plain, {}, null as never), "settings: expected an object");
+  await refused(generate(plain, {}, {}, null as never), "options: expected an object");
+  await refused(generate(plain, {}, {}, { maxbatch: 1 } as object), 'did you mean "maxBatch"?');
+  await refused(eventsOf(generateSteps(plain, { prompt: "a" } as never)), "requests: expected a list");
+  await refused(DiffusionModel.fromPretrained(undefined as never), "model: expected the path");
   expect(await generate(plain, [])).toEqual([]);
   await masked.dispose();
   await plain.dispose();
