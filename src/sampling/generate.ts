@@ -64,7 +64,7 @@ export interface SampleProgress {
   readonly ids: Int32Array;
   /** uint8 [n]: 1 where the guess stands: for good in the masked limit (without `reabsorb`), else with a probability of 0.9 or more. */
   readonly settled: Uint8Array;
-  /** Mean probability of the guesses. */
+  /** Mean probability of the guesses; left to right, of the tokens written so far. */
   readonly confidence: number;
   /** The text of the block (the first: of the canvas), a placeholder for every token that is not settled. */
   readonly text: string;
@@ -181,7 +181,7 @@ async function* run(
   const autoregressive = model.config.diffusion.objective === "next-token";
   // A token a step, whatever was asked for.
   const config = autoregressive
-    ? { ...asked, steps: asked.blockLength || Math.max(...plans.map(({ blocks }) => blocks.block)) }
+    ? { ...asked, steps: plans.reduce((most, { blocks }) => Math.max(most, blocks.block), 1) }
     : asked;
   const sampler = chooseSampler(model.config.diffusion, config);
   const process = new SamplingProcess(model.config.diffusion);
@@ -307,7 +307,9 @@ function planBatches(
   const byLength = new Map<number, Plan[]>();
   for (const plan of plans) {
     const length = Math.ceil(plan.blocks.longest / multiple) * multiple;
-    byLength.set(length, [...(byLength.get(length) ?? []), plan]);
+    const group = byLength.get(length);
+    if (group) group.push(plan);
+    else byLength.set(length, [plan]);
   }
   return [...byLength].flatMap(([length, group]) => {
     const most = maxBatch ?? Math.max(1, Math.floor(positions / length));
