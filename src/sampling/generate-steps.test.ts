@@ -213,6 +213,7 @@ it("settings that make no sense are refused with what to do", async () => {
   };
   await refused(generate(masked, {}, { sampler: "ddim" }), 'expected "absorbing" or "auto"');
   await refused(generate(plain, {}, { sampler: "absorbing" }), "absorbRate 0");
+  await refused(generate(plain, {}, { temperature: 1e9 }), "generation.temperature: expected at most 1000");
   await refused(generate(plain, {}, { steps: 0 }), "generation.steps: expected at least 1, got 0");
   await refused(generate(plain, {}, { topq: 1 } as object), 'unknown key "generation.topq"');
   await refused(generate(masked, {}, { sampler: "dpm-solver++" }), "generation.sampler");
@@ -244,6 +245,19 @@ it("settings that make no sense are refused with what to do", async () => {
   expect(await generate(plain, [])).toEqual([]);
   await masked.dispose();
   await plain.dispose();
+});
+
+it("at the highest temperature nothing forbidden is written", async () => {
+  const model = await tinyModel(device, "masked");
+  const { cls, pad, sep } = model.tokenizer.special;
+  for (const release of ["random", "confidence"] as const) {
+    const hot = { ...settings, temperature: 1000, topP: 1, num: 40, release };
+    const texts = await generate(model, { infill: "[MASK:60]." }, hot);
+    const written = new Set(texts.flatMap(({ ids }) => Array.from(ids)));
+    expect(written.size).toBeGreaterThan(200);
+    expect([cls, pad, sep].filter((id) => written.has(id))).toEqual([]);
+  }
+  await model.dispose();
 });
 
 it("texts are in the language of the tokenizer", async () => {
