@@ -15,12 +15,12 @@ interface Entry {
 
 /** Programs kept compiled while nobody uses them: a text in blocks that keeps keys and values takes six. */
 const CAPACITY = 8;
-/** Bytes that the weights in them take, at most. */
+/** Bytes that the weights in them take, at most: but two in any case, which a text in blocks takes from left to right. */
 const IDLE_BYTES = 2 ** 29;
 
 /** Programs to keep, each of which holds so many bytes of weights. */
 export const idlePrograms = (bytes: number): number =>
-  Math.max(1, Math.min(CAPACITY, Math.floor(IDLE_BYTES / Math.max(1, bytes))));
+  Math.max(2, Math.min(CAPACITY, Math.floor(IDLE_BYTES / Math.max(1, bytes))));
 
 export class ProgramCache {
   /** In order of last use. */
