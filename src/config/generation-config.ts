@@ -52,7 +52,13 @@ export const generationConfigSchema = z.strictObject({
     .describe(
       "noise levels of the steps: as many absorbed positions released by each, even in t, denser towards clean text, or even in log-SNR",
     ),
-  temperature: z.number().min(0).default(0.8).describe("of the draw of tokens; 0: always the likeliest"),
+  temperature: z
+    .number()
+    .min(0)
+    // Far above it, tokens that may not be written would be no less likely than others.
+    .max(1000)
+    .default(0.8)
+    .describe("of the draw of tokens; 0: always the likeliest"),
   noiseTemperature: z
     .number()
     .min(0)

@@ -18,7 +18,8 @@ export interface ConfigLayer {
 type Tree = { [key: string]: unknown };
 type Issue = z.core.$ZodIssue;
 
-function isTree(value: unknown): value is Tree {
+/** Whether it is an object with fields. */
+export function isTree(value: unknown): value is Tree {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
@@ -58,7 +59,8 @@ function lookUp(tree: unknown, path: readonly PropertyKey[]): { found: boolean; 
   return { found: true, value };
 }
 
-function show(value: unknown): string {
+/** A value as messages quote it. */
+export function show(value: unknown): string {
   const text = JSON.stringify(value) ?? "nothing";
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

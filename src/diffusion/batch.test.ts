@@ -208,4 +208,9 @@ it("says what is wrong with rows", () => {
   expect(() => corruptRows([makeRow(1)], configs.soft, random, { maxGlobals: 2 })).toThrow("3 global tokens");
   expect(() => padRows([makeRow(1)], 5)).toThrow("Row 1 has 20 tokens");
   expect(() => corruptRows([], configs.soft, random)).toThrow("at least one row");
+  for (const name of ["absorbProbability", "conditionDropout"])
+    for (const value of [Number.NaN, -0.1, 1.1])
+      expect(() => corruptRows([makeRow(1)], configs.soft, random, { [name]: value })).toThrow(
+        `${name}: expected a number from 0 to 1, got ${value}`,
+      );
 });

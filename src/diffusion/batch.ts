@@ -18,6 +18,7 @@ import { type LossWeights, lossWeights } from "./loss-weights.js";
 import { PADDING_SEGMENT, PADDING_SEQUENCE } from "./padding.js";
 import { placeRows } from "./place-rows.js";
 import { DiffusionProcess } from "./process.js";
+import { checkRange } from "./schedule.js";
 import { createTimeSampler, type TimeSampler } from "./time-sampler.js";
 
 /** The parts of a run's configuration that a batch depends on. */
@@ -54,7 +55,7 @@ export interface CorruptionOptions {
  * - ceWeight, mseWeight, priorWeight float32 [B, N]: the terms of the positions, summed with these weights, give the mean
  *   loss of the rows
  *
- * @throws UserError when rows differ in length (see `padRows`) or have more global tokens than slots
+ * @throws UserError when rows differ in length (see `padRows`) or have more global tokens than slots, and for a share out of [0, 1]
  */
 export function corruptRows(
   rows: readonly Row[],
@@ -71,6 +72,8 @@ export function corruptRows(
   const process = new DiffusionProcess(diffusion);
   const sampler = options.timeSampler ?? createTimeSampler(diffusion, random);
   const dropRate = options.conditionDropout ?? (options.time === undefined ? diffusion.conditionDropout : 0);
+  checkRange("conditionDropout", dropRate, 0, 1);
+  checkRange("absorbProbability", absorbProbability ?? 0, 0, 1);
   const kept = rows.map((row) => dropConditions(row, dropRate, model.vocabSize, random));
   const maxGlobals = options.maxGlobals ?? Math.max(0, ...rows.map((row) => row.globals.length));
   const placed = placeRows(kept, maxGlobals, buffers);

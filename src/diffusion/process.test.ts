@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { UserError } from "../errors.js";
 import { CounterRandom, Stream } from "../random/index.js";
 import { DiffusionProcess, diffuse, noiseFromX0, type ProcessOptions, x0FromNoise } from "./process.js";
 
@@ -144,4 +145,14 @@ describe("masked limit", () => {
 
 it("refuses steps forward in time", () => {
   expect(() => new DiffusionProcess(variants[0]).posterior(0.5, 0.4)).toThrow("got t 0.4, s 0.5");
+});
+
+it.each([
+  [{ absorbRate: 3 }, "absorbRate: expected a number from 0 to 1, got 3"],
+  [{ noiseScale: Number.NaN }, "noiseScale: expected a number from 0 on, got NaN"],
+  [{ noiseScale: -1 }, "noiseScale: expected a number from 0 on, got -1"],
+  [{ startDeviation: Number.POSITIVE_INFINITY }, "startDeviation: expected a number from 0 on"],
+])("refuses options that make no process: %o", (options, message) => {
+  expect(() => new DiffusionProcess({ ...variants[1], ...options })).toThrow(UserError);
+  expect(() => new DiffusionProcess({ ...variants[1], ...options })).toThrow(message);
 });

@@ -16,7 +16,7 @@
  */
 import type { DiffusionConfig } from "../config/diffusion-config.js";
 import { UserError } from "../errors.js";
-import { checkTime, createSchedule, type Schedule } from "./schedule.js";
+import { checkRange, checkTime, createSchedule, type Schedule } from "./schedule.js";
 
 /** The channel precision a / sigma^2 is computed with at least this variance, so that logits made of it stay small. */
 export const MIN_CHANNEL_VARIANCE = 0.05;
@@ -61,7 +61,11 @@ export class DiffusionProcess {
   /** sigma_0. */
   readonly startDeviation: number;
 
+  /** @throws UserError for an option out of its range */
   constructor(options: ProcessOptions) {
+    checkRange("absorbRate", options.absorbRate, 0, 1);
+    checkRange("noiseScale", options.noiseScale, 0, Number.MAX_VALUE);
+    checkRange("startDeviation", options.startDeviation ?? 0, 0, Number.MAX_VALUE);
     this.schedule = createSchedule(options.schedule);
     this.gaussian = options.gaussian;
     this.absorbRate = options.absorbRate;

@@ -130,6 +130,13 @@ export function createSchedule(name: ScheduleName): Schedule {
   }
 }
 
+/** Throws unless a number is in [least, most]. */
+export function checkRange(name: string, value: number, least: number, most: number): void {
+  if (Number.isFinite(value) && value >= least && value <= most) return;
+  const range = most === Number.MAX_VALUE ? `from ${least} on` : `from ${least} to ${most}`;
+  throw new UserError(`${name}: expected a number ${range}, got ${value}`);
+}
+
 /** Throws unless t is in [0, 1]. */
 export function checkTime(t: number): void {
   if (!(t >= 0 && t <= 1)) throw new UserError(`A noise level t must lie in [0, 1], got ${t}.`);

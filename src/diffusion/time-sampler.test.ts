@@ -89,3 +89,10 @@ describe("loss-aware", () => {
     expect(() => copy.restore(null)).toThrow("state of 8 bins, got none");
   });
 });
+
+it("a loss-aware sampler refuses sizes that make none", () => {
+  const make = (options: object) => () => new LossAwareTimeSampler(random, 0, options);
+  expect(make({ bins: 0 })).toThrow("bins: expected an integer from 1 on, got 0");
+  expect(make({ history: 1.5 })).toThrow("history: expected an integer from 1 on, got 1.5");
+  expect(make({ uniformShare: Number.NaN })).toThrow("uniformShare: expected a number from 0 to 1, got NaN");
+});

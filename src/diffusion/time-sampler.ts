@@ -11,6 +11,7 @@
 import type { DiffusionConfig } from "../config/diffusion-config.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
+import { checkRange } from "./schedule.js";
 
 /** A noise level and the importance weight of its loss (mean 1 over draws, so that the weighted loss is unbiased). */
 export interface TimeDraw {
@@ -112,6 +113,10 @@ export class LossAwareTimeSampler implements TimeSampler {
     this.bins = options.bins ?? 32;
     this.history = options.history ?? 10;
     this.uniformShare = options.uniformShare ?? 0.05;
+    for (const [name, value] of Object.entries({ bins: this.bins, history: this.history }))
+      if (!Number.isInteger(value) || value < 1)
+        throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
+    checkRange("uniformShare", this.uniformShare, 0, 1);
     this.losses = Array.from({ length: this.bins }, () => []);
     this.probabilities = this.computeProbabilities();
   }

@@ -4,7 +4,7 @@ import { UserError } from "../errors.js";
 import { createDevice, type Device } from "../runtime/index.js";
 import { buildCanvas } from "./canvas.js";
 import { generate, generateSteps } from "./generate.js";
-import { tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
+import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
 import { scoreTexts } from "./text-score.js";
 
 describe("an autoregressive model", () => {
@@ -23,6 +23,28 @@ describe("an autoregressive model", () => {
     expect(written).toEqual(
       Array.from({ length: 8 }, (_, k) => Array.from({ length: 8 }, (__, p) => Number(p <= k))),
     );
+    await model.dispose();
+  });
+
+  it("takes as many steps as it has tokens, also where a block could hold more", async () => {
+    const model = await tinyModel(device, "autoregressive");
+    const [{ steps }] = await generate(model, {}, { ...greedy, blockLength: 30, earlyStop: "off" });
+    expect(steps).toBe(8);
+    await model.dispose();
+  });
+
+  it("is as sure as of what it has written, not of what it has not", async () => {
+    const [letter] = (await tinyTokenizer()).encode("a");
+    const model = await tinyModel(device, "autoregressive", {}, forceToken(letter));
+    for await (const { samples } of generateSteps(model, [{}], greedy))
+      expect(samples[0].confidence).toBeCloseTo(1, 5);
+    await model.dispose();
+  });
+
+  it("plans texts beyond number", async () => {
+    const model = await tinyModel(device, "autoregressive");
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(generate(model, {}, { ...greedy, num: 200_000 }, { signal })).rejects.toThrow("enough");
     await model.dispose();
   });
 

@@ -51,6 +51,10 @@ export class BatchInputs {
   private readonly ending: BigInt64Array;
   /** [rows, N, D] */
   private readonly state: Float32Array;
+  /** What stands where, of all rows: nothing of it changes but the tokens that samples write. */
+  private readonly placed: Record<string, TensorData>;
+  /** [rows] int32 [N]: the tokens in there. */
+  private readonly placedIds: readonly Int32Array[];
   private readonly buffers = new BatchBuffers();
 
   constructor(
@@ -73,6 +77,8 @@ export class BatchInputs {
     this.ending = new BigInt64Array(batchSize * length);
     for (const [b, { canvas }] of plans.entries())
       this.ending.fill(1n, b * length + canvas.endFrom, b * length + canvas.target.length);
+    this.placed = placeRows(this.rows, shape.globalSlots);
+    this.placedIds = this.rows.map(({ ids }) => ids.slice());
     this.absorbed = own.map(() => new Uint8Array(length));
     const size = this.rows.length * length * embeddingSize;
     this.state = new Float32Array(gaussian ? size : 0);
@@ -95,6 +101,20 @@ export class BatchInputs {
     return { ids: this.rows[b].ids, absorbed: this.absorbed[b] };
   }
 
+  /** Writes the tokens that have changed. */
+  private placeIds(): void {
+    const { rows, placed, placedIds } = this;
+    const placedData = placed.ids.data as BigInt64Array;
+    for (const [b, { ids }] of rows.entries()) {
+      const before = placedIds[b];
+      for (let p = 0; p < ids.length; p++) {
+        if (ids[p] === before[p]) continue;
+        before[p] = ids[p];
+        placedData[b * ids.length + p] = BigInt(ids[p]);
+      }
+    }
+  }
+
   /** Inputs of the network (sampling-module.ts) at time t. */
   feeds(
     process: Pick<DiffusionProcess, "level">,
@@ -108,7 +128,8 @@ export class BatchInputs {
     }: Pick<GenerationConfig, "guidance" | "temperature" | "topK" | "topP">,
   ): Record<string, TensorData> {
     const { config, options, buffers, rows, state, ending, selfCondition } = this;
-    const { batchSize, length, globalSlots } = options.shape;
+    const { batchSize, length } = options.shape;
+    this.placeIds();
     const draw = positions.flatMap((own, b) => own.map((p) => b * length + p));
     const numbers = uniforms.flatMap((own) => [...own]);
     // Two rows at least, the first one again where there are fewer: the product of a single row is another kernel, of another order of sums,
@@ -126,7 +147,7 @@ export class BatchInputs {
     const ints = (data: BigInt64Array): TensorData => ({ dtype: "int64", shape: [data.length], data });
     const wide = [rows.length, length, config.model.embeddingSize];
     return {
-      ...placeRows(rows, globalSlots, buffers),
+      ...this.placed,
       ...levelTensors(levels),
       ending: ints(ending),
       draw: ints(BigInt64Array.from({ length: count }, (_, i) => BigInt(draw[i] ?? draw[0] ?? 0))),

@@ -88,11 +88,15 @@ describe("a canvas in blocks", () => {
   });
 
   it("keeps in view what attention reaches, as far as training went", () => {
-    const pattern = (attention: object) => ({ ...tinyRunConfig("masked", { model: { attention } }).model });
+    const pattern = (attention: object) => tinyRunConfig("masked", { model: { attention } });
     expect(attentionReach(pattern({}))).toBe(3 + 3 + 1);
     expect(attentionReach(pattern({ dilation: [1, 2] }))).toBe(6 + 6 + 1);
     expect(attentionReach(pattern({ layers: { "1": { window: 5 } } }))).toBe(3 + 5 + 1);
     expect(attentionReach(pattern({ full: true }))).toBe(Number.POSITIVE_INFINITY);
+    // Causal, the three taps lie to the left; a next-token model's input is one token further back.
+    expect(attentionReach(pattern({ causal: true }))).toBe(3 + 3 + 2);
+    const causal = { model: { attention: { full: false, window: 3 } } };
+    expect(attentionReach(tinyRunConfig("autoregressive", causal))).toBe(3 + 3 + 2 + 1);
     const context = (blockLength: number, extra?: PartialRunConfig) => {
       const blocks = blocksOf({ length: 200 }, { blockLength }, extra);
       const { from, start } = blocks.range(blocks.count - 1);
@@ -125,5 +129,6 @@ describe("a canvas in blocks", () => {
     const rest = "generation.blockLength: expected at least 15, the tokens of all gaps";
     refused({ suffix: "hhhhh" }, { blockLength: 8 }, rest);
     refused({ infill: "[MASK:7]the[MASK:8]" }, { blockLength: 8 }, rest);
+    refused({ infill: [{ gap: 7 }, { gap: 8 }] }, { blockLength: 8 }, "or another gap follows a gap, got 8");
   });
 });

@@ -9,7 +9,7 @@
  *
  *     R = sum_l max_heads (w_l * dilation_l) + (input taps - 1) / 2
  *
- * positions, beyond which only global tokens tell anything. C = min(R, trained length - head - n) loses no more than that, and neither
+ * positions (causal: the taps, all to the left, reach input taps - 1, and a next-token model's input is one token further back), beyond which only global tokens tell anything. C = min(R, trained length - head - n) loses no more than that, and neither
  * time per token nor memory grows with the text.
  *
  * Positions are those on the canvas, from 0, not those in the text. A canvas is then what training makes of a piece cut out of a long
@@ -24,6 +24,7 @@ import type { Canvas, CanvasPart } from "./canvas.js";
 /** What blocks depend on: the model, the length it was trained at, and what the user asks for. */
 export interface BlockConfig {
   readonly model: Pick<RunConfig["model"], "attention" | "numLayers" | "numHeads" | "inputConvolution">;
+  readonly diffusion: Pick<RunConfig["diffusion"], "objective">;
   readonly training: Pick<RunConfig["training"], "sequenceLength">;
   readonly data: Pick<RunConfig["data"], "padTargets">;
   readonly generation: Pick<GenerationConfig, "blockLength" | "contextLength" | "untilEnd">;
@@ -53,8 +54,8 @@ export class CanvasBlocks {
     this.count = blockLength === 0 ? 1 : Math.ceil(open / blockLength);
     if (this.count > 1 && !gap)
       throw new UserError(
-        `generation.blockLength: expected at least ${open}, the tokens of all gaps, where given text follows a gap, got ${blockLength}; ` +
-          "blocks are written from left to right and know nothing of what follows: raise --block-length, or leave it out",
+        `generation.blockLength: expected at least ${open}, the tokens of all gaps, where given text or another gap follows a gap, got ` +
+          `${blockLength}; blocks are written from left to right and know nothing of what follows: raise --block-length, or leave it out`,
       );
     this.block = this.count === 1 ? open : blockLength;
     const uncut = blockLength === 0 || !gap;
@@ -110,6 +111,7 @@ export class CanvasBlocks {
     const given = whole.parts[0];
     const prompt: CanvasPart[] =
       block === 0 && given.kind === "given" ? [{ ...given, start: head, end: first }] : [];
+    const told = prompt.length > 0 ? from : start;
     return {
       row: {
         ids: own,
@@ -120,19 +122,17 @@ export class CanvasBlocks {
       },
       target,
       parts: [...prompt, { kind: "gap", start: first, end: size }],
+      before: ids.subarray(head, told),
       endFrom: config.generation.untilEnd || block === this.count - 1 ? first : size,
     };
   }
 }
 
-/** Positions to the left (or right) that windowed attention reaches through all layers; infinite with full attention. */
-export function attentionReach({
-  attention,
-  numLayers,
-  numHeads,
-  inputConvolution,
-}: BlockConfig["model"]): number {
-  let reach = (inputConvolution - 1) / 2;
+/** Positions to the left that windowed attention reaches through all layers, and the input in front of them; infinite with full attention. */
+export function attentionReach({ model, diffusion }: Pick<BlockConfig, "model" | "diffusion">): number {
+  const { attention, numLayers, numHeads, inputConvolution } = model;
+  const taps = inputConvolution - 1;
+  let reach = attention.causal ? taps + Number(diffusion.objective === "next-token") : taps / 2;
   for (let layer = 0; layer < numLayers; layer++) {
     const { heads } = layerPattern(attention, layer, numHeads);
     reach += Math.max(
@@ -143,7 +143,8 @@ export function attentionReach({
 }
 
 /** C of a text of several blocks. */
-function contextOf({ parts }: Canvas, { model, training, data, generation }: BlockConfig): number {
+function contextOf({ parts }: Canvas, config: BlockConfig): number {
+  const { model, training, data, generation } = config;
   const { blockLength, contextLength } = generation;
   const { globalTokens } = model.attention;
   const longest = data.padTargets === null ? training.sequenceLength : data.padTargets + globalTokens;
@@ -167,5 +168,5 @@ function contextOf({ parts }: Canvas, { model, training, data, generation }: Blo
       `generation.contextLength: expected at most ${room} with generation.blockLength ${blockLength}, got ${contextLength}; ${why}: ` +
         "lower --context-length or --block-length",
     );
-  return contextLength ?? Math.min(room, attentionReach(model));
+  return contextLength ?? Math.min(room, attentionReach(config));
 }

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { tokenizeDocuments } from "../data/corpus.js";
 import { packRows } from "../data/rows.js";
 import type { Tokenizer } from "../data/tokenizer.js";
+import { UserError } from "../errors.js";
 import { buildCanvas, type Canvas } from "./canvas.js";
 import { PLACEHOLDER, readCanvas, showCanvas } from "./canvas-text.js";
 import { type GenerationRequest, parseTemplate } from "./request.js";
@@ -78,7 +79,7 @@ describe("a canvas", () => {
     expect(build({ src: "the cat", length: 40 }, 100, padded).target.length).toBe(source + 40);
     const long = "the cat ".repeat(20);
     expect(() => build({ src: long }, 100, padded)).toThrow(
-      /documents of 16 tokens in all[\s\S]*Shorten the source/,
+      /documents of 16 tokens in all[\s\S]*Shorten the source[\s\S]*`length` of the request/,
     );
     expect(build({ src: long, length: 2 }, 100, padded).target.filter((flag) => flag === 1)).toHaveLength(2);
   });
@@ -90,6 +91,31 @@ describe("a canvas", () => {
     expect(() => build({ infill: [{ gap: 0 }] })).toThrow("1 token or more");
     expect(() => build({ infill: "a[MASK]", prompt: "b" })).toThrow("no prompt");
     expect(() => build({ infill: "a[MASK]", length: 5 })).toThrow("length");
+  });
+
+  it.each([
+    ["hello", 'request: expected an object such as { prompt: "We show" }, got "hello"'],
+    [null, "request: expected an object"],
+    [[{ prompt: "a" }], "request: expected an object"],
+    [{ prmpt: "the" }, 'request: unknown key "prmpt"; did you mean "prompt"?'],
+    [{ length: null }, "length: expected an integer from 1 on, at most 16777216, got null"],
+    [{ length: 1e9 }, "length: expected an integer"],
+    [{ infill: "[MASK:1000000000]" }, "expected at most 16777216 tokens in all, got 1000000000"],
+    [{ prompt: 5 }, "prompt: expected text, got 5"],
+    [{ prompt: null }, "prompt: expected text, got null"],
+    [{ src: ["a", "b"] }, 'src: expected text, got ["a","b"]'],
+    [{ infill: 5 }, "infill: expected text with [MASK]"],
+    [{ infill: ["a", null] }, 'or a list of texts and gaps such as { gap: 8 }, got ["a",null]'],
+    [{ infill: [{ gap: "4" }] }, "1 token or more"],
+    [{ firstSample: 1.5 }, "firstSample: expected an integer from 0 on"],
+  ])("refuses what is no request: %j", (request, message) => {
+    expect(() => build(request as GenerationRequest)).toThrow(UserError);
+    expect(() => build(request as GenerationRequest)).toThrow(message);
+  });
+
+  it("takes fields that are left out by undefined", () => {
+    const open = { src: undefined, prompt: undefined, suffix: undefined, infill: undefined };
+    expect(build({ ...open, length: undefined, firstSample: undefined })).toEqual(build({}));
   });
 });
 

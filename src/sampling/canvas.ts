@@ -12,6 +12,7 @@ import { textGlobalOffsets } from "../data/packing.js";
 import type { Row } from "../data/rows.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import { UserError } from "../errors.js";
+import { checkRequest, MOST } from "./check-request.js";
 import { type GenerationRequest, requestParts } from "./request.js";
 
 /** What stands at positions start .. end - 1 of the row. */
@@ -26,6 +27,8 @@ export interface Canvas {
   readonly target: Uint8Array;
   /** The text, in order; what stands in front (globals, source) and behind (a given [SEP]) is no part of it. */
   readonly parts: readonly CanvasPart[];
+  /** int32: tokens of the text in front of the parts, which the canvas does not tell of; a block's (blocks.ts), else none. */
+  readonly before: Int32Array;
   /** First position of the last part when it is a gap, where the text may end; else n. */
   readonly endFrom: number;
 }
@@ -45,7 +48,7 @@ export interface CanvasTokenizer {
 /**
  * The canvas of a request.
  * @param defaultLength tokens of the text when the request does not say. Models trained with `padTargets` have seen whole documents of
- * that many tokens: with a source, the text is at most as long as what they leave.
+ * that many tokens: with a source, the text is at most as long as what they leave, unless the request says.
  * @throws UserError for a request that contradicts itself or leaves nothing to write
  */
 export function buildCanvas(
@@ -54,6 +57,7 @@ export function buildCanvas(
   tokenizer: CanvasTokenizer,
   defaultLength: number,
 ): Canvas {
+  checkRequest(request);
   const { special } = tokenizer;
   const { attention, vocabSize } = config.model;
   const encode = (text: string) => tokenizer.encode(text);
@@ -64,10 +68,19 @@ export function buildCanvas(
   if (condition.length > 0 && room < 1 && request.length === undefined && request.infill === undefined)
     throw new UserError(
       `The source and its separators take ${condition.length} tokens; the model was trained on documents of ${whole} tokens in all ` +
-        "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be (--length).",
+        "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be: by --length, or `length` of the request " +
+        "(that of the settings is a most here).",
     );
   const length = condition.length > 0 ? Math.min(defaultLength, Math.max(1, room)) : defaultLength;
   const tokenParts = requestParts(request, encode, length);
+  const size = tokenParts.reduce(
+    (sum, part) => sum + (part.kind === "given" ? part.ids.length : part.size),
+    0,
+  );
+  if (size > MOST)
+    throw new UserError(
+      `The text: expected at most ${MOST} tokens in all, got ${size}; ask for a shorter one (--length, or smaller gaps).`,
+    );
 
   const ids: number[] = Array.from({ length: attention.globalTokens }, (_, k) => vocabSize + k);
   const globals = Array.from(ids.keys());
@@ -102,6 +115,7 @@ export function buildCanvas(
     },
     target,
     parts,
+    before: new Int32Array(0),
     endFrom: last.kind === "gap" ? last.start : ids.length,
   };
 }

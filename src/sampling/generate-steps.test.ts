@@ -3,6 +3,7 @@ import { UserError } from "../errors.js";
 import { createDevice, type Device } from "../runtime/index.js";
 import { PLACEHOLDER } from "./canvas-text.js";
 import { generate, generateSteps, type StepEvent } from "./generate.js";
+import { DiffusionModel } from "./model.js";
 import { forceToken, tinyModel, tinyTokenizer } from "./testing/tiny-model.js";
 
 let device: Device;
@@ -212,6 +213,7 @@ it("settings that make no sense are refused with what to do", async () => {
   };
   await refused(generate(masked, {}, { sampler: "ddim" }), 'expected "absorbing" or "auto"');
   await refused(generate(plain, {}, { sampler: "absorbing" }), "absorbRate 0");
+  await refused(generate(plain, {}, { temperature: 1e9 }), "generation.temperature: expected at most 1000");
   await refused(generate(plain, {}, { steps: 0 }), "generation.steps: expected at least 1, got 0");
   await refused(generate(plain, {}, { topq: 1 } as object), 'unknown key "generation.topq"');
   await refused(generate(masked, {}, { sampler: "dpm-solver++" }), "generation.sampler");
@@ -230,9 +232,32 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(masked, {}, { earlyStop: true } as object), "generation.earlyStop: expected one of");
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
+  await refused(generate(plain, { firstSample: 2 ** 32 - 2 }, { num: 3 }), "firstSample: expected at most");
+  await refused(generate(plain, {}, { num: 1e10 }), "generation.num: expected at most 16777216 samples");
+  await refused(generate(plain, {}, {}, { lengthMultiple: 1e12 }), "lengthMultiple: expected an integer");
+  await refused(generate(plain, "hello" as never), "request: expected an object");
+  await refused(generate(plain, [{}, null as never]), "request: expected an object");
+  await refused(generate(plain, {}, null as never), "settings: expected an object");
+  await refused(generate(plain, {}, {}, null as never), "options: expected an object");
+  await refused(generate(plain, {}, {}, { maxbatch: 1 } as object), 'did you mean "maxBatch"?');
+  await refused(eventsOf(generateSteps(plain, { prompt: "a" } as never)), "requests: expected a list");
+  await refused(DiffusionModel.fromPretrained(undefined as never), "model: expected the path");
   expect(await generate(plain, [])).toEqual([]);
   await masked.dispose();
   await plain.dispose();
+});
+
+it("at the highest temperature nothing forbidden is written", async () => {
+  const model = await tinyModel(device, "masked");
+  const { cls, pad, sep } = model.tokenizer.special;
+  for (const release of ["random", "confidence"] as const) {
+    const hot = { ...settings, temperature: 1000, topP: 1, num: 40, release };
+    const texts = await generate(model, { infill: "[MASK:60]." }, hot);
+    const written = new Set(texts.flatMap(({ ids }) => Array.from(ids)));
+    expect(written.size).toBeGreaterThan(200);
+    expect([cls, pad, sep].filter((id) => written.has(id))).toEqual([]);
+  }
+  await model.dispose();
 });
 
 it("texts are in the language of the tokenizer", async () => {

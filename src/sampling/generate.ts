@@ -13,6 +13,7 @@ import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
 import { type Candidate, Candidates, type Choice } from "./candidates.js";
 import { buildCanvas } from "./canvas.js";
+import { checkCount, checkObject, MOST } from "./check-request.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
 import type { ExpertLoad } from "./sample-batch.js";
@@ -63,7 +64,7 @@ export interface SampleProgress {
   readonly ids: Int32Array;
   /** uint8 [n]: 1 where the guess stands: for good in the masked limit (without `reabsorb`), else with a probability of 0.9 or more. */
   readonly settled: Uint8Array;
-  /** Mean probability of the guesses. */
+  /** Mean probability of the guesses; left to right, of the tokens written so far. */
   readonly confidence: number;
   /** The text of the block (the first: of the canvas), a placeholder for every token that is not settled. */
   readonly text: string;
@@ -125,6 +126,10 @@ export async function* generateSteps(
   settings: GenerationSettings = {},
   options: GenerateOptions = {},
 ): AsyncGenerator<StepEvent, void, undefined> {
+  if (!Array.isArray(requests))
+    throw new UserError(
+      "requests: expected a list of requests, got something else; pass one request as [request]",
+    );
   yield* run(model, requests, settings, options, true);
 }
 
@@ -163,10 +168,12 @@ async function* run(
   model: DiffusionModel,
   requests: readonly GenerationRequest[],
   settings: GenerationSettings,
-  { signal, maxBatch, lengthMultiple = 64 }: GenerateOptions,
+  options: GenerateOptions,
   look: boolean,
 ): AsyncGenerator<StepEvent, void, undefined> {
   const asked = generationConfig(model.config, settings);
+  checkObject("options", options, ["signal", "maxBatch", "lengthMultiple"], "{ maxBatch: 8 }");
+  const { signal, maxBatch, lengthMultiple = 64 } = options;
   checkCount("maxBatch", maxBatch ?? 1);
   checkCount("lengthMultiple", lengthMultiple);
   const plans = requests.flatMap((request, number) => planRequest(model, request, number, asked));
@@ -174,7 +181,7 @@ async function* run(
   const autoregressive = model.config.diffusion.objective === "next-token";
   // A token a step, whatever was asked for.
   const config = autoregressive
-    ? { ...asked, steps: asked.blockLength || Math.max(...plans.map(({ blocks }) => blocks.block)) }
+    ? { ...asked, steps: plans.reduce((most, { blocks }) => Math.max(most, blocks.block), 1) }
     : asked;
   const sampler = chooseSampler(model.config.diffusion, config);
   const process = new SamplingProcess(model.config.diffusion);
@@ -251,10 +258,18 @@ function planRequest(
   const canvas = buildCanvas(request, model.config, model.tokenizer, config.length);
   const blocks = new CanvasBlocks(canvas, { ...model.config, generation: config });
   const { firstSample = 0 } = request;
-  if (!Number.isInteger(firstSample) || firstSample < 0)
-    throw new UserError(`firstSample: expected an integer from 0 on, got ${firstSample}`);
+  const samples = config.num * config.candidates;
+  if (samples > MOST)
+    throw new UserError(
+      `generation.num: expected at most ${MOST} samples of a request, generation.candidates of each text counted, got ${samples}`,
+    );
+  if (firstSample + samples > 2 ** 32)
+    throw new UserError(
+      `firstSample: expected at most ${2 ** 32 - samples} where ${samples} samples are written, got ${firstSample}; ` +
+        "random numbers know 2^32 samples",
+    );
   if (blocks.count > 1) checkBlocks(config);
-  return Array.from({ length: config.num * config.candidates }, (_, k) => ({
+  return Array.from({ length: samples }, (_, k) => ({
     request: number,
     blocks,
     sequence: firstSample + k,
@@ -292,7 +307,9 @@ function planBatches(
   const byLength = new Map<number, Plan[]>();
   for (const plan of plans) {
     const length = Math.ceil(plan.blocks.longest / multiple) * multiple;
-    byLength.set(length, [...(byLength.get(length) ?? []), plan]);
+    const group = byLength.get(length);
+    if (group) group.push(plan);
+    else byLength.set(length, [plan]);
   }
   return [...byLength].flatMap(([length, group]) => {
     const most = maxBatch ?? Math.max(1, Math.floor(positions / length));
@@ -304,9 +321,4 @@ function planBatches(
       length,
     }));
   });
-}
-
-function checkCount(name: string, value: number): void {
-  if (!Number.isInteger(value) || value < 1)
-    throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
 }

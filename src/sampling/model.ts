@@ -35,7 +35,7 @@ import {
 import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
 import { readPretrained } from "./pretrained.js";
-import { type Program, ProgramCache } from "./program-cache.js";
+import { idlePrograms, type Program, ProgramCache } from "./program-cache.js";
 import { type ForbiddenTokens, type StepShape, samplingModule } from "./sampling-module.js";
 
 export interface ModelOptions {
@@ -106,10 +106,11 @@ export class DiffusionModel {
       const names = [...leavesOf(rootsOf(module), "parameter").keys()];
       return freeze(module, await parameters.read(slot, names), { ...own, target });
     };
-    const small = 4 * parameters.totalParameters < LARGEST_FROZEN;
-    const freezes = dtype === "q8" || (fixed && device.kind === "webgpu" && small);
-    this.#programs = new ProgramCache(async (module) =>
-      device.compile(freezes ? await frozen(module) : module),
+    const bytes = (dtype === "q8" ? 1 : 4) * parameters.totalParameters;
+    const freezes = dtype === "q8" || (fixed && device.kind === "webgpu" && bytes < LARGEST_FROZEN);
+    this.#programs = new ProgramCache(
+      async (module) => device.compile(freezes ? await frozen(module) : module),
+      idlePrograms(freezes ? bytes : 0),
     );
   }
 

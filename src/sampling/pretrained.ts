@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
+import { show } from "../config/layers.js";
 import { Tokenizer } from "../data/tokenizer.js";
 import { UserError } from "../errors.js";
 import { readSafetensors } from "../hub/safetensors.js";
@@ -35,6 +36,8 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
 
 /** The configuration alone, with the run's own defaults for drawing text. @throws UserError when it is missing or broken */
 export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
+  if (typeof folder !== "string")
+    throw new UserError(`model: expected the path of a trained run's directory, got ${show(folder)}`);
   const file = join(folder, "config.json");
   if (!existsSync(file))
     throw new UserError(

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { GraphModule } from "../graph/index.js";
 import type { Executable } from "../runtime/index.js";
-import { ProgramCache } from "./program-cache.js";
+import { idlePrograms, ProgramCache } from "./program-cache.js";
 
 it("programs are compiled once, and the longest unused ones make way", async () => {
   const compiled: string[] = [];
@@ -36,4 +36,8 @@ it("programs are compiled once, and the longest unused ones make way", async () 
   await expect(use("broken")).rejects.toThrow("does not compile");
   await cache.dispose();
   expect(disposed).toEqual(["b", "c", "a", "d", "b"]);
+});
+
+it("programs with weights in them are kept as long as they are small, and two in any case", () => {
+  expect([0, 2 ** 20, 2 ** 27, 2 ** 28, 2 ** 31].map(idlePrograms)).toEqual([8, 8, 4, 2, 2]);
 });

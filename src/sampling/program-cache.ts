@@ -13,14 +13,23 @@ interface Entry {
   users: number;
 }
 
+/** Programs kept compiled while nobody uses them: a text in blocks that keeps keys and values takes six. */
+const CAPACITY = 8;
+/** Bytes that the weights in them take, at most: but two in any case, which a text in blocks takes from left to right. */
+const IDLE_BYTES = 2 ** 29;
+
+/** Programs to keep, each of which holds so many bytes of weights. */
+export const idlePrograms = (bytes: number): number =>
+  Math.max(2, Math.min(CAPACITY, Math.floor(IDLE_BYTES / Math.max(1, bytes))));
+
 export class ProgramCache {
   /** In order of last use. */
   readonly #entries = new Map<string, Entry>();
 
-  /** @param capacity programs kept compiled while nobody uses them: a text in blocks that keeps keys and values takes six */
+  /** @param capacity programs kept compiled while nobody uses them */
   constructor(
     private readonly compile: (module: GraphModule) => Promise<Executable>,
-    private readonly capacity = 8,
+    private readonly capacity = CAPACITY,
   ) {}
 
   async use(name: string, module: () => GraphModule): Promise<Program> {

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
 import { windowRepetition } from "../metrics/index.js";
@@ -11,17 +12,18 @@ const special = { pad: 0, cls: 1, sep: 2 };
 const SIZE = 10;
 const off: RepetitionSettings = { repetitionPenalty: 1, repetitionWindow: 0, noRepeatNgram: 0 };
 
-/** A source of two tokens, then `given` tokens, then a gap: all of them written but where a token is -1. */
-function sample(text: readonly number[], given = 0) {
+/** A source of two tokens, then `given` tokens, then a gap: all of them written but where a token is -1. before: tokens in front of it. */
+function sample(text: readonly number[], given = 0, before: readonly number[] = []) {
   const start = 2;
   const end = start + text.length;
   const gap = start + given;
-  const canvas: Pick<Canvas, "parts" | "target" | "endFrom"> = {
+  const canvas: Pick<Canvas, "parts" | "target" | "before" | "endFrom"> = {
     parts: [
       ...(given > 0 ? [{ kind: "given" as const, text: "", start, end: gap }] : []),
       { kind: "gap", start: gap, end },
     ],
     target: Uint8Array.from({ length: end }, (_, p) => Number(p >= gap)),
+    before: Int32Array.from(before),
     endFrom: gap,
   };
   const known = {
@@ -37,8 +39,9 @@ function changed(
   settings: Partial<RepetitionSettings>,
   q: readonly number[],
   given = 0,
+  before: readonly number[] = [],
 ) {
-  const { canvas, known, open } = sample(text, given);
+  const { canvas, known, open } = sample(text, given, before);
   const logits = Float32Array.from(open.flatMap(() => q.map((value) => Math.log(value) + 5)));
   const control = new RepetitionControl(canvas, special, { ...off, ...settings });
   const { ids } = control.round(
@@ -78,10 +81,28 @@ describe("the penalty", () => {
     expect(penalised([3, 4, -1, 5, 6], 0)).toEqual([3, 4, 5, 6]);
     expect(penalised([3, 4, -1, 5], 0, 2)).toEqual([3, 4, 5]);
     expect(penalised([0, 1, -1, 5, 2, 6], 0)).toEqual([5]);
+    // What stands in front of a block is next to it, whatever the canvas has between them.
+    const { logits } = changed([-1, 5], { repetitionPenalty: 2, repetitionWindow: 2 }, q, 0, [3, 4, 6]);
+    expect(q.flatMap((p, id) => (Math.abs(logits[0][id] - Math.log(p)) > 1e-3 ? [id] : []))).toEqual([
+      4, 5, 6,
+    ]);
     // A separator inside given text is no end.
     expect(penalised([3, 2, 4, -1], 0, 3)).toEqual([3, 4]);
   });
 });
+
+/** Whether an n-gram with place p in it stands elsewhere too. */
+function repeats(text: readonly number[], p: number, n: number): boolean {
+  const starts = Array.from({ length: Math.max(0, text.length - n + 1) }, (_, start) => start);
+  const gram = (start: number) => text.slice(start, start + n);
+  return starts.some(
+    (one) =>
+      one <= p &&
+      p < one + n &&
+      !gram(one).includes(-1) &&
+      starts.some((other) => other !== one && gram(other).join() === gram(one).join()),
+  );
+}
 
 describe("no repeated n-grams", () => {
   it("leaves out what would complete one, on either side of what is there", () => {
@@ -99,6 +120,27 @@ describe("no repeated n-grams", () => {
     expect(drawn([3, -1, 5], 2)).toEqual([3]);
     // Special tokens may follow one another as they like.
     expect(Array.from(changed([0, 0, -1], { noRepeatNgram: 1 }, [0.5, ...q.slice(1)]).ids)).toEqual([0]);
+  });
+
+  it("leaves out what a look at all pairs of n-grams does", () => {
+    const token = fc.integer({ min: -1, max: 6 });
+    const text = fc.array(token, { minLength: 1, maxLength: 12 });
+    const before = fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 6 });
+    fc.assert(
+      fc.property(text, before, fc.integer({ min: 1, max: 4 }), (written, front, noRepeatNgram) => {
+        const flat = q.map(() => 0.1);
+        const { logits } = changed(written, { noRepeatNgram }, flat, 0, front);
+        const end = written.indexOf(special.sep);
+        const known = [...front, ...written.map((id, i) => (end >= 0 && i >= end ? -1 : id))].map((id) =>
+          id < 3 ? -1 : id,
+        );
+        const open = written.flatMap((id, i) => (id < 0 ? [front.length + i] : []));
+        for (const [r, p] of open.entries())
+          for (const id of flat.keys())
+            expect(logits[r][id] < -1e6).toBe(id > 2 && repeats(known.with(p, id), p, noRepeatNgram));
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it("draws something even when everything would repeat", () => {
@@ -172,6 +214,23 @@ describe("a generation", () => {
       expect(alone).toEqual(texts[2]);
       const among = await generate(model, [{ src: "mat", length: 9 }, request], held, { maxBatch: 3 });
       expect(among.slice(4)).toEqual(texts.map((text) => ({ ...text, request: 1 })));
+      await model.dispose();
+    },
+  );
+
+  it.each(["masked", "diffuseq"] as const)(
+    "of %s in blocks knows the text before the block and what the context cuts off",
+    async (preset) => {
+      const model = await tinyModel(device, preset);
+      const blocks = { length: 40, steps: 4, blockLength: 10, noRepeatNgram: 1 };
+      const [{ ids }] = await generate(model, {}, blocks);
+      expect(new Set(ids).size).toBe(ids.length);
+      expect(ids.length).toBeGreaterThan(30);
+      const [cut] = await generate(model, request, { ...blocks, contextLength: 1 });
+      const given = new Set((await tinyTokenizer()).encode(request.prompt));
+      const written = Array.from(cut.ids.subarray((await tinyTokenizer()).encode(request.prompt).length));
+      expect(written.filter((id) => given.has(id))).toEqual([]);
+      expect(new Set(written).size).toBe(written.length);
       await model.dispose();
     },
   );

@@ -8,7 +8,7 @@
  * The first is CTRL's penalty (arXiv 1909.05858) on log p, where it does not depend on a constant in the logits. Names as in Hugging
  * Face, which counts what stands to the left; here, what counts is the text that is known when the token is drawn, on both sides:
  *
- * - given text around the gaps counts, the source and what stands behind a written end of the text do not;
+ * - given text around the gaps and the blocks in front count, the source and what stands behind a written end of the text do not;
  * - written tokens count until re-absorption takes them back; special tokens never count and are never changed;
  * - of the tokens drawn in one step, in order of position, the earlier count for the later where all that is drawn is written (random
  *   release, last step). Otherwise they do not, as it is not yet known which of them stay: two may then say the same.
@@ -35,21 +35,36 @@ export interface KnownTokens {
 /** Taken off the logit of what would repeat: never drawn, unless nothing else but special tokens is left. */
 const REPEATED = 1e7;
 
-/** For one sample. */
+/** For one sample. Places are those in the text, not on the canvas: what stands in front of its parts comes first. */
 export class RepetitionControl {
-  /** int32 [n]: tokens that count, -1 elsewhere. */
+  /** int32 [text]: tokens that count, -1 elsewhere. */
   private readonly tokens: Int32Array;
+  /** Place of the canvas's first part. */
+  private readonly first: number;
+  /** Place less position on the canvas. */
+  private readonly offset: number;
+  /** Token -> where it stands, in front of the canvas's parts and in them; there also where it has stood until the text's end came before it. */
+  private readonly placesBefore = new Map<number, number[]>();
+  private readonly places = new Map<number, number[]>();
   private readonly separator: number;
   private readonly special: ReadonlySet<number>;
 
   constructor(
-    private readonly canvas: Pick<Canvas, "parts" | "target" | "endFrom">,
+    private readonly canvas: Pick<Canvas, "parts" | "target" | "before" | "endFrom">,
     { pad, cls, sep }: SpecialIds,
     private readonly settings: RepetitionSettings,
   ) {
     this.separator = sep;
     this.special = new Set([pad, cls, sep]);
-    this.tokens = new Int32Array(canvas.target.length).fill(-1);
+    const { parts, before } = canvas;
+    const { noRepeatNgram, repetitionWindow } = settings;
+    const near =
+      noRepeatNgram > 0 || repetitionWindow === 0 ? 0 : Math.max(0, before.length - repetitionWindow);
+    const known = before.subarray(near);
+    this.first = known.length;
+    this.offset = this.first - parts[0].start;
+    this.tokens = new Int32Array(parts[parts.length - 1].end + this.offset).fill(-1);
+    for (const [place, id] of known.entries()) this.count(place, id, this.placesBefore);
   }
 
   /** Whether the settings ask for any. */
@@ -75,7 +90,7 @@ export class RepetitionControl {
     const [confidence, margin, entropy] = [0, 1, 2].map(() => new Float32Array(positions.length));
     for (const [r, p] of positions.entries()) {
       const row = logits.subarray(r * size, (r + 1) * size);
-      this.adjust(row, p);
+      this.adjust(row, p + this.offset);
       const drawn = roundLogits(row, size, uniforms.subarray(r, r + 1), options);
       [ids[r], confidence[r], margin[r], entropy[r]] = [
         drawn.ids[0],
@@ -90,20 +105,29 @@ export class RepetitionControl {
 
   private read({ ids, absorbed }: KnownTokens): void {
     const { parts, target } = this.canvas;
-    this.tokens.fill(-1);
+    this.tokens.fill(-1, this.first);
+    this.places.clear();
     for (let p = parts[0].start; p < parts[parts.length - 1].end; p++)
       if ((target[p] === 0 || absorbed[p] === 0) && !this.write(p, ids[p])) break;
   }
 
-  /** Takes a token in. Returns whether the text goes on behind it. */
+  /** Takes a token at position p of the canvas in. Returns whether the text goes on behind it. */
   private write(p: number, id: number): boolean {
     const ends = id === this.separator && p >= this.canvas.endFrom;
-    if (ends) this.tokens.fill(-1, p);
-    else if (!this.special.has(id)) this.tokens[p] = id;
+    if (ends) this.tokens.fill(-1, p + this.offset);
+    else this.count(p + this.offset, id, this.places);
     return !ends;
   }
 
-  /** logits [V] of position p, changed in place. */
+  private count(place: number, id: number, places: Map<number, number[]>): void {
+    if (this.special.has(id)) return;
+    this.tokens[place] = id;
+    const known = places.get(id);
+    if (known) known.push(place);
+    else places.set(id, [place]);
+  }
+
+  /** logits [V] of place p, changed in place. */
   private adjust(logits: Float32Array, p: number): void {
     const { repetitionPenalty, repetitionWindow, noRepeatNgram } = this.settings;
     if (repetitionPenalty !== 1) {
@@ -116,16 +140,29 @@ export class RepetitionControl {
     if (noRepeatNgram > 0) for (const id of this.completing(p, noRepeatNgram)) logits[id] -= REPEATED;
   }
 
-  /** Tokens that at position p would complete an n-gram which stands elsewhere; the two may overlap, also at p. */
+  /** Tokens that at place p would complete an n-gram which stands elsewhere; the two may overlap, also at p. */
   private completing(p: number, n: number): ReadonlySet<number> {
     const { tokens } = this;
     const found = new Set<number>();
     for (let start = Math.max(0, p - n + 1); start <= Math.min(p, tokens.length - n); start++)
-      for (let other = 0; other <= tokens.length - n; other++) {
-        const id = other === start ? -1 : this.making(p, start, other, n);
+      for (const other of this.startsLike(p, start, n)) {
+        if (other === start || other < 0 || other > tokens.length - n) continue;
+        const id = this.making(p, start, other, n);
         if (id >= 0) found.add(id);
       }
     return found;
+  }
+
+  /** Where n-grams may start that are equal to the one at `start`, which holds p: a token of it beside p stands there too, or p itself. */
+  private *startsLike(p: number, start: number, n: number): Iterable<number> {
+    if (n === 1) return yield* this.tokens.keys();
+    const beside = start < p ? p - 1 : p + 1;
+    const id = this.tokens[beside];
+    if (id < 0) return;
+    const offset = beside - start;
+    for (const places of [this.placesBefore, this.places])
+      for (const place of places.get(id) ?? []) yield place - offset;
+    yield p - offset;
   }
 
   /** The token at p that makes the n-grams at `start` (which holds p) and at `other` equal; -1: none does. */

@@ -75,11 +75,9 @@ export function requestParts(
     (sum, part) => sum + (part.kind === "given" ? part.ids.length : 0),
     0,
   );
-  if (!Number.isInteger(total) || total <= used)
+  if (total <= used)
     throw new UserError(
-      used === 0
-        ? `length: expected a number of tokens from 1 on, got ${total}`
-        : `length: expected more tokens than the ${used} of the given text, got ${total}; raise --length`,
+      `length: expected more tokens than the ${used} of the given text, got ${total}; raise --length`,
     );
   return [...before, { kind: "gap", size: total - used }, ...after];
 }

@@ -56,7 +56,7 @@ const COLDEST = 1e-6;
 
 export class SampleBatch {
   readonly samples: readonly SampleState[];
-  /** Of the last step; null without experts. */
+  /** Of the last run of the network; null without experts. */
   expertLoad: ExpertLoad | null = null;
   /** Positions of the samples that the last step computed (a twin is not counted again). */
   computed = 0;
@@ -126,15 +126,17 @@ export class SampleBatch {
     const guided =
       setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
     const clamps = setting.config.clamp && gaussian;
-    const nearest = clamps ? await model.nearestCode(shape.batchSize * shape.length) : null;
-    const held = keeping === "none" ? null : await model.hold();
-    const planning = { guided, guess, nearest, keeping, held };
-    const batch = new SampleBatch(model, setting, plans, shape, planning, look);
+    let planning: SamplePlanning = { guided, guess, nearest: null, keeping, held: null };
+    let batch: SampleBatch | undefined;
     try {
+      if (clamps)
+        planning = { ...planning, nearest: await model.nearestCode(shape.batchSize * shape.length) };
+      if (keeping !== "none") planning = { ...planning, held: await model.hold() };
+      batch = new SampleBatch(model, setting, plans, shape, planning, look);
       await batch.program(guess, "all", batch.drawnRows([])?.shape ?? null);
       return batch;
     } catch (error) {
-      await batch.release();
+      await (batch ? batch.release() : giveBack(planning));
       throw error;
     }
   }
@@ -177,6 +179,10 @@ export class SampleBatch {
     const last = step === setting.times.length - 1;
     const draws = this.samples.map((sample) => sample.positionsToDraw(step));
     this.computed = 0;
+    if (this.standsStill(draws)) {
+      for (const sample of this.samples) sample.advance(NO_PREDICTION, step, this.look);
+      return;
+    }
     if (this.isFull(step)) for (const [b, rows] of stepRows.entries()) rows.seen(draws[b]);
     const placed = this.isFull(step) ? null : await this.activeRows(draws, step);
     // Gaussian processes read their text off the last step.
@@ -184,6 +190,13 @@ export class SampleBatch {
     const outputs = await this.run(step, draws, placed, guess);
     await this.take(outputs, draws, placed, step);
     this.expertLoad = expertLoad(outputs.expertCounts, this.samples.length);
+  }
+
+  /** Whether nobody wants to know what the network says in a step: nothing is drawn, nobody looks, no later step goes by it. */
+  private standsStill(draws: readonly (readonly number[])[]): boolean {
+    const { look, setting, planning, inputs } = this;
+    const kept = planning.keeping !== "none" || inputs.selfCondition !== null;
+    return !look && setting.absorbing === null && !kept && draws.every((positions) => positions.length === 0);
   }
 
   /** Whether a step runs the network on all positions. */
@@ -319,11 +332,24 @@ export class SampleBatch {
   async release(): Promise<void> {
     if (this.released) return;
     this.released = true;
-    const { nearest, held } = this.planning;
-    await held?.dispose();
-    for (const program of [...this.programs.values(), nearest]) await program?.release();
+    await giveBack(this.planning);
+    for (const program of this.programs.values()) await program.release();
   }
 }
+
+async function giveBack({ nearest, held }: SamplePlanning): Promise<void> {
+  await held?.dispose();
+  await nearest?.release();
+}
+
+/** Of a step without a run of the network. */
+const NO_PREDICTION: Prediction = {
+  drawPositions: [],
+  draw: { ids: new BigInt64Array(), confidence: new Float32Array() },
+  x0: null,
+  likeliest: null,
+  probability: null,
+};
 
 /** counts float32 [L, B, E] of the first `rows` rows; where active rows were computed, B is 1 and stands for all. */
 function expertLoad(counts: TensorData | undefined, rows: number): ExpertLoad | null {

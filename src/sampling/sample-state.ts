@@ -200,16 +200,16 @@ export class SampleState {
     return end >= 0 && settled[end] === 1;
   }
 
-  /** Mean probability of the guesses at the targets. */
+  /** Mean probability of the guesses at the targets, as far as there are any: left to right, what is not written has none. */
   get confidence(): number {
     let sum = 0;
     let count = 0;
     for (let p = 0; p < this.target.length; p++) {
-      if (this.target[p] === 0) continue;
+      if (this.target[p] === 0 || this.probability[p] === 0) continue;
       sum += this.probability[p];
       count++;
     }
-    return sum / count;
+    return count === 0 ? 0 : sum / count;
   }
 
   /** Gaussian processes: the state moves; released positions join it at the code of a drawn token. */

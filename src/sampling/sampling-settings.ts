@@ -5,14 +5,16 @@ import {
   type GenerationConfig,
   type RunConfig,
 } from "../config/index.js";
+import { isTree, show } from "../config/layers.js";
 import { UserError } from "../errors.js";
 import { createSolver } from "./dpm-solver.js";
 import { type SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
 
 /**
  * Settings of one call: what is left out is taken from the model's configuration. Meaning and defaults: `moe-diffuseq config --list`, or
- * `configFields()`. The same `seed` (default 1) gives the same text. `length` (default 1024 tokens) counts the prompt, and is not bounded by
- * the length the model was trained at.
+ * `configFields()`. The same `seed` (default 1) gives the same text. `length` (default 1024 tokens) counts the prompt and is for requests that
+ * have none of their own. It is not bounded by the length the model was trained at, but where a model was trained with `data.padTargets`:
+ * there the text of a source is at most what the source leaves of that many tokens, and longer only by the request's own `length`.
  */
 export type GenerationSettings = Partial<GenerationConfig>;
 
@@ -21,6 +23,8 @@ export type Sampler = Exclude<GenerationConfig["sampler"], "auto">;
 
 /** The model's settings with those of the call over them, checked. */
 export function generationConfig(model: RunConfig, settings: GenerationSettings): GenerationConfig {
+  if (!isTree(settings))
+    throw new UserError(`settings: expected an object such as { length: 256 }, got ${show(settings)}`);
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
   const { generation } = configFromLayers([
     { name: "the model", config: model },

@@ -10,7 +10,8 @@
  *
  * and see the others as they were. A settled token (given, or written before the last full run) and an absorbed position that is not
  * released now are not computed; in the Gaussian branch, a state that moves is. So the positions follow from the text's own state and the
- * number of the step: nothing depends on what is written beside it. After dKV-Cache (arXiv 2505.15781) and Fast-dLLM (2505.22618), which
+ * number of the step: nothing depends on what is written beside it. The last prediction (model.selfConditioning), which every full run
+ * changes at all positions, does not count as their input. After dKV-Cache (arXiv 2505.15781) and Fast-dLLM (2505.22618), which
  * keep settled tokens, or all outside a block; here a position is kept exactly as long as its own input stands still.
  */
 import type { GenerationConfig, RunConfig } from "../config/index.js";

@@ -1,0 +1,54 @@
+/** @file What comes in from outside, held against what can be asked for, before anything is made of it. */
+import { isTree, show } from "../config/layers.js";
+import { nearest } from "../config/nearest.js";
+import { UserError } from "../errors.js";
+import type { GenerationRequest } from "./request.js";
+
+/** Of positions in a text, of samples for a request, of rows in a batch: at most so many. */
+export const MOST = 2 ** 24;
+
+/** Throws unless it is an object. @param keys those it may have @param example of one, for the message */
+export function checkObject(name: string, value: unknown, keys: readonly string[], example: string): void {
+  if (!isTree(value))
+    throw new UserError(`${name}: expected an object such as ${example}, got ${show(value)}`);
+  const unknown = Object.keys(value).find((key) => !keys.includes(key));
+  if (unknown !== undefined)
+    throw new UserError(`${name}: unknown key "${unknown}"; did you mean "${nearest(unknown, keys)}"?`);
+}
+
+/** Throws unless it is a number of things. */
+export function checkCount(name: string, value: unknown, least: 0 | 1 = 1, most = MOST): void {
+  if (!Number.isInteger(value) || Number(value) < least || Number(value) > most)
+    throw new UserError(`${name}: expected an integer from ${least} on, at most ${most}, got ${show(value)}`);
+}
+
+/** Whether a part of a template is one. */
+const isPart = (part: unknown): boolean =>
+  typeof part === "string" || (isTree(part) && Object.keys(part).join() === "gap");
+
+/** What a field of a request must be; undefined: it is left out. */
+const fields: Readonly<Record<keyof GenerationRequest, (value: unknown, name: string) => void>> = {
+  src: checkText,
+  prompt: checkText,
+  suffix: checkText,
+  infill: (value) => {
+    if (typeof value !== "string" && !(Array.isArray(value) && value.every(isPart)))
+      throw new UserError(
+        `infill: expected text with [MASK] or [MASK:n] in it, or a list of texts and gaps such as { gap: 8 }, got ${show(value)}`,
+      );
+  },
+  length: (value) => checkCount("length", value),
+  firstSample: (value) => checkCount("firstSample", value, 0, 2 ** 32 - 1),
+};
+
+function checkText(value: unknown, name: string): void {
+  if (typeof value !== "string")
+    throw new UserError(`${name}: expected text, got ${show(value)}; leave it out where there is none`);
+}
+
+/** @throws UserError for anything that is no request */
+export function checkRequest(request: GenerationRequest): void {
+  checkObject("request", request, Object.keys(fields), '{ prompt: "We show" }');
+  for (const [name, value] of Object.entries(request))
+    if (value !== undefined) fields[name as keyof GenerationRequest](value, name);
+}
