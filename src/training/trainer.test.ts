@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
+import { lockFolder } from "../hub/folder-lock.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { readMetrics } from "./metrics-log.js";
 import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
@@ -181,5 +182,27 @@ describe("a training run", () => {
     };
     await expect(run(right, used, { onEvent: late })).rejects.toThrow("late");
     await expect(run(right, used)).resolves.toMatchObject({ steps: 1 });
+  });
+
+  it("texts that lie in --out under the name of a run's file stay", async () => {
+    const out = temporaryFolder();
+    const own = join(out, "data.json");
+    writeFileSync(own, '{"text":"too little"}\n');
+    const config = configOf("masked", { data: { train: [own] } });
+    await expect(run(config, out)).rejects.toThrow(
+      /holds a file data.json, .* Give --out a folder of its own/,
+    );
+    expect(readdirSync(out)).toEqual(["data.json"]);
+    expect(readFileSync(own, "utf8")).toBe('{"text":"too little"}\n');
+  });
+
+  it("of two starts at once, the one that comes too late touches nothing", async () => {
+    const out = temporaryFolder();
+    const release = await lockFolder(out);
+    writeFileSync(join(out, "metrics.jsonl"), "the first one's");
+    const before = readdirSync(out);
+    await expect(run(configOf("masked"), out)).rejects.toThrow(/in use by another process/);
+    expect(readdirSync(out)).toEqual(before);
+    await release();
   });
 });

@@ -110,7 +110,7 @@ async function trainRun(
 ): Promise<TrainSummary> {
   const { signal } = options;
   const takeBack = async (error: unknown): Promise<never> => {
-    if (!options.resume) await run.directory?.withdraw(run.leave);
+    await run.withdraw();
     throw error;
   };
   const data = await loadTrainingData(run.config, {
@@ -144,7 +144,7 @@ async function startTrainer(
 /** A new run keeps its vocabulary and what its texts are; a resumed one holds them against that. */
 async function settleTexts(run: OpenedRun, directory: RunDirectory, data: TrainingData): Promise<void> {
   if (run.state) await checkTexts(directory.dataPath, data.texts);
-  else await data.tokenizer.save(directory.path);
+  else await directory.writeTokenizer(data.tokenizer);
   await directory.writeConfig();
   await recordTexts(directory.dataPath, data.texts);
 }
