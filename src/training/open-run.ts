@@ -116,7 +116,7 @@ async function checkpointToContinue(directory: RunDirectory, { fallback = false 
 type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;
 
 /**
- * Ranks take turns at rows of one text: they must have read the same. Collective.
+ * Ranks take turns at rows of one text: they must have read the same, with one vocabulary. Collective.
  *
  * @throws UserError on all ranks, naming those that differ from rank 0
  */
@@ -126,9 +126,10 @@ export async function requireSameTexts(
 ): Promise<void> {
   if (communicator.size === 1) return;
   // Where the texts come from files, their checksums were taken when these were read; a cache is not read again for it.
-  const own = texts?.train.length
-    ? JSON.stringify([...texts.train, ...texts.valid].map(({ bytes, sha256 }) => [bytes, sha256]))
+  const read = texts?.train.length
+    ? [...texts.train, ...texts.valid].map(({ bytes, sha256 }) => [bytes, sha256])
     : digest([trainCorpus, validCorpus]);
+  const own = JSON.stringify([read, texts?.tokenizer]);
   const first = await broadcastJson(communicator, own);
   const differs = new Float64Array(communicator.size);
   if (own !== first) differs[communicator.rank] = 1;
@@ -136,7 +137,7 @@ export async function requireSameTexts(
   const ranks = [...all.differs.keys()].filter((rank) => all.differs[rank] > 0);
   if (ranks.length > 0)
     throw new UserError(
-      `Expected the same texts on every rank, but rank ${ranks.join(", ")} read others than rank 0. ` +
+      `Expected the same texts and vocabulary (data.tokenizer) on every rank, but rank ${ranks.join(", ")} read others than rank 0. ` +
         "Put them on a file system that all machines share, or copy the same files to the same place on each.",
     );
 }

@@ -3,7 +3,7 @@
  *
  *     config.json             the whole configuration
  *     tokenizer.json          the vocabulary, and tokenizer_config.json (written by the data room's `Tokenizer.save`)
- *     data.json               size and checksum of the texts (see `data-record.ts`)
+ *     data.json               size and checksum of the texts, checksum of the vocabulary (see `data-record.ts`)
  *     model.safetensors       the weights to use: averaged ones where weights are averaged
  *     generation_config.json  defaults for drawing text
  *     metrics.jsonl           what training measured

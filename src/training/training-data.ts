@@ -23,9 +23,18 @@ import {
   Tokenizer,
   tokenizeDocuments,
 } from "../data/index.js";
+import { fingerprintOf } from "../data/tokenizer-fingerprint.js";
 import { UserError } from "../errors.js";
 import { largestBlock } from "../model/attention/pattern.js";
 import { CounterRandom } from "../random/index.js";
+
+/** What a run was made of, each with its checksum. */
+export interface RunTexts {
+  readonly train: readonly TextRecord[];
+  readonly valid: readonly TextRecord[];
+  /** Fingerprint of the vocabulary. */
+  readonly tokenizer: string;
+}
 
 export interface TrainingData {
   readonly tokenizer: Tokenizer;
@@ -39,7 +48,7 @@ export interface TrainingData {
   /** Broken records left out. */
   readonly skipped: number;
   /** What the paths held when they were read: to be held against what they hold when the run is resumed. */
-  readonly texts: { readonly train: readonly TextRecord[]; readonly valid: readonly TextRecord[] };
+  readonly texts: RunTexts;
   /** Closes the files of token caches. */
   close(): void;
 }
@@ -65,11 +74,12 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
   };
   const holdsOut = train.length > 0 && sources.valid === null;
   let held: Uint32Array | null = null;
+  let counted: number | null = null;
   if (holdsOut && sources.train?.kind === "texts" && !loader.tokenizer) {
     // The vocabulary is learned from what is trained on, so what is held out must be known before.
-    let documents = 0;
-    for await (const _ of loader.documents(sources.train)) documents++;
-    held = heldOutDocuments(documents, validFraction, random);
+    counted = 0;
+    for await (const _ of loader.documents(sources.train)) counted++;
+    held = heldOutDocuments(counted, validFraction, random);
   }
   const tokenizer = loader.tokenizer ?? (await loader.trainTokenizer(sources.train, held));
   if (tokenizer.vocabSize !== config.model.vocabSize)
@@ -81,6 +91,11 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
   let validCorpus: Corpus;
   if (holdsOut) {
     const whole = trainCorpus;
+    if (counted !== null && counted !== whole.size)
+      throw new UserError(
+        `${train.join(", ")} changed while the run was starting: it had ${counted} documents, then ${whole.size}. ` +
+          "Start again when nothing writes there any more.",
+      );
     held ??= heldOutDocuments(whole.size, validFraction, random);
     trainCorpus = new CorpusPart(whole, held, "kept");
     validCorpus = new CorpusPart(whole, held, "held");
@@ -104,7 +119,7 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     source,
     validSource: valid.length > 0 ? valid.join(", ") : ownValid,
     skipped: loader.skipped,
-    texts: loader.records,
+    texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer) },
     close: () => loader.close(),
   };
 }
