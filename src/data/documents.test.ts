@@ -148,6 +148,16 @@ describe("what a user can get wrong", () => {
     expect(elsewhere).toContain(`nothing in ${folder} has a name like it`);
   });
 
+  it("refuses the shards of a token cache that has lost its manifest, or lies among texts", async () => {
+    const manifests: Record<string, string>[] = [{}, { "manifest.json": "" }];
+    for (const manifest of manifests) {
+      const folder = await folderOf({ "tokenizer.json": "{}", "train-00000.tokens": "x", ...manifest });
+      expect(await failure(read(folder, { onBadRecord: "skip" }))).toMatch(
+        /train-00000.tokens: expected texts, got a shard of a token cache.*make the cache again/,
+      );
+    }
+  });
+
   it("says so when a path holds no documents", async () => {
     const folder = await folderOf({ "a.jsonl": "", "b.jsonl": "x\n", "c/d.bin": "\0", "e.txt": "\n" });
     expect(await failure(read(join(folder, "a.jsonl")))).toBe(

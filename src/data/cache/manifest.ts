@@ -75,6 +75,9 @@ export const manifestPath = (cache: string): string => join(cache, "manifest.jso
 export const shardName = (part: PartName, number: number): string =>
   `${part}-${String(number).padStart(5, "0")}.tokens`;
 
+/** Whether a file is called as a shard is. */
+export const isShardName = (name: string): boolean => /^(train|valid)-\d{5,}\.tokens$/.test(name);
+
 export function newManifest(request: PrepareRequest): Manifest {
   const part = (): CachePart => ({ texts: null, shards: [] });
   return {
