@@ -1,6 +1,7 @@
 /**
  * @file Which files a path stands for: a folder is walked in name order; what is hidden, installed or linked away is left out.
  */
+import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
@@ -78,19 +79,36 @@ export async function refuseInside(out: string, paths: readonly string[]): Promi
   }
 }
 
-/** Bytes on the disk behind some paths, for the progress of a long reading; what cannot be looked at counts nothing. */
-export async function sizeOfPaths(paths: readonly string[]): Promise<number> {
-  const sizeOf = (path: string) =>
-    stat(path).then(
-      (found) => (found.isFile() ? found.size : 0),
-      () => 0,
-    );
-  let bytes = 0;
-  for (const path of paths) {
-    const folder = (await kindOfPath(path)) === "folder";
-    if (!folder) bytes += await sizeOf(path);
-    else
-      for await (const { files } of walkFolder(path)) for (const file of files) bytes += await sizeOf(file);
+/** A file behind a path, as the disk has it. */
+interface FoundFile {
+  readonly file: string;
+  readonly size: number;
+  readonly modified: number;
+}
+
+/** All files that some paths stand for; those that cannot be looked at are left out. */
+async function* filesOf(paths: readonly string[]): AsyncGenerator<FoundFile> {
+  async function* look(files: readonly string[]): AsyncGenerator<FoundFile> {
+    for (const file of files) {
+      const found = await stat(file).catch(() => null);
+      if (found?.isFile()) yield { file, size: found.size, modified: found.mtimeMs };
+    }
   }
+  for (const path of paths)
+    if ((await kindOfPath(path)) === "file") yield* look([path]);
+    else for await (const { files } of walkFolder(path)) yield* look(files);
+}
+
+/** Bytes on the disk behind some paths, for the progress of a long reading. */
+export async function sizeOfPaths(paths: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for await (const { size } of filesOf(paths)) bytes += size;
   return bytes;
+}
+
+/** Differs when a file behind some paths was added, taken away or written (by its size and time): without reading any. */
+export async function stampOfPaths(paths: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const found of filesOf(paths)) hash.update(`${JSON.stringify(found)}\n`);
+  return hash.digest("hex");
 }

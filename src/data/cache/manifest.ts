@@ -63,6 +63,10 @@ const manifestSchema = z.strictObject({
   tokenizer: z.strictObject({ sha256: checksum, vocabSize: z.int() }).nullable(),
   parts: z.strictObject({ train: partSchema, valid: partSchema }),
   sha256: checksum.describe("of JSON.stringify of everything above"),
+  stamps: z
+    .strictObject({ train: checksum.nullable(), valid: checksum.nullable() })
+    .describe("of names, sizes and times of the files read, by which a change is suspected")
+    .default({ train: null, valid: null }),
 });
 
 export type ShardRecord = z.infer<typeof shardSchema>;
@@ -89,10 +93,12 @@ export function newManifest(request: PrepareRequest): Manifest {
     tokenizer: null,
     parts: { train: part(), valid: part() },
     sha256: "",
+    stamps: { train: null, valid: null },
   };
 }
 
-function checksumOf({ sha256: _, ...rest }: Manifest): string {
+/** Stamps are not among it: the same texts make the same cache, whenever they were written. */
+function checksumOf({ sha256: _, stamps: __, ...rest }: Manifest): string {
   return createHash("sha256").update(JSON.stringify(rest)).digest("hex");
 }
 
