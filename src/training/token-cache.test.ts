@@ -163,6 +163,38 @@ describe("what does not fit", () => {
     );
   });
 
+  it("rows without room for a document, or for what is filled up", async () => {
+    const load = (extra: PartialRunConfig) => loadTrainingData(tinyRunConfig(corpus, "masked", extra));
+    await expect(
+      load({ training: { sequenceLength: 8 }, model: { attention: { globalTokens: 4 } } }),
+    ).rejects.toThrow(
+      /at least 6 tokens, got 4 \(in a run: training.sequenceLength less model.attention.globalTokens\)/,
+    );
+    await expect(load({ data: { padTargets: 47 } })).rejects.toThrow(
+      /data.padTargets: expected at most 46, .* got 47; .*--set training.sequenceLength=49/,
+    );
+  });
+
+  it("pairs that are longer than a row: how many are cut is known, from texts and from a cache", async () => {
+    const long = join(folder, "long.jsonl");
+    const [src, trg] = [readFileSync(held, "utf8").slice(20, 300), "short"];
+    writeFileSync(
+      long,
+      [
+        { src, trg },
+        { src: trg, trg },
+      ]
+        .map((pair) => JSON.stringify(pair))
+        .join("\n"),
+    );
+    for (const train of [long, await cacheOf([long])]) {
+      const section = { train: [train], valid: [train], tokenizer };
+      const data = await loadTrainingData(tinyRunConfig(corpus, "masked", { data: section }));
+      expect(data.shortened).toBe(2);
+      data.close();
+    }
+  });
+
   it("texts that have changed since the run began: resuming says so", async () => {
     const mine = writeCorpus(temporaryFolder());
     const out = newFolder();

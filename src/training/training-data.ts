@@ -23,6 +23,7 @@ import {
   Tokenizer,
   tokenizeDocuments,
 } from "../data/index.js";
+import { type LayoutOptions, layoutLimits } from "../data/layout.js";
 import { fingerprintOf } from "../data/tokenizer-fingerprint.js";
 import { UserError } from "../errors.js";
 import { largestBlock } from "../model/attention/pattern.js";
@@ -47,6 +48,8 @@ export interface TrainingData {
   readonly validSource: string;
   /** Broken records left out. */
   readonly skipped: number;
+  /** Pairs that were cut to what a row holds. */
+  readonly shortened: number;
   /** What the paths held when they were read: to be held against what they hold when the run is resumed. */
   readonly texts: RunTexts;
   /** Closes the files of token caches. */
@@ -119,6 +122,7 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     source,
     validSource: valid.length > 0 ? valid.join(", ") : ownValid,
     skipped: loader.skipped,
+    shortened: loader.shortened,
     texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer) },
     close: () => loader.close(),
   };
@@ -143,14 +147,28 @@ class Loader {
   tokenizer: Tokenizer | null;
   hasCaches = false;
   skipped = 0;
+  shortened = 0;
   readonly records: { train: readonly TextRecord[]; valid: readonly TextRecord[] } = { train: [], valid: [] };
   private readonly opened: CacheCorpus[] = [];
   private readonly onProgress: (what: string) => void;
+
+  private readonly layout: LayoutOptions;
 
   constructor(
     private readonly config: RunConfig,
     private readonly options: DataOptions,
   ) {
+    const { model, training, data } = config;
+    const { padTargets } = data;
+    const maxLength = training.sequenceLength - model.attention.globalTokens;
+    this.layout = { maxLength, padTargets };
+    // Before anything is read: whether rows have room.
+    layoutLimits(this.layout);
+    if (padTargets !== null && padTargets > maxLength)
+      throw new UserError(
+        `data.padTargets: expected at most ${maxLength}, what a row holds (training.sequenceLength less model.attention.globalTokens), ` +
+          `got ${padTargets}; lower it, or pass --set training.sequenceLength=${padTargets + model.attention.globalTokens}`,
+      );
     this.tokenizer = options.tokenizer ?? null;
     this.onProgress = options.onProgress ?? (() => {});
   }
@@ -207,17 +225,14 @@ class Loader {
   }
 
   async corpus(source: Source | null, part: Part, tokenizer: Tokenizer): Promise<Corpus> {
-    const { model, training, data } = this.config;
-    const layout = {
-      maxLength: training.sequenceLength - model.attention.globalTokens,
-      padTargets: data.padTargets,
-    };
+    const { layout } = this;
     if (source?.kind === "caches") {
       this.onProgress("opening the token cache");
       this.skipped += source.caches.skippedRecords;
       this.records[part] = source.caches.records;
       const corpus = new CacheCorpus(source.caches, layout);
       this.opened.push(corpus);
+      this.shortened += corpus.shortened;
       return corpus;
     }
     this.onProgress("reading and tokenizing the texts");
@@ -225,7 +240,9 @@ class Loader {
       source === null
         ? embeddedCorpus(part === "train" ? "train" : "validation")
         : this.documents(source, part);
-    return await tokenizeDocuments(documents, tokenizer, layout);
+    const corpus = await tokenizeDocuments(documents, tokenizer, layout);
+    this.shortened += corpus.counts.shortened;
+    return corpus;
   }
 
   close(): void {
