@@ -32,6 +32,14 @@ export function readMetrics(path: string): MetricsRecord[] {
   });
 }
 
+function writing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw explainWriteError(error, path);
+  }
+}
+
 export class MetricsLog {
   private constructor(
     private readonly path: string,
@@ -46,21 +54,22 @@ export class MetricsLog {
   static async open(path: string, lastStep: number): Promise<MetricsLog> {
     const kept = readMetrics(path).filter((record) => record.step <= lastStep);
     await writeFileAtomic(path, kept.map((record) => `${JSON.stringify(record)}\n`).join(""));
-    return new MetricsLog(path, openSync(path, "a"));
+    return new MetricsLog(
+      path,
+      writing(path, () => openSync(path, "a")),
+    );
   }
 
   append(record: MetricsRecord): void {
     const line = Buffer.from(`${JSON.stringify(record)}\n`);
-    try {
+    writing(this.path, () => {
       for (let start = 0; start < line.length; ) start += writeSync(this.file, line, start);
-    } catch (error) {
-      throw explainWriteError(error, this.path);
-    }
+    });
   }
 
   /** Forces the lines to the disk; call before a checkpoint is saved, so that none it counts on is lost. */
   sync(): void {
-    fsyncSync(this.file);
+    writing(this.path, () => fsyncSync(this.file));
   }
 
   close(): void {
