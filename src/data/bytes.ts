@@ -6,6 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { UserError } from "../errors.js";
+import { explainReadError } from "../hub/read-error.js";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -52,9 +53,7 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
       throw new UserError(
         `${path}: expected gzip data, got something else (${messageOf(error)}); rename the file without .gz or compress it again`,
       );
-    if (code === "EACCES" || code === "EPERM")
-      throw new UserError(`${path}: not allowed to read this file; change its permissions (chmod +r)`);
-    throw error;
+    throw explainReadError(error, path);
   } finally {
     source.destroy();
     unzipped?.destroy();

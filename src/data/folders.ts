@@ -6,6 +6,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { UserError } from "../errors.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 
 /** The files that stand directly in one folder. */
 export interface FolderFiles {
@@ -19,7 +20,10 @@ const isWalked = (name: string): boolean => !name.startsWith(".") && name !== "n
 
 /** Every folder under `root` that directly holds files, depth first, names in code unit order (the same on every machine). */
 export async function* walkFolder(root: string): AsyncGenerator<FolderFiles> {
-  const entries = (await readdir(root, { withFileTypes: true })).sort((a, b) => byName(a.name, b.name));
+  const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+    throw explainReadError(error, root);
+  });
+  entries.sort((a, b) => byName(a.name, b.name));
   const visible = entries.filter((entry) => isWalked(entry.name));
   const files: string[] = [];
   for (const entry of visible) {
@@ -43,15 +47,25 @@ const exists = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** "file" or "folder". @throws UserError naming the path, its first missing part and the nearest name that does exist. */
+/**
+ * "file" or "folder".
+ * @throws UserError saying why the path cannot be looked at; where nothing is there, its first missing part and the nearest name there is
+ */
 export async function kindOfPath(path: string): Promise<"file" | "folder"> {
-  const found = await stat(path).catch(() => null);
+  const found = await stat(path).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw explainReadError(error, path);
+  });
   if (found) return found.isDirectory() ? "folder" : "file";
   let missing = resolve(path);
   while (dirname(missing) !== missing && !(await exists(dirname(missing)))) missing = dirname(missing);
   const parent = dirname(missing);
-  const siblings = await readdir(parent).catch(() => []);
+  const siblings = await readdir(parent).catch((): string[] => []);
   const name = basename(missing);
+  if (siblings.includes(name))
+    throw new UserError(
+      `${path}: expected a file or folder, found ${missing}, a symbolic link to something that is not there`,
+    );
   const nearest = siblings.length > 0 ? closest(name, siblings) : null;
   const where = missing === resolve(path) ? "" : ` (there is no ${missing})`;
   // A name that shares less than half its letters is no help.

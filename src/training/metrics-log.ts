@@ -5,6 +5,7 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 
 /** `kind` says what was measured: "train", "valid" ... Numbers that are not finite are written as null. */
 export interface MetricsRecord {
@@ -19,8 +20,8 @@ export function readMetrics(path: string): MetricsRecord[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
+    if (isMissing(error)) return [];
+    throw explainReadError(error, path);
   }
   return text.split("\n").flatMap((line) => {
     try {

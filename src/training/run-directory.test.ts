@@ -1,10 +1,19 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { resolveConfig } from "../config/resolve.js";
 import type { RunConfig } from "../config/run-config.js";
 import { UserError } from "../errors.js";
+import { makeFolder } from "../hub/durable-file.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { checkResumable } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
@@ -69,6 +78,16 @@ it("is not made where it would write over files, but for the vocabulary it uses,
     await run.withdraw();
     expect(readdirSync(path)).toEqual(["tokenizer.json", "tokenizer_config.json"]);
   }
+});
+
+it("in a place that cannot be looked at is a message", async () => {
+  const loop = join(base, "loop");
+  symlinkSync(loop, loop);
+  await expect(RunDirectory.create(join(loop, "run"), config)).rejects.toThrow(/links lead in a circle/);
+  await expect(RunDirectory.open(join(loop, "run"))).rejects.toThrow(
+    /Cannot read .*config.json: .*links lead in a circle/,
+  );
+  await expect(makeFolder(join(loop, "run"))).rejects.toThrow(/links in the path lead in a circle/);
 });
 
 it("that cannot be written whole is no run", async () => {

@@ -17,6 +17,7 @@ import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
 import { UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 import { writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
@@ -106,8 +107,7 @@ export class RunDirectory {
     try {
       text = await readFile(file, "utf8");
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+      if (!isMissing(error)) throw explainReadError(error, file);
       throw new UserError(
         `${path} is not the directory of a run: expected ${file}, which is not there. ` +
           "A run's directory is what train --out DIR writes.",

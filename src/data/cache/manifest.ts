@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
+import { explainReadError, isMissing } from "../../hub/read-error.js";
 import { version } from "../../version.js";
 
 const FORMAT = "moe-diffuseq token cache";
@@ -113,8 +114,12 @@ export async function writeManifest(cache: string, manifest: Manifest): Promise<
 export async function inspectManifest(
   cache: string,
 ): Promise<{ manifest: Manifest; damage: null } | { manifest: null; damage: string } | null> {
-  if (!existsSync(manifestPath(cache))) return null;
-  const text = await readFile(manifestPath(cache), "utf8");
+  const path = manifestPath(cache);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw explainReadError(error, existsSync(cache) ? path : cache);
+  });
+  if (text === null) return null;
   // A folder of other things may have a manifest.json too.
   if (!text.includes(FORMAT)) return null;
   let json: { formatVersion?: unknown };
