@@ -77,6 +77,40 @@ describe("a training run", () => {
     },
   );
 
+  it("stopping during a validation ends the run at once, saved; the one that goes on makes up for it", async () => {
+    const config = configOf("masked", { training: { maxSteps: 6 } });
+    const [whole, parts] = [outFolder(), outFolder()];
+    await run(config, whole);
+    for (const last of [4, 6, null]) {
+      const controller = new AbortController();
+      let step = 0;
+      const summary = await run(config, parts, {
+        resume: last !== 4,
+        signal: controller.signal,
+        onEvent: (event) => {
+          if (event.kind === "step" || event.kind === "checkpoint")
+            step = event.kind === "step" ? event.metrics.step : event.step;
+          if (event.kind === "validating" && step === last) controller.abort();
+        },
+      });
+      expect(summary).toMatchObject({ steps: last ?? 6, interrupted: last !== null });
+      expect(losses(parts).some((line) => line.kind === "valid" && line.step === last)).toBe(false);
+      expect(readdirSync(join(parts, "checkpoints"))).toContain(`step-0000000${last ?? 6}`);
+    }
+    expect(losses(parts)).toEqual(losses(whole));
+  });
+
+  it("stopping before the first step takes the directory back", async () => {
+    const [out, controller] = [outFolder(), new AbortController()];
+    const onEvent = (event: TrainEvent) => {
+      if (event.kind === "preparing" && event.what === "counting tokens") controller.abort(new Error("stop"));
+    };
+    await expect(run(configOf("masked"), out, { signal: controller.signal, onEvent })).rejects.toThrow(
+      "stop",
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+
   it("a larger budget continues a finished run; other settings are refused", async () => {
     const out = outFolder();
     await run(configOf("masked", { training: { maxSteps: 3 } }), out);

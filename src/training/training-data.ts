@@ -258,11 +258,15 @@ export const globalsOf = ({ model: { attention, numLayers, numHeads } }: RunConf
 });
 
 /** log of the smoothed relative frequencies of target tokens, float32 [V]: the prior of the channel and the first output bias. */
-export async function logUnigram(corpus: Corpus, smoothing = 0.5): Promise<Float32Array> {
+export async function logUnigram(
+  corpus: Corpus,
+  { smoothing = 0.5, signal }: { readonly smoothing?: number; readonly signal?: AbortSignal } = {},
+): Promise<Float32Array> {
   const counts = new Float64Array(corpus.vocabSize).fill(smoothing);
   let total = smoothing * corpus.vocabSize;
   let last = performance.now();
   for (let d = 0; d < corpus.size; d++) {
+    signal?.throwIfAborted();
     const [ids, given] = [corpus.ids(d), corpus.given(d)];
     for (let i = 0; i < ids.length; i++) {
       if (given[i] === 1) continue;
