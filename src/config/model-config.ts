@@ -42,7 +42,7 @@ export const attentionSchema = z.strictObject({
   causal: pattern.causal.default(false),
   layers: z
     .record(
-      z.string().regex(/^\d+$/, "keys are layer numbers, counted from 0"),
+      z.string().regex(/^(0|[1-9]\d*)$/, "keys are layer numbers, counted from 0, without leading zeros"),
       z.strictObject({
         window: pattern.window.optional(),
         dilation: pattern.dilation.optional(),

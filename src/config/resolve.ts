@@ -57,6 +57,17 @@ function presetOf(config: unknown): string | null {
   return typeof preset === "string" ? preset : null;
 }
 
+/** A preset is what settings are laid over, so it cannot be one of them. */
+function settingOf(setting: string): unknown {
+  const config = parseSetting(setting);
+  const preset = presetOf(config);
+  if (preset !== null)
+    throw new UserError(
+      `--set ${setting} would change no field: a preset is what the settings are laid over. Pass --preset ${preset} instead.`,
+    );
+  return config;
+}
+
 /** Defaults < preset (or `base`) < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
 export function resolveConfig(options: ResolveOptions = {}): RunConfig {
   const { configFile } = options;
@@ -64,7 +75,7 @@ export function resolveConfig(options: ResolveOptions = {}): RunConfig {
   const { layer, preset } = foundation(options, file);
   const layers: ConfigLayer[] = [layer];
   if (configFile !== undefined) layers.push({ name: configFile, config: file });
-  for (const setting of options.sets ?? []) layers.push({ name: "--set", config: parseSetting(setting) });
+  for (const setting of options.sets ?? []) layers.push({ name: "--set", config: settingOf(setting) });
   if (options.overrides) layers.push({ name: "command line", config: options.overrides });
   layers.push({ name: "preset", config: { preset } });
   return configFromLayers(layers);

@@ -4,37 +4,30 @@
  */
 
 /** Contractions, words, numbers and signs with one leading space; a run of white space leaves its last space to the word after it. */
-const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+export const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 /** Calls `visit` with each pre-token of a text, in order; together they are the text. */
 export function forEachWord(text: string, visit: (word: string) => void): void {
   // Bounded pieces, so that the list of matches of a book stays small.
-  let start = 0;
-  while (start < text.length) {
-    const end = pieceEnd(text, start);
-    for (const word of text.slice(start, end).match(WORDS) ?? []) visit(word);
+  for (const piece of piecesOf(text)) for (const word of piece.match(WORDS) ?? []) visit(word);
+}
+
+/** A text in pieces that no pre-token crosses, each as short as may be with more than `size` UTF-16 units. */
+export function* piecesOf(text: string, size = 1 << 16): Generator<string> {
+  for (let start = 0; start < text.length; ) {
+    let end = start + size;
+    do end++;
+    while (end < text.length && !ENDS_BETWEEN.test(text.slice(end - 1, end + 1)));
+    yield text.slice(start, end);
     start = end;
   }
 }
 
-const PIECE = 1 << 16;
-
 /**
- * The end of the next piece: just before a space or newline that stands between two characters that are not white space, where
- * no word crosses and no white space run is split. Without such a place within the piece the next one is looked for.
+ * Two UTF-16 units that no pre-token has between them: white space behind something else; what is no letter behind a letter, no digit
+ * behind a digit. Halves of surrogate pairs (Cs) may be letters or digits. What comes next does not depend on what was before.
  */
-function pieceEnd(text: string, start: number): number {
-  for (let end = start + PIECE; end < text.length - 1; end++) {
-    const code = text.charCodeAt(end);
-    if (code !== 0x20 && code !== 0x0a) continue;
-    if (isPlain(text.charCodeAt(end - 1)) && isPlain(text.charCodeAt(end + 1))) return end;
-  }
-  return text.length;
-}
-
-/** ASCII letters and digits: surely neither white space nor half of a surrogate pair. */
-const isPlain = (code: number): boolean =>
-  (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) || (code >= 0x30 && code <= 0x39);
+const ENDS_BETWEEN = /^(?:\S\s|\p{L}[^\p{L}\p{Cs}]|\p{N}[^\p{N}\p{Cs}])$/u;
 
 /** The same string on memory of its own: a match of 13 units or more would keep the whole text it was found in alive. */
 export const detached = (word: string): string =>

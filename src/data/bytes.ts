@@ -6,6 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { UserError } from "../errors.js";
+import { explainReadError } from "../hub/read-error.js";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -13,12 +14,8 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 /** A JavaScript string cannot be longer than 2^29 - 24 units; a line or text file beyond this is refused before it gets there. */
 export const MAX_TEXT_BYTES = 256 * 1024 * 1024;
 
-/** One line of a file. `text` is null when its bytes are not UTF-8. */
-export interface TextLine {
-  /** 1-based. */
-  readonly line: number;
-  readonly text: string | null;
-}
+/** One line of a file (numbered from 1): its text, or what came instead of one. */
+export type TextLine = { readonly line: number } & ({ readonly text: string } | { readonly got: string });
 
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : "";
@@ -56,9 +53,7 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
       throw new UserError(
         `${path}: expected gzip data, got something else (${messageOf(error)}); rename the file without .gz or compress it again`,
       );
-    if (code === "EACCES" || code === "EPERM")
-      throw new UserError(`${path}: not allowed to read this file; change its permissions (chmod +r)`);
-    throw error;
+    throw explainReadError(error, path);
   } finally {
     source.destroy();
     unzipped?.destroy();
@@ -68,36 +63,48 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
 const decode = (bytes: Buffer): string | null => (isUtf8(bytes) ? bytes.toString("utf8") : null);
 const withoutBom = (bytes: Buffer): Buffer => (bytes.subarray(0, 3).equals(BOM) ? bytes.subarray(3) : bytes);
 
-/** The lines of a file: a byte order mark at its start and the CR of CRLF are dropped; empty lines are yielded too. */
-export async function* fileLines(path: string, onRead?: OnRead): AsyncGenerator<TextLine> {
+/**
+ * The lines of a file: a byte order mark at its start and the CR of CRLF are dropped; empty lines are yielded too. Of a line of more than
+ * `maxBytes` nothing is held: it is yielded as such, and what is left of it passed over.
+ */
+export async function* fileLines(
+  path: string,
+  onRead?: OnRead,
+  maxBytes = MAX_TEXT_BYTES,
+): AsyncGenerator<TextLine> {
   let held: Buffer[] = [];
   let heldBytes = 0;
-  let line = 0;
-  const take = (tail: Buffer): TextLine => {
-    let bytes = held.length > 0 ? Buffer.concat([...held, tail]) : tail;
-    held = [];
-    heldBytes = 0;
-    line++;
+  let line = 1;
+  /** Inside of a line that was yielded as too long. */
+  let passing = false;
+  const take = (): TextLine => {
+    let bytes = held.length === 1 ? held[0] : Buffer.concat(held);
     if (line === 1) bytes = withoutBom(bytes);
     if (bytes.length > 0 && bytes[bytes.length - 1] === CR) bytes = bytes.subarray(0, -1);
-    return { line, text: decode(bytes) };
+    const text = decode(bytes);
+    return text === null ? { line, got: "bytes that are not UTF-8" } : { line, text };
   };
   for await (const chunk of fileChunks(path, onRead)) {
-    let start = 0;
-    for (let end = chunk.indexOf(LF); end >= 0; end = chunk.indexOf(LF, start)) {
-      yield take(chunk.subarray(start, end));
-      start = end + 1;
-    }
-    if (start < chunk.length) {
-      held.push(chunk.subarray(start));
-      heldBytes += chunk.length - start;
-      if (heldBytes > MAX_TEXT_BYTES)
-        throw new UserError(
-          `${path}:${line + 1}: expected a line of at most ${MAX_TEXT_BYTES} bytes, got more; split the record (is this a JSON Lines file?)`,
-        );
+    for (let start = 0; start < chunk.length; ) {
+      const end = chunk.indexOf(LF, start);
+      const part = chunk.subarray(start, end < 0 ? chunk.length : end);
+      heldBytes += part.length;
+      if (!passing) held.push(part);
+      if (!passing && heldBytes > maxBytes) {
+        yield { line, got: `a line of more than ${maxBytes} bytes (is it a JSON Lines file?)` };
+        held = [];
+        passing = true;
+      }
+      start += part.length + 1;
+      if (end < 0) continue;
+      if (!passing) yield take();
+      held = [];
+      heldBytes = 0;
+      passing = false;
+      line++;
     }
   }
-  if (heldBytes > 0) yield take(Buffer.alloc(0));
+  if (heldBytes > 0 && !passing) yield take();
 }
 
 /** What a text file turned out to hold. */

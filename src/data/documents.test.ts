@@ -148,6 +148,33 @@ describe("what a user can get wrong", () => {
     expect(elsewhere).toContain(`nothing in ${folder} has a name like it`);
   });
 
+  it("refuses the shards of a token cache that has lost its manifest, or lies among texts", async () => {
+    const manifests: Record<string, string>[] = [{}, { "manifest.json": "" }];
+    for (const manifest of manifests) {
+      const folder = await folderOf({ "tokenizer.json": "{}", "train-00000.tokens": "x", ...manifest });
+      expect(await failure(read(folder, { onBadRecord: "skip" }))).toMatch(
+        /train-00000.tokens: expected texts, got a shard of a token cache.*make the cache again/,
+      );
+    }
+  });
+
+  it("says why what is there cannot be looked at: links in a circle, links to nothing, a name too long", async () => {
+    const folder = await folderOf({ "texts.jsonl": '{"text":"1"}\n' });
+    const link = join(folder, "link.jsonl");
+    await symlink(link, link);
+    expect(await failure(read(link))).toBe(
+      `Cannot read ${link}: its symbolic links lead in a circle; mend or remove them.`,
+    );
+    await symlink(join(folder, "gone.jsonl"), join(folder, "dangling.jsonl"));
+    expect(await failure(read(join(folder, "dangling.jsonl")))).toContain(
+      "a symbolic link to something that is not there",
+    );
+    expect(await failure(read(join(folder, "x".repeat(300))))).toContain(
+      "longer than the file system allows",
+    );
+    expect((await read(folder)).texts).toEqual(["1"]);
+  });
+
   it("says so when a path holds no documents", async () => {
     const folder = await folderOf({ "a.jsonl": "", "b.jsonl": "x\n", "c/d.bin": "\0", "e.txt": "\n" });
     expect(await failure(read(join(folder, "a.jsonl")))).toBe(

@@ -3,11 +3,11 @@
  * texts are decoded. Streamed.
  */
 import { createReadStream } from "node:fs";
-import { relative } from "node:path";
+import { basename, relative } from "node:path";
 import { UserError } from "../errors.js";
-import { type FileText, fileLines, fileText } from "./bytes.js";
+import { type FileText, fileLines, fileText, MAX_TEXT_BYTES } from "./bytes.js";
 import { CacheCorpus, openCaches } from "./cache/cache-corpus.js";
-import { isTokenCache, type PartName } from "./cache/manifest.js";
+import { isShardName, isTokenCache, type PartName } from "./cache/manifest.js";
 import { kindOfPath, walkFolder } from "./folders.js";
 import { type Document, parseRecord } from "./records.js";
 import { type TextRecord, TextRecorder } from "./text-record.js";
@@ -142,10 +142,10 @@ export class DocumentReader implements AsyncIterable<Document> {
   private async *fromRecords(path: string, name = path): AsyncGenerator<Document> {
     this.recorder.open();
     try {
-      for await (const { line, text } of fileLines(path, this.onRead)) {
-        if (text !== null && text.trim() === "") continue;
-        const source = `${path}:${line}`;
-        const parsed = text === null ? { got: "bytes that are not UTF-8" } : parseRecord(text);
+      for await (const line of fileLines(path, this.onRead)) {
+        if ("text" in line && line.text.trim() === "") continue;
+        const source = `${path}:${line.line}`;
+        const parsed = "text" in line ? parseRecord(line.text) : line;
         if ("got" in parsed) this.bad(`${source}: ${EXPECTED}, got ${parsed.got}; ${MEND}`);
         else yield* this.found({ source, ...parsed.fields });
       }
@@ -183,7 +183,14 @@ export class DocumentReader implements AsyncIterable<Document> {
 
   private async *fromFolder(root: string): AsyncGenerator<Document> {
     for await (const { folder, files } of walkFolder(root)) {
+      const shard = files.find((file) => isShardName(basename(file)));
+      if (shard)
+        throw new UserError(
+          `${shard}: expected texts, got a shard of a token cache. Where ${folder} is a whole cache, name it by itself; ` +
+            "where its manifest.json is gone or empty, make the cache again (moe-diffuseq prepare with an empty --out).",
+        );
       const parts: string[] = [];
+      let size = 0;
       for (const file of files) {
         const name = relative(root, file).replaceAll("\\", "/");
         if (isRecords(file)) {
@@ -196,7 +203,15 @@ export class DocumentReader implements AsyncIterable<Document> {
         if (content.kind !== "text") this.counts.skippedFiles++;
         else if (this.documentPer === "file") yield* this.found({ source: file, text: content.text });
         else if (content.text.trim() === "") this.counts.empty++;
-        else parts.push(`=== ${name} ===\n${content.text}`);
+        else if (size <= MAX_TEXT_BYTES)
+          size += parts[parts.push(`=== ${name} ===\n${content.text}`) - 1].length;
+      }
+      if (size > MAX_TEXT_BYTES) {
+        this.bad(
+          `${folder}: expected at most ${MAX_TEXT_BYTES} characters of text in a folder that is one document, got more; ` +
+            "split the folder, make each file a document (--document-per file) or pass --on-bad-record skip",
+        );
+        continue;
       }
       const joined = parts.map((part) => (part.endsWith("\n") ? part : `${part}\n`)).join("\n");
       if (parts.length > 0) yield* this.found({ source: folder, text: joined });

@@ -1,10 +1,12 @@
 /**
  * @file Which files a path stands for: a folder is walked in name order; what is hidden, installed or linked away is left out.
  */
+import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { UserError } from "../errors.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 
 /** The files that stand directly in one folder. */
 export interface FolderFiles {
@@ -18,7 +20,10 @@ const isWalked = (name: string): boolean => !name.startsWith(".") && name !== "n
 
 /** Every folder under `root` that directly holds files, depth first, names in code unit order (the same on every machine). */
 export async function* walkFolder(root: string): AsyncGenerator<FolderFiles> {
-  const entries = (await readdir(root, { withFileTypes: true })).sort((a, b) => byName(a.name, b.name));
+  const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+    throw explainReadError(error, root);
+  });
+  entries.sort((a, b) => byName(a.name, b.name));
   const visible = entries.filter((entry) => isWalked(entry.name));
   const files: string[] = [];
   for (const entry of visible) {
@@ -42,15 +47,25 @@ const exists = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** "file" or "folder". @throws UserError naming the path, its first missing part and the nearest name that does exist. */
+/**
+ * "file" or "folder".
+ * @throws UserError saying why the path cannot be looked at; where nothing is there, its first missing part and the nearest name there is
+ */
 export async function kindOfPath(path: string): Promise<"file" | "folder"> {
-  const found = await stat(path).catch(() => null);
+  const found = await stat(path).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw explainReadError(error, path);
+  });
   if (found) return found.isDirectory() ? "folder" : "file";
   let missing = resolve(path);
   while (dirname(missing) !== missing && !(await exists(dirname(missing)))) missing = dirname(missing);
   const parent = dirname(missing);
-  const siblings = await readdir(parent).catch(() => []);
+  const siblings = await readdir(parent).catch((): string[] => []);
   const name = basename(missing);
+  if (siblings.includes(name))
+    throw new UserError(
+      `${path}: expected a file or folder, found ${missing}, a symbolic link to something that is not there`,
+    );
   const nearest = siblings.length > 0 ? closest(name, siblings) : null;
   const where = missing === resolve(path) ? "" : ` (there is no ${missing})`;
   // A name that shares less than half its letters is no help.
@@ -78,19 +93,36 @@ export async function refuseInside(out: string, paths: readonly string[]): Promi
   }
 }
 
-/** Bytes on the disk behind some paths, for the progress of a long reading; what cannot be looked at counts nothing. */
-export async function sizeOfPaths(paths: readonly string[]): Promise<number> {
-  const sizeOf = (path: string) =>
-    stat(path).then(
-      (found) => (found.isFile() ? found.size : 0),
-      () => 0,
-    );
-  let bytes = 0;
-  for (const path of paths) {
-    const folder = (await kindOfPath(path)) === "folder";
-    if (!folder) bytes += await sizeOf(path);
-    else
-      for await (const { files } of walkFolder(path)) for (const file of files) bytes += await sizeOf(file);
+/** A file behind a path, as the disk has it. */
+interface FoundFile {
+  readonly file: string;
+  readonly size: number;
+  readonly modified: number;
+}
+
+/** All files that some paths stand for; those that cannot be looked at are left out. */
+async function* filesOf(paths: readonly string[]): AsyncGenerator<FoundFile> {
+  async function* look(files: readonly string[]): AsyncGenerator<FoundFile> {
+    for (const file of files) {
+      const found = await stat(file).catch(() => null);
+      if (found?.isFile()) yield { file, size: found.size, modified: found.mtimeMs };
+    }
   }
+  for (const path of paths)
+    if ((await kindOfPath(path)) === "file") yield* look([path]);
+    else for await (const { files } of walkFolder(path)) yield* look(files);
+}
+
+/** Bytes on the disk behind some paths, for the progress of a long reading. */
+export async function sizeOfPaths(paths: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for await (const { size } of filesOf(paths)) bytes += size;
   return bytes;
+}
+
+/** Differs when a file behind some paths was added, taken away or written (by its size and time): without reading any. */
+export async function stampOfPaths(paths: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const found of filesOf(paths)) hash.update(`${JSON.stringify(found)}\n`);
+  return hash.digest("hex");
 }

@@ -49,7 +49,8 @@ export const plain = new Int32Array(0);
 export function layoutLimits({ maxLength = null, padTargets = null }: LayoutOptions): LayoutLimits {
   if (maxLength !== null && maxLength < CONDITIONAL_SPECIALS + 2)
     throw new UserError(
-      `expected a maxLength of at least ${CONDITIONAL_SPECIALS + 2} tokens, got ${maxLength}`,
+      `expected room for documents of at least ${CONDITIONAL_SPECIALS + 2} tokens, got ${maxLength} ` +
+        "(in a run: training.sequenceLength less model.attention.globalTokens); raise training.sequenceLength",
     );
   return {
     room: (maxLength ?? Number.POSITIVE_INFINITY) - CONDITIONAL_SPECIALS,

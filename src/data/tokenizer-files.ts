@@ -3,13 +3,15 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Reads and checks a `tokenizer.json`, or the one in a folder. */
 export async function loadTokenizerJson(path: string): Promise<TokenizerJson> {
   const found = await stat(path).catch(() => null);
   const file = found?.isDirectory() ? join(path, "tokenizer.json") : path;
-  const text = await readFile(file, "utf8").catch(() => {
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    if (!isMissing(error)) throw explainReadError(error, file);
     throw new UserError(
       `${file}: expected a tokenizer, found no such file; train one with \`moe-diffuseq tokenizer train\``,
     );

@@ -116,6 +116,9 @@ export function checkTokenizerJson(json: unknown, where = "tokenizer.json"): Spe
     return refuse(`pre-tokenizer ${JSON.stringify(pre)}`);
   if (json.normalizer) return refuse("a normalizer, which would change the text");
   if (!isRecord(model.vocab) || !Array.isArray(model.merges)) return refuse("no vocabulary or no merges");
+  const added = json.added_tokens;
+  if (!Array.isArray(added) || !added.every((token) => isRecord(token) && typeof token.id === "number"))
+    return refuse("no list of added_tokens with their ids");
   const { vocab } = model;
   const ids = new Set(Object.values(vocab));
   for (let id = 0; id < ids.size; id++) if (!ids.has(id)) return refuse(`no token with id ${id}`);

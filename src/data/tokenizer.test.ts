@@ -172,6 +172,8 @@ describe("files", () => {
     for (const [wrong, why] of [
       [modelWith({ type: "WordPiece" }), /model type "WordPiece"/],
       [changed({ pre_tokenizer: { type: "Whitespace" } }), /pre-tokenizer/],
+      [changed({ added_tokens: undefined }), /no list of added_tokens/],
+      [changed({ added_tokens: ["[PAD]"] }), /no list of added_tokens/],
       [changed({ normalizer: { type: "Lowercase" } }), /normalizer/],
       [modelWith({ vocab: lacking }), /no token with id/],
       [modelWith({ vocab: { ...json.model.vocab, extra: 5 } }), /two tokens with one id/],

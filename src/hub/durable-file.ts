@@ -25,6 +25,8 @@ const reasons: Record<string, string> = {
   EACCES: "permission denied; write somewhere else with --out",
   EPERM: "permission denied; write somewhere else with --out",
   ENOTDIR: "a part of the path is a file, not a folder",
+  ELOOP: "symbolic links in the path lead in a circle; mend or remove them",
+  ENAMETOOLONG: "the name is longer than the file system allows; give a shorter one",
   EFBIG: "the file is larger than the file system allows",
 };
 

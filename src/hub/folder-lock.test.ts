@@ -34,6 +34,10 @@ it("is for one at a time, and leaves nothing", async () => {
   await release();
   expect(readdirSync(folder)).toEqual([]);
   await (await lockFolder(folder))();
+  const second = await lockFolder(folder);
+  await release(); // once more: it is another's now
+  expect(readdirSync(folder)).toEqual([".in-use", ".in-use.lock"]);
+  await second();
 });
 
 it("of a process that was killed is taken over at once; of another machine when it is old", async () => {

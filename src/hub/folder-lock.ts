@@ -91,7 +91,10 @@ async function take(path: string, folder: string, self: Owner): Promise<(() => P
     await release().catch(() => {});
     throw explainWriteError(error, folder);
   });
+  let held = true;
   return async () => {
+    if (!held) return; // given back before: it may be another's now
+    held = false;
     await rm(path, { force: true });
     await release().catch(() => {}); // taken over by others while this process slept
   };

@@ -13,6 +13,7 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
 import { explainWriteError, syncFolder, type WrittenFile, writeDurably } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointState, formatState, inspectCheckpoint, stateFile } from "./checkpoint-state.js";
@@ -38,9 +39,9 @@ const temporaryPrefix = ".tmp-";
 
 /** Steps of the checkpoints of a run, newest first; whether they are whole is not looked at. */
 export async function listCheckpoints(runFolder: string): Promise<{ step: number; folder: string }[]> {
-  const names = await readdir(checkpointsIn(runFolder)).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return [];
-    throw error;
+  const names = await readdir(checkpointsIn(runFolder)).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw explainReadError(error, checkpointsIn(runFolder));
   });
   return names
     .flatMap((name) => {

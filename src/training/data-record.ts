@@ -1,12 +1,14 @@
 /**
- * @file `data.json` of a run: what its texts were when it began. A resumed run that would train on other texts stops instead: its rows
+ * @file `data.json` of a run: what its texts and its vocabulary were when it began. A resumed run that would train on other texts stops instead: its rows
  * would not be those that the checkpoint counts.
  */
 import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { modifiedAt, type TextRecord } from "../data/index.js";
 import { UserError } from "../errors.js";
 import { writeFileAtomic } from "../hub/durable-file.js";
+import type { RunTexts } from "./training-data.js";
 
 const records = z.array(
   z.strictObject({
@@ -17,27 +19,26 @@ const records = z.array(
     modified: z.string().nullable(),
   }),
 );
-const schema = z.strictObject({ train: records, valid: records });
-
-type Texts = { readonly train: readonly TextRecord[]; readonly valid: readonly TextRecord[] };
+/** Runs of before have no checksum of their vocabulary. */
+const schema = z.strictObject({ train: records, valid: records, tokenizer: z.string().optional() });
 
 /** Writes the record. Empty lists: the embedded corpus, or held out of the training texts. */
-export async function recordTexts(path: string, { train, valid }: Texts): Promise<void> {
+export async function recordTexts(path: string, { train, valid, tokenizer }: RunTexts): Promise<void> {
   const dated = (list: readonly TextRecord[]) =>
     Promise.all(list.map(async (record) => ({ ...record, modified: await modifiedAt(record.path) })));
-  const content = { train: await dated(train), valid: await dated(valid) };
+  const content = { train: await dated(train), valid: await dated(valid), tokenizer };
   await writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`);
 }
 
 /**
  * Holds texts against the record at `path` (older runs have none). Training texts may have moved; validation texts may be others if they
- * were named anew.
+ * were named anew. The run's vocabulary is the one it began with.
  * @param instead what else can be done where texts have changed. Default: a new run
  * @throws UserError naming the first path that holds something else than it did
  */
 export async function checkTexts(
   path: string,
-  { train, valid }: Texts,
+  { train, valid, tokenizer }: RunTexts,
   instead = "or start a new run with another --out",
 ): Promise<void> {
   const text = await readFile(path, "utf8").catch(() => null);
@@ -50,6 +51,11 @@ export async function checkTexts(
       `${path} is damaged. Remove it to continue without comparing the texts with those the run began with.`,
     );
   }
+  if (stored.tokenizer !== undefined && stored.tokenizer !== tokenizer)
+    throw new UserError(
+      `${join(dirname(path), "tokenizer.json")} is not the vocabulary the run began with (its checksum was ${stored.tokenizer.slice(0, 12)}, ` +
+        `now ${tokenizer.slice(0, 12)}), so ids would stand for other tokens than those learned. Bring back the file as it was.`,
+    );
   if (stored.train.length !== train.length)
     throw new UserError(
       `The run began with ${names(stored.train)} and would go on with ${names(train)}. ` +

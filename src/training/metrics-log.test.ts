@@ -1,9 +1,14 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, fsyncSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeEach, expect, it, vi } from "vitest";
 import { MetricsLog, readMetrics } from "./metrics-log.js";
 import { removeDisk, tinyDisk } from "./testing/tiny-disk.js";
+
+vi.mock("node:fs", async (original) => {
+  const fs = await original<typeof import("node:fs")>();
+  return { ...fs, fsyncSync: vi.fn(fs.fsyncSync) };
+});
 
 const folder = mkdtempSync(join(tmpdir(), "metrics-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -41,6 +46,15 @@ it("a new run begins with none", async () => {
   writeFileSync(path, '{"kind":"train","step":0}\n');
   (await MetricsLog.open(path, -1)).close();
   expect(readFileSync(path, "utf8")).toBe("");
+});
+
+it("a full disk that shows when lines are forced to it is a message too", async () => {
+  const log = await MetricsLog.open(path, -1);
+  vi.mocked(fsyncSync).mockImplementationOnce(() => {
+    throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+  });
+  expect(() => log.sync()).toThrow(/Cannot write .*metrics.jsonl: the disk is full/);
+  log.close();
 });
 
 it("a full disk is a message; what was written before stays", async ({ skip }) => {

@@ -5,6 +5,7 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 
 /** `kind` says what was measured: "train", "valid" ... Numbers that are not finite are written as null. */
 export interface MetricsRecord {
@@ -19,8 +20,8 @@ export function readMetrics(path: string): MetricsRecord[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
+    if (isMissing(error)) return [];
+    throw explainReadError(error, path);
   }
   return text.split("\n").flatMap((line) => {
     try {
@@ -30,6 +31,14 @@ export function readMetrics(path: string): MetricsRecord[] {
       return [];
     }
   });
+}
+
+function writing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw explainWriteError(error, path);
+  }
 }
 
 export class MetricsLog {
@@ -46,21 +55,22 @@ export class MetricsLog {
   static async open(path: string, lastStep: number): Promise<MetricsLog> {
     const kept = readMetrics(path).filter((record) => record.step <= lastStep);
     await writeFileAtomic(path, kept.map((record) => `${JSON.stringify(record)}\n`).join(""));
-    return new MetricsLog(path, openSync(path, "a"));
+    return new MetricsLog(
+      path,
+      writing(path, () => openSync(path, "a")),
+    );
   }
 
   append(record: MetricsRecord): void {
     const line = Buffer.from(`${JSON.stringify(record)}\n`);
-    try {
+    writing(this.path, () => {
       for (let start = 0; start < line.length; ) start += writeSync(this.file, line, start);
-    } catch (error) {
-      throw explainWriteError(error, this.path);
-    }
+    });
   }
 
   /** Forces the lines to the disk; call before a checkpoint is saved, so that none it counts on is lost. */
   sync(): void {
-    fsyncSync(this.file);
+    writing(this.path, () => fsyncSync(this.file));
   }
 
   close(): void {

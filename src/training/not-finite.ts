@@ -19,6 +19,6 @@ export function notFinite(step: number, { loss, terms, gradNorm }: StepResult, s
       : "There is no checkpoint yet: the run stopped before its first";
   return new UserError(
     `Step ${step}: ${cause} is not finite, so the run stopped before the update. ${kept}. ` +
-      "Start again with a lower training.learningRate, a longer training.warmupRatio or a lower training.maxGradNorm.",
+      "Start a new run (another --out: a resumed one keeps its settings) with a lower training.learningRate, a longer training.warmupRatio or a lower training.maxGradNorm.",
   );
 }

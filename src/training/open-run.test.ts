@@ -30,3 +30,18 @@ it("ranks that read other texts than rank 0 are named, on all ranks", async () =
   );
   await expect(Promise.all(same)).resolves.toBeDefined();
 });
+
+it("ranks with another vocabulary than rank 0 are named, though their texts are the same files", async () => {
+  const train = [{ path: "texts.jsonl", files: 1, bytes: 9, sha256: "0" }];
+  const outcomes = await Promise.allSettled(
+    inProcessRanks(2).map((ranks, r) => {
+      const texts = { train, valid: [], tokenizer: `vocabulary ${r}` };
+      return requireSameTexts({ trainCorpus: valid, validCorpus: valid, texts }, ranks);
+    }),
+  );
+  for (const outcome of outcomes)
+    expect(outcome).toMatchObject({
+      status: "rejected",
+      reason: { message: expect.stringMatching(/same texts and vocabulary .* but rank 1 read others/) },
+    });
+});

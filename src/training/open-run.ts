@@ -1,11 +1,12 @@
 /** @file How a run begins: rank 0 makes or opens its directory, and all ranks learn what is in it and hold their texts against rank 0's. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
+import { rmdir } from "node:fs/promises";
 import type { RunConfig } from "../config/index.js";
 import { type Corpus, refuseInside, Tokenizer } from "../data/index.js";
 import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
 import { UserError } from "../errors.js";
-import { removeTemporaryFiles } from "../hub/durable-file.js";
+import { makeFolder, removeTemporaryFiles } from "../hub/durable-file.js";
 import { lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
@@ -35,40 +36,66 @@ export interface OpenedRun extends Start {
   readonly checkpointFolder: string | null;
   /** Lets other processes into the directory. */
   readonly leave: () => Promise<void>;
+  /** After a start that failed: takes back what a new run has written, and leaves. A resumed one has written nothing yet. */
+  readonly withdraw: () => Promise<void>;
 }
+
+/** A directory that no other process is at work in. */
+type Held = Pick<OpenedRun, "leave" | "withdraw"> & { readonly directory: RunDirectory };
+
+const nothing = async () => {};
 
 /** Collective. @throws UserError on rank 0 for whatever is wrong with the directory */
 export async function openRun(opening: Opening, communicator: Communicator): Promise<OpenedRun> {
   if (communicator.rank > 0) {
     const start = await broadcastJson<Start>(communicator, null);
-    return { ...start, directory: null, checkpointFolder: null, leave: async () => {} };
+    return { ...start, directory: null, checkpointFolder: null, leave: nothing, withdraw: nothing };
   }
-  const directory = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
-  const leave = await lockFolder(directory.path).catch(async (error: unknown) => {
-    if (!opening.resume) await directory.withdraw();
-    throw error;
-  });
+  const held = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
+  const { directory } = held;
   try {
     const checkpoint = opening.resume ? await checkpointToContinue(directory, opening) : null;
     const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;
     const start: Start = { config: directory.config, tokenizer, state: checkpoint?.state ?? null };
     await broadcastJson(communicator, start);
-    return { ...start, directory, checkpointFolder: checkpoint?.folder ?? null, leave };
+    return { ...start, ...held, checkpointFolder: checkpoint?.folder ?? null };
   } catch (error) {
-    await leave();
+    await held.withdraw();
     throw error;
   }
 }
 
-async function newDirectory({ config, out }: Opening): Promise<RunDirectory> {
+/** The folder is taken before anything in it is looked at or written: of two starts at once, one finds it taken and touches nothing. */
+async function newDirectory({ config, out }: Opening): Promise<Held> {
   await refuseInside(out, [...config.data.train, ...config.data.valid]);
-  return RunDirectory.create(out, config);
+  const made = await makeFolder(out);
+  const removeFolder = async () => {
+    if (made) await rmdir(out).catch(() => {}); // something else was put there: it stays
+  };
+  const leave = await lockFolder(out).catch(async (error: unknown) => {
+    await removeFolder();
+    throw error;
+  });
+  try {
+    const directory = await RunDirectory.create(out, config);
+    const withdraw = async () => {
+      await directory.withdraw();
+      await leave();
+      await removeFolder();
+    };
+    return { directory, leave, withdraw };
+  } catch (error) {
+    await leave();
+    await removeFolder();
+    throw error;
+  }
 }
 
-async function storedDirectory({ config, out }: Opening): Promise<RunDirectory> {
+async function storedDirectory({ config, out }: Opening): Promise<Held> {
   const stored = await RunDirectory.open(out);
   checkResumable(stored.config, config);
-  return stored.withConfig(config);
+  const leave = await lockFolder(out);
+  return { directory: stored.withConfig(config), leave, withdraw: leave };
 }
 
 /** The newest whole checkpoint; null: the run was stopped before its first. */
@@ -89,7 +116,7 @@ async function checkpointToContinue(directory: RunDirectory, { fallback = false 
 type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;
 
 /**
- * Ranks take turns at rows of one text: they must have read the same. Collective.
+ * Ranks take turns at rows of one text: they must have read the same, with one vocabulary. Collective.
  *
  * @throws UserError on all ranks, naming those that differ from rank 0
  */
@@ -99,9 +126,10 @@ export async function requireSameTexts(
 ): Promise<void> {
   if (communicator.size === 1) return;
   // Where the texts come from files, their checksums were taken when these were read; a cache is not read again for it.
-  const own = texts?.train.length
-    ? JSON.stringify([...texts.train, ...texts.valid].map(({ bytes, sha256 }) => [bytes, sha256]))
+  const read = texts?.train.length
+    ? [...texts.train, ...texts.valid].map(({ bytes, sha256 }) => [bytes, sha256])
     : digest([trainCorpus, validCorpus]);
+  const own = JSON.stringify([read, texts?.tokenizer]);
   const first = await broadcastJson(communicator, own);
   const differs = new Float64Array(communicator.size);
   if (own !== first) differs[communicator.rank] = 1;
@@ -109,7 +137,7 @@ export async function requireSameTexts(
   const ranks = [...all.differs.keys()].filter((rank) => all.differs[rank] > 0);
   if (ranks.length > 0)
     throw new UserError(
-      `Expected the same texts on every rank, but rank ${ranks.join(", ")} read others than rank 0. ` +
+      `Expected the same texts and vocabulary (data.tokenizer) on every rank, but rank ${ranks.join(", ")} read others than rank 0. ` +
         "Put them on a file system that all machines share, or copy the same files to the same place on each.",
     );
 }

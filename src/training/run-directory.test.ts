@@ -1,9 +1,19 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { resolveConfig } from "../config/resolve.js";
+import type { RunConfig } from "../config/run-config.js";
 import { UserError } from "../errors.js";
+import { makeFolder } from "../hub/durable-file.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { checkResumable } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
@@ -49,6 +59,48 @@ it("is not made where a run is, and not opened where none is", async () => {
   await expect(RunDirectory.create(join(base, "file"), config)).rejects.toThrow(UserError);
   writeFileSync(join(path, "config.json"), '{"model": {"numLayer": 2}}');
   await expect(RunDirectory.open(path)).rejects.toThrow('did you mean "model.numLayers"?');
+});
+
+it("is not made where it would write over files, but for the vocabulary it uses, which stays as it is", async () => {
+  for (const name of ["data.json", "metrics.jsonl", "tokenizer.json", "model.safetensors"]) {
+    const path = mkdtempSync(join(base, "others-"));
+    writeFileSync(join(path, name), "mine");
+    await expect(RunDirectory.create(path, config)).rejects.toThrow(
+      `holds a file ${name}, which is no run's`,
+    );
+    expect(readdirSync(path)).toEqual([name]);
+  }
+  const path = mkdtempSync(join(base, "vocabulary-"));
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) writeFileSync(join(path, name), "mine");
+  for (const tokenizer of [path, join(path, "tokenizer.json")]) {
+    const run = await RunDirectory.create(path, { ...config, data: { ...config.data, tokenizer } });
+    await run.writeTokenizer({ save: () => Promise.reject(new Error("written over")) });
+    await run.withdraw();
+    expect(readdirSync(path)).toEqual(["tokenizer.json", "tokenizer_config.json"]);
+  }
+});
+
+it("in a place that cannot be looked at is a message", async () => {
+  const loop = join(base, "loop");
+  symlinkSync(loop, loop);
+  await expect(RunDirectory.create(join(loop, "run"), config)).rejects.toThrow(/links lead in a circle/);
+  await expect(RunDirectory.open(join(loop, "run"))).rejects.toThrow(
+    /Cannot read .*config.json: .*links lead in a circle/,
+  );
+  await expect(makeFolder(join(loop, "run"))).rejects.toThrow(/links in the path lead in a circle/);
+});
+
+it("that cannot be written whole is no run", async () => {
+  const path = join(base, "half");
+  const broken = {
+    data: config.data,
+    toJSON: () => config,
+    get generation(): never {
+      throw new Error("late");
+    },
+  } as unknown as RunConfig;
+  await expect(RunDirectory.create(path, broken)).rejects.toThrow("late");
+  expect(readdirSync(path)).toEqual([]);
 });
 
 it("resumes with another budget, but not as another model", () => {

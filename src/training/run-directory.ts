@@ -2,24 +2,37 @@
  * @file A run is a directory. What is where:
  *
  *     config.json             the whole configuration
- *     tokenizer.json          the vocabulary (written by the data room's `Tokenizer.save`)
- *     data.json               size and checksum of the texts (see `data-record.ts`)
+ *     tokenizer.json          the vocabulary, and tokenizer_config.json (written by the data room's `Tokenizer.save`)
+ *     data.json               size and checksum of the texts, checksum of the vocabulary (see `data-record.ts`)
  *     model.safetensors       the weights to use: averaged ones where weights are averaged
  *     generation_config.json  defaults for drawing text
  *     metrics.jsonl           what training measured
  *     profile.txt .svg .json  where the time of a step goes (train --profile)
  *     checkpoints/            everything needed to continue
  */
-import { existsSync } from "node:fs";
-import { readFile, rm, rmdir } from "node:fs/promises";
+import { existsSync, realpathSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
 import { UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
+import { explainReadError, isMissing } from "../hub/read-error.js";
 import { writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
+
+/** What a start writes, in this order; and what comes later. */
+const STARTING = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "data.json",
+  "metrics.jsonl",
+];
+const LATER = ["model.safetensors", "profile.txt", "profile.svg", "profile.json"];
+const VOCABULARY = ["tokenizer.json", "tokenizer_config.json"];
 
 export class RunDirectory {
   readonly configPath: string;
@@ -32,8 +45,8 @@ export class RunDirectory {
   private constructor(
     readonly path: string,
     readonly config: RunConfig,
-    /** Whether `create` made the folder itself. */
-    private readonly created = false,
+    /** Files that were there before the run and stay as they are: a vocabulary that it uses. */
+    private readonly kept: readonly string[] = [],
   ) {
     this.configPath = join(path, "config.json");
     this.generationConfigPath = join(path, "generation_config.json");
@@ -50,7 +63,7 @@ export class RunDirectory {
 
   /**
    * Makes the directory of a new run and writes its configuration.
-   * Throws a UserError when there is a run already, or the place may not be written.
+   * Throws a UserError when there is a run already, or a file that a run would write over, or the place may not be written.
    */
   static async create(path: string, config: RunConfig): Promise<RunDirectory> {
     if (await RunDirectory.holdsRun(path)) {
@@ -58,22 +71,33 @@ export class RunDirectory {
         `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
       );
     }
-    const made = await makeFolder(path);
-    const run = new RunDirectory(path, config, made !== undefined);
-    await run.writeConfig();
+    const kept = usesVocabularyIn(path, config) ? VOCABULARY : [];
+    const taken = [...STARTING, ...LATER].find(
+      (name) => !kept.includes(name) && existsSync(join(path, name)),
+    );
+    if (taken)
+      throw new UserError(
+        `${path} holds a file ${taken}, which is no run's and which a run would write over. ` +
+          "Give --out a folder of its own, or take the file away.",
+      );
+    await makeFolder(path);
+    const run = new RunDirectory(path, config, kept);
+    await run.writeConfig().catch(async (error: unknown) => {
+      await run.withdraw();
+      throw error;
+    });
     return run;
   }
 
-  /**
-   * Takes back what `create` and a start wrote, but for a vocabulary, which may have been there before: after a start that failed, the same
-   * command with the mistake mended must not find a run.
-   * @param leave gives the folder's lock back, which lies in it
-   */
-  async withdraw(leave: () => Promise<void> = async () => {}): Promise<void> {
-    for (const path of [this.configPath, this.generationConfigPath, this.dataPath, this.metricsPath])
-      await rm(path, { force: true });
-    await leave();
-    if (this.created) await rmdir(this.path).catch(() => {}); // something else was put there: it stays
+  /** Takes back what a start wrote: after one that failed, the same command with the mistake mended must not find a run. */
+  async withdraw(): Promise<void> {
+    for (const name of STARTING)
+      if (!this.kept.includes(name)) await rm(join(this.path, name), { force: true });
+  }
+
+  /** Writes the vocabulary, unless the run uses one that is there. */
+  async writeTokenizer(tokenizer: { save(folder: string): Promise<void> }): Promise<void> {
+    if (this.kept.length === 0) await tokenizer.save(this.path);
   }
 
   /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */
@@ -83,8 +107,7 @@ export class RunDirectory {
     try {
       text = await readFile(file, "utf8");
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+      if (!isMissing(error)) throw explainReadError(error, file);
       throw new UserError(
         `${path} is not the directory of a run: expected ${file}, which is not there. ` +
           "A run's directory is what train --out DIR writes.",
@@ -117,4 +140,13 @@ export class RunDirectory {
       version,
     });
   }
+}
+
+/** Whether `data.tokenizer` is the tokenizer.json of this folder (`tokenizer train --out` of the same folder). */
+function usesVocabularyIn(path: string, { data: { tokenizer } }: RunConfig): boolean {
+  const own = join(path, "tokenizer.json");
+  if (tokenizer === null || !existsSync(own)) return false;
+  return [tokenizer, join(tokenizer, "tokenizer.json")].some(
+    (file) => existsSync(file) && realpathSync(file) === realpathSync(own),
+  );
 }

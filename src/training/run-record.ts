@@ -28,6 +28,11 @@ export class RunRecord {
     this.files?.log.append(record);
   }
 
+  /** Forces the log to the disk. */
+  sync(): void {
+    this.files?.log.sync();
+  }
+
   /** Writes a checkpoint and the weights to use. Collective. Returns the checkpoint's folder; null on all ranks but 0. */
   save(
     state: CheckpointState,

@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, readFileSync, renameSync, truncateSync, wr
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
-import { embeddedCorpus, prepareCache } from "../data/index.js";
+import { embeddedCorpus, prepareCache, Tokenizer } from "../data/index.js";
 import { evaluateRun } from "../evaluation/index.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { readMetrics } from "./metrics-log.js";
@@ -163,6 +163,38 @@ describe("what does not fit", () => {
     );
   });
 
+  it("rows without room for a document, or for what is filled up", async () => {
+    const load = (extra: PartialRunConfig) => loadTrainingData(tinyRunConfig(corpus, "masked", extra));
+    await expect(
+      load({ training: { sequenceLength: 8 }, model: { attention: { globalTokens: 4 } } }),
+    ).rejects.toThrow(
+      /at least 6 tokens, got 4 \(in a run: training.sequenceLength less model.attention.globalTokens\)/,
+    );
+    await expect(load({ data: { padTargets: 47 } })).rejects.toThrow(
+      /data.padTargets: expected at most 46, .* got 47; .*--set training.sequenceLength=49/,
+    );
+  });
+
+  it("pairs that are longer than a row: how many are cut is known, from texts and from a cache", async () => {
+    const long = join(folder, "long.jsonl");
+    const [src, trg] = [readFileSync(held, "utf8").slice(20, 300), "short"];
+    writeFileSync(
+      long,
+      [
+        { src, trg },
+        { src: trg, trg },
+      ]
+        .map((pair) => JSON.stringify(pair))
+        .join("\n"),
+    );
+    for (const train of [long, await cacheOf([long])]) {
+      const section = { train: [train], valid: [train], tokenizer };
+      const data = await loadTrainingData(tinyRunConfig(corpus, "masked", { data: section }));
+      expect(data.shortened).toBe(2);
+      data.close();
+    }
+  });
+
   it("texts that have changed since the run began: resuming says so", async () => {
     const mine = writeCorpus(temporaryFolder());
     const out = newFolder();
@@ -193,6 +225,31 @@ describe("what does not fit", () => {
     writeFileSync(join(out, "data.json"), "{");
     await expect(resume({ train: [`${mine}.moved.jsonl`], valid: [pairs], tokenizer })).rejects.toThrow(
       /data.json is damaged/,
+    );
+  });
+
+  it("another vocabulary of the same size in the run's directory: resuming says so", async () => {
+    const out = newFolder();
+    await run({ train: [corpus], tokenizer }, out, {}, stopAfter(3));
+    const other = await Tokenizer.train([readFileSync(held, "utf8")], { vocabSize: 320 });
+    await other.save(out);
+    await expect(run({ train: [corpus] }, out, {}, { resume: true })).rejects.toThrow(
+      /tokenizer.json is not the vocabulary the run began with/,
+    );
+    const { tokenizer: _, ...older } = JSON.parse(readFileSync(join(out, "data.json"), "utf8"));
+    writeFileSync(join(out, "data.json"), JSON.stringify(older));
+    await (await Tokenizer.load(tokenizer)).save(out);
+    await expect(run({ train: [corpus] }, out, {}, { resume: true })).resolves.toMatchObject({ steps: 6 });
+  });
+
+  it("texts that grow while a run is starting, so that the share held out would be another at a resume", async () => {
+    const mine = writeCorpus(temporaryFolder());
+    const onProgress = (what: string) => {
+      if (what.startsWith("training a vocabulary")) appendFileSync(mine, '{"text":"more"}\n');
+    };
+    const config = tinyRunConfig(mine, "masked");
+    await expect(loadTrainingData(config, { onProgress })).rejects.toThrow(
+      /texts.jsonl changed while the run was starting: it had 24 documents, then 25/,
     );
   });
 

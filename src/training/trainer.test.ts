@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
+import { lockFolder } from "../hub/folder-lock.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { readMetrics } from "./metrics-log.js";
 import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
@@ -76,6 +77,40 @@ describe("a training run", () => {
     },
   );
 
+  it("stopping during a validation ends the run at once, saved; the one that goes on makes up for it", async () => {
+    const config = configOf("masked", { training: { maxSteps: 6 } });
+    const [whole, parts] = [outFolder(), outFolder()];
+    await run(config, whole);
+    for (const last of [4, 6, null]) {
+      const controller = new AbortController();
+      let step = 0;
+      const summary = await run(config, parts, {
+        resume: last !== 4,
+        signal: controller.signal,
+        onEvent: (event) => {
+          if (event.kind === "step" || event.kind === "checkpoint")
+            step = event.kind === "step" ? event.metrics.step : event.step;
+          if (event.kind === "validating" && step === last) controller.abort();
+        },
+      });
+      expect(summary).toMatchObject({ steps: last ?? 6, interrupted: last !== null });
+      expect(losses(parts).some((line) => line.kind === "valid" && line.step === last)).toBe(false);
+      expect(readdirSync(join(parts, "checkpoints"))).toContain(`step-0000000${last ?? 6}`);
+    }
+    expect(losses(parts)).toEqual(losses(whole));
+  });
+
+  it("stopping before the first step takes the directory back", async () => {
+    const [out, controller] = [outFolder(), new AbortController()];
+    const onEvent = (event: TrainEvent) => {
+      if (event.kind === "preparing" && event.what === "counting tokens") controller.abort(new Error("stop"));
+    };
+    await expect(run(configOf("masked"), out, { signal: controller.signal, onEvent })).rejects.toThrow(
+      "stop",
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+
   it("a larger budget continues a finished run; other settings are refused", async () => {
     const out = outFolder();
     await run(configOf("masked", { training: { maxSteps: 3 } }), out);
@@ -96,7 +131,7 @@ describe("a training run", () => {
     // An infinite learning rate in effect: the next update throws the weights out of the float range.
     const wild = configOf("masked", { training: { maxSteps: 40, learningRate: 1e30, maxGradNorm: null } });
     const broken = outFolder();
-    await expect(run(wild, broken)).rejects.toThrow(/Step \d+: .*not finite/);
+    await expect(run(wild, broken)).rejects.toThrow(/Step \d+: .*not finite.*another --out/);
     expect(readFileSync(join(checkpoint, "model.safetensors"))).toEqual(before);
     for (const line of readMetrics(join(broken, "metrics.jsonl"))) expect(line.loss).not.toBeNull();
   });
@@ -181,5 +216,27 @@ describe("a training run", () => {
     };
     await expect(run(right, used, { onEvent: late })).rejects.toThrow("late");
     await expect(run(right, used)).resolves.toMatchObject({ steps: 1 });
+  });
+
+  it("texts that lie in --out under the name of a run's file stay", async () => {
+    const out = temporaryFolder();
+    const own = join(out, "data.json");
+    writeFileSync(own, '{"text":"too little"}\n');
+    const config = configOf("masked", { data: { train: [own] } });
+    await expect(run(config, out)).rejects.toThrow(
+      /holds a file data.json, .* Give --out a folder of its own/,
+    );
+    expect(readdirSync(out)).toEqual(["data.json"]);
+    expect(readFileSync(own, "utf8")).toBe('{"text":"too little"}\n');
+  });
+
+  it("of two starts at once, the one that comes too late touches nothing", async () => {
+    const out = temporaryFolder();
+    const release = await lockFolder(out);
+    writeFileSync(join(out, "metrics.jsonl"), "the first one's");
+    const before = readdirSync(out);
+    await expect(run(configOf("masked"), out)).rejects.toThrow(/in use by another process/);
+    expect(readdirSync(out)).toEqual(before);
+    await release();
   });
 });

@@ -44,7 +44,7 @@ export interface TrainOptions {
   /** When the latest checkpoint is damaged, use the newest whole one. Default: say so and stop. */
   readonly fallback?: boolean | undefined;
   /**
-   * Aborting saves a checkpoint and ends the run within a step. Before the first step `train` rejects with the signal's reason instead, and a
+   * Aborting saves a checkpoint and ends the run within a step (of several ranks: a step or a validation). Before the first step `train` rejects with the signal's reason instead, and a
    * new run's directory is taken back.
    */
   readonly signal?: AbortSignal | undefined;
@@ -110,7 +110,7 @@ async function trainRun(
 ): Promise<TrainSummary> {
   const { signal } = options;
   const takeBack = async (error: unknown): Promise<never> => {
-    if (!options.resume) await run.directory?.withdraw(run.leave);
+    await run.withdraw();
     throw error;
   };
   const data = await loadTrainingData(run.config, {
@@ -134,17 +134,21 @@ async function startTrainer(
   { out, signal }: TrainOptions,
   onEvent: (event: TrainEvent) => void,
 ): Promise<Trainer> {
-  if (device.communicator.size === 1) signal?.throwIfAborted(); // of several ranks, all must go on to agree
+  const atOnce = signalAtOnce(device.communicator, signal);
+  atOnce?.throwIfAborted();
   await requireSameTexts(data, device.communicator);
   if (run.directory) await settleTexts(run, run.directory, data);
   onEvent({ kind: "preparing", what: "building the graphs" });
-  return Trainer.create(run, data, device, out, onEvent);
+  return Trainer.create(run, data, device, out, onEvent, atOnce);
 }
+
+/** A signal that may end work at any moment: of several ranks, all must go on to agree. */
+const signalAtOnce = ({ size }: Communicator, signal?: AbortSignal) => (size === 1 ? signal : undefined);
 
 /** A new run keeps its vocabulary and what its texts are; a resumed one holds them against that. */
 async function settleTexts(run: OpenedRun, directory: RunDirectory, data: TrainingData): Promise<void> {
   if (run.state) await checkTexts(directory.dataPath, data.texts);
-  else await data.tokenizer.save(directory.path);
+  else await directory.writeTokenizer(data.tokenizer);
   await directory.writeConfig();
   await recordTexts(directory.dataPath, data.texts);
 }
@@ -195,6 +199,7 @@ class Trainer {
     device: Device,
     out: string,
     onEvent: (event: TrainEvent) => void,
+    signal?: AbortSignal,
   ): Promise<Trainer> {
     const { config, state, checkpointFolder } = run;
     const { communicator } = device;
@@ -208,7 +213,7 @@ class Trainer {
       if (checkpointFolder) return restoreCheckpoint(checkpointFolder, all, { ema });
       const values = initialParameters(definitions, random, Stream.Init);
       onEvent({ kind: "preparing", what: "counting tokens" });
-      values[LOG_UNIGRAM] = await logUnigram(data.trainCorpus);
+      values[LOG_UNIGRAM] = await logUnigram(data.trainCorpus, { signal });
       values[OUTPUT_BIAS] = values[LOG_UNIGRAM].slice();
       await all.write("value", values);
       if (ema) await all.write("ema", values);
@@ -237,23 +242,24 @@ class Trainer {
 
   async run(signal?: AbortSignal): Promise<TrainSummary> {
     const { evalEvery, checkpointEvery } = this.config.training;
+    const atOnce = signalAtOnce(this.communicator, signal);
     try {
       await this.agree(signal);
       // One that is due when a run is stopped is left to the process that goes on.
-      if (this.validationDue() && this.used() < 1 && !this.stopping) await this.validate();
+      if (this.validationDue() && this.used() < 1 && !this.stopping) await this.validate(atOnce);
       while (this.used() < 1 && !this.stopping) {
         await this.oneStep();
         await this.agree(signal);
         if (this.used() >= 1 || this.stopping) break;
         const { step } = this.state;
-        if (this.validationDue()) await this.validate();
         if (step % checkpointEvery === 0) await this.save();
+        if (this.validationDue()) await this.validate(atOnce);
         if (step % evalEvery === 0 || step % checkpointEvery === 0) await this.agree(signal);
       }
-      const interrupted = this.used() < 1;
-      if (!interrupted && this.lastValidation?.step !== this.state.step) await this.validate();
       await this.save();
-      return this.summary(interrupted);
+      const validated = () => this.lastValidation?.step === this.state.step;
+      if (this.used() >= 1 && !validated()) await this.validate(atOnce);
+      return this.summary(this.used() < 1 || !validated());
     } finally {
       this.record.close();
     }
@@ -316,15 +322,25 @@ class Trainer {
     this.onEvent({ kind: "step", metrics, secondsLeft: elapsed > 2 ? left : null });
   }
 
-  private async validate(): Promise<void> {
+  /** Aborted, it leaves nothing in the log and stops the run: the process that goes on makes up for it. */
+  private async validate(signal?: AbortSignal): Promise<void> {
     this.onEvent({ kind: "validating" });
     const { evalSequences, emaDecay } = this.config.training;
     const slot = emaDecay === null ? "value" : "ema";
-    const result = await this.validation.run(this.store, { sequences: evalSequences, slot });
+    const options = { sequences: evalSequences, slot, signal } as const;
+    const result = await this.validation.run(this.store, options).catch((error: unknown) => {
+      if (!signal?.aborted || error !== signal.reason) throw error;
+      return null;
+    });
+    if (!result) {
+      this.stopping = true;
+      return;
+    }
     const { step, tokens, seconds } = this.state;
     const metrics: ValidMetrics = { kind: "valid", step, tokens, seconds, ...result };
     this.lastValidation = metrics;
     this.record.append({ ...metrics });
+    this.record.sync();
     this.onEvent({ kind: "validation", metrics });
   }
 

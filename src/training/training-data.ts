@@ -23,9 +23,19 @@ import {
   Tokenizer,
   tokenizeDocuments,
 } from "../data/index.js";
+import { type LayoutOptions, layoutLimits } from "../data/layout.js";
+import { fingerprintOf } from "../data/tokenizer-fingerprint.js";
 import { UserError } from "../errors.js";
 import { largestBlock } from "../model/attention/pattern.js";
 import { CounterRandom } from "../random/index.js";
+
+/** What a run was made of, each with its checksum. */
+export interface RunTexts {
+  readonly train: readonly TextRecord[];
+  readonly valid: readonly TextRecord[];
+  /** Fingerprint of the vocabulary. */
+  readonly tokenizer: string;
+}
 
 export interface TrainingData {
   readonly tokenizer: Tokenizer;
@@ -38,8 +48,10 @@ export interface TrainingData {
   readonly validSource: string;
   /** Broken records left out. */
   readonly skipped: number;
+  /** Pairs that were cut to what a row holds. */
+  readonly shortened: number;
   /** What the paths held when they were read: to be held against what they hold when the run is resumed. */
-  readonly texts: { readonly train: readonly TextRecord[]; readonly valid: readonly TextRecord[] };
+  readonly texts: RunTexts;
   /** Closes the files of token caches. */
   close(): void;
 }
@@ -65,11 +77,12 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
   };
   const holdsOut = train.length > 0 && sources.valid === null;
   let held: Uint32Array | null = null;
+  let counted: number | null = null;
   if (holdsOut && sources.train?.kind === "texts" && !loader.tokenizer) {
     // The vocabulary is learned from what is trained on, so what is held out must be known before.
-    let documents = 0;
-    for await (const _ of loader.documents(sources.train)) documents++;
-    held = heldOutDocuments(documents, validFraction, random);
+    counted = 0;
+    for await (const _ of loader.documents(sources.train)) counted++;
+    held = heldOutDocuments(counted, validFraction, random);
   }
   const tokenizer = loader.tokenizer ?? (await loader.trainTokenizer(sources.train, held));
   if (tokenizer.vocabSize !== config.model.vocabSize)
@@ -81,6 +94,11 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
   let validCorpus: Corpus;
   if (holdsOut) {
     const whole = trainCorpus;
+    if (counted !== null && counted !== whole.size)
+      throw new UserError(
+        `${train.join(", ")} changed while the run was starting: it had ${counted} documents, then ${whole.size}. ` +
+          "Start again when nothing writes there any more.",
+      );
     held ??= heldOutDocuments(whole.size, validFraction, random);
     trainCorpus = new CorpusPart(whole, held, "kept");
     validCorpus = new CorpusPart(whole, held, "held");
@@ -103,7 +121,8 @@ export async function loadTrainingData(config: RunConfig, options: DataOptions =
     source,
     validSource: valid.length > 0 ? valid.join(", ") : ownValid,
     skipped: loader.skipped,
-    texts: loader.records,
+    shortened: loader.shortened,
+    texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer) },
     close: () => loader.close(),
   };
 }
@@ -127,14 +146,28 @@ class Loader {
   tokenizer: Tokenizer | null;
   hasCaches = false;
   skipped = 0;
+  shortened = 0;
   readonly records: { train: readonly TextRecord[]; valid: readonly TextRecord[] } = { train: [], valid: [] };
   private readonly opened: CacheCorpus[] = [];
   private readonly onProgress: (what: string) => void;
+
+  private readonly layout: LayoutOptions;
 
   constructor(
     private readonly config: RunConfig,
     private readonly options: DataOptions,
   ) {
+    const { model, training, data } = config;
+    const { padTargets } = data;
+    const maxLength = training.sequenceLength - model.attention.globalTokens;
+    this.layout = { maxLength, padTargets };
+    // Before anything is read: whether rows have room.
+    layoutLimits(this.layout);
+    if (padTargets !== null && padTargets > maxLength)
+      throw new UserError(
+        `data.padTargets: expected at most ${maxLength}, what a row holds (training.sequenceLength less model.attention.globalTokens), ` +
+          `got ${padTargets}; lower it, or pass --set training.sequenceLength=${padTargets + model.attention.globalTokens}`,
+      );
     this.tokenizer = options.tokenizer ?? null;
     this.onProgress = options.onProgress ?? (() => {});
   }
@@ -191,17 +224,14 @@ class Loader {
   }
 
   async corpus(source: Source | null, part: Part, tokenizer: Tokenizer): Promise<Corpus> {
-    const { model, training, data } = this.config;
-    const layout = {
-      maxLength: training.sequenceLength - model.attention.globalTokens,
-      padTargets: data.padTargets,
-    };
+    const { layout } = this;
     if (source?.kind === "caches") {
       this.onProgress("opening the token cache");
       this.skipped += source.caches.skippedRecords;
       this.records[part] = source.caches.records;
       const corpus = new CacheCorpus(source.caches, layout);
       this.opened.push(corpus);
+      this.shortened += corpus.shortened;
       return corpus;
     }
     this.onProgress("reading and tokenizing the texts");
@@ -209,7 +239,9 @@ class Loader {
       source === null
         ? embeddedCorpus(part === "train" ? "train" : "validation")
         : this.documents(source, part);
-    return await tokenizeDocuments(documents, tokenizer, layout);
+    const corpus = await tokenizeDocuments(documents, tokenizer, layout);
+    this.shortened += corpus.counts.shortened;
+    return corpus;
   }
 
   close(): void {
@@ -225,11 +257,15 @@ export const globalsOf = ({ model: { attention, numLayers, numHeads } }: RunConf
 });
 
 /** log of the smoothed relative frequencies of target tokens, float32 [V]: the prior of the channel and the first output bias. */
-export async function logUnigram(corpus: Corpus, smoothing = 0.5): Promise<Float32Array> {
+export async function logUnigram(
+  corpus: Corpus,
+  { smoothing = 0.5, signal }: { readonly smoothing?: number; readonly signal?: AbortSignal } = {},
+): Promise<Float32Array> {
   const counts = new Float64Array(corpus.vocabSize).fill(smoothing);
   let total = smoothing * corpus.vocabSize;
   let last = performance.now();
   for (let d = 0; d < corpus.size; d++) {
+    signal?.throwIfAborted();
     const [ids, given] = [corpus.ids(d), corpus.given(d)];
     for (let i = 0; i < ids.length; i++) {
       if (given[i] === 1) continue;

@@ -33,11 +33,12 @@ function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): 
 function describeStart({ data, parameters, step, ranks }: Extract<TrainEvent, { kind: "ready" }>): string {
   const { size, tokens } = data.trainCorpus;
   const skipped = data.skipped > 0 ? `, ${data.skipped} broken records skipped` : "";
+  const shortened = data.shortened > 0 ? `, ${data.shortened} pairs cut to what a row holds` : "";
   const together = ranks > 1 ? `; ${ranks} ranks` : "";
   const from = step > 0 ? `; continuing from step ${step}` : "";
   return (
     `${formatCount(parameters)} parameters; ${formatCount(size)} documents, ` +
-    `${formatCount(tokens)} tokens of ${data.source}${skipped}${from}${together}`
+    `${formatCount(tokens)} tokens of ${data.source}${skipped}${shortened}${from}${together}`
   );
 }
 

@@ -81,6 +81,8 @@ export class CacheCorpus implements Corpus {
   readonly vocabSize: number;
   readonly size: number;
   readonly tokens: number;
+  /** Pairs that are cut to `maxLength`. */
+  readonly shortened: number;
   private readonly reader: ShardReader;
   private readonly limits: ReturnType<typeof layoutLimits>;
   /** Number of the first document of each shard, and of all documents. */
@@ -96,8 +98,14 @@ export class CacheCorpus implements Corpus {
     for (const { record } of shards) this.firsts.push(this.firsts[this.firsts.length - 1] + record.documents);
     this.size = this.firsts[this.firsts.length - 1];
     let tokens = 0;
-    for (let document = 0; document < this.size; document++) tokens += this.length(document);
+    let shortened = 0;
+    for (let document = 0; document < this.size; document++) {
+      const { shape } = this.find(document);
+      tokens += shape.length;
+      if (shape.shortened) shortened++;
+    }
     this.tokens = tokens;
+    this.shortened = shortened;
   }
 
   length(document: number): number {

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
+import { explainReadError, isMissing } from "../../hub/read-error.js";
 import { version } from "../../version.js";
 
 const FORMAT = "moe-diffuseq token cache";
@@ -63,6 +64,10 @@ const manifestSchema = z.strictObject({
   tokenizer: z.strictObject({ sha256: checksum, vocabSize: z.int() }).nullable(),
   parts: z.strictObject({ train: partSchema, valid: partSchema }),
   sha256: checksum.describe("of JSON.stringify of everything above"),
+  stamps: z
+    .strictObject({ train: checksum.nullable(), valid: checksum.nullable() })
+    .describe("of names, sizes and times of the files read, by which a change is suspected")
+    .default({ train: null, valid: null }),
 });
 
 export type ShardRecord = z.infer<typeof shardSchema>;
@@ -75,6 +80,9 @@ export const manifestPath = (cache: string): string => join(cache, "manifest.jso
 export const shardName = (part: PartName, number: number): string =>
   `${part}-${String(number).padStart(5, "0")}.tokens`;
 
+/** Whether a file is called as a shard is. */
+export const isShardName = (name: string): boolean => /^(train|valid)-\d{5,}\.tokens$/.test(name);
+
 export function newManifest(request: PrepareRequest): Manifest {
   const part = (): CachePart => ({ texts: null, shards: [] });
   return {
@@ -86,10 +94,12 @@ export function newManifest(request: PrepareRequest): Manifest {
     tokenizer: null,
     parts: { train: part(), valid: part() },
     sha256: "",
+    stamps: { train: null, valid: null },
   };
 }
 
-function checksumOf({ sha256: _, ...rest }: Manifest): string {
+/** Stamps are not among it: the same texts make the same cache, whenever they were written. */
+function checksumOf({ sha256: _, stamps: __, ...rest }: Manifest): string {
   return createHash("sha256").update(JSON.stringify(rest)).digest("hex");
 }
 
@@ -104,8 +114,12 @@ export async function writeManifest(cache: string, manifest: Manifest): Promise<
 export async function inspectManifest(
   cache: string,
 ): Promise<{ manifest: Manifest; damage: null } | { manifest: null; damage: string } | null> {
-  if (!existsSync(manifestPath(cache))) return null;
-  const text = await readFile(manifestPath(cache), "utf8");
+  const path = manifestPath(cache);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw explainReadError(error, existsSync(cache) ? path : cache);
+  });
+  if (text === null) return null;
   // A folder of other things may have a manifest.json too.
   if (!text.includes(FORMAT)) return null;
   let json: { formatVersion?: unknown };

@@ -1,7 +1,16 @@
 /** @file Token caches: what is in them, and that neither threads nor interruptions nor damage change a bit of it. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -10,7 +19,7 @@ import { type Document, readDocuments } from "../documents.js";
 import { Tokenizer } from "../tokenizer.js";
 import { readManifest } from "./manifest.js";
 import { embeddedSource } from "./part-writer.js";
-import { type PrepareOptions, prepareCache } from "./prepare.js";
+import { type PrepareOptions, type PrepareProgress, prepareCache } from "./prepare.js";
 import { contents, temporaryFolder, writeTexts, writeTokenizer } from "./testing/texts.js";
 
 let folder = "";
@@ -231,13 +240,44 @@ describe("what does not fit", () => {
     const before = readFileSync(mine, "utf8");
     writeFileSync(mine, `${before}{"text":"more"}\n`);
     await expect(prepare({ out, data: [mine] })).rejects.toThrow(/The texts have changed since/);
-    // The same size, another letter: found where shards have to be made again.
+    // The same size, another letter.
     writeFileSync(mine, before.replace("citizens", "Citizens"));
+    await expect(prepare({ out, data: [mine] })).rejects.toThrow(/The texts have changed since/);
     rmSync(join(out, "train-00005.tokens"));
     await expect(prepare({ out, data: [mine] })).rejects.toThrow(/The texts have changed since/);
     writeFileSync(mine, before);
     await prepare({ out, data: [mine] });
     expect((await read(out)).length).toBe(60);
+  });
+
+  it("a folder in which a file was added, changed or taken away since", async () => {
+    const texts = join(folder, "many");
+    mkdirSync(texts);
+    for (const name of ["a.txt", "b.txt"]) writeFileSync(join(texts, name), name);
+    const out = newOut();
+    const again = () => prepare({ out, data: [texts] });
+    await again();
+    const cache = contents(out);
+    writeFileSync(join(texts, "c.txt"), "c.txt");
+    await expect(again()).rejects.toThrow(/The texts have changed since/);
+    rmSync(join(texts, "c.txt"));
+    writeFileSync(join(texts, "b.txt"), "B.txt");
+    await expect(again()).rejects.toThrow(/The texts have changed since/);
+    rmSync(join(texts, "b.txt"));
+    await expect(again()).rejects.toThrow(/The texts have changed since/);
+    // Written anew as it was: read once more, and the cache stands.
+    writeFileSync(join(texts, "b.txt"), "b.txt");
+    utimesSync(join(texts, "b.txt"), 1e9, 1e9);
+    const checked = async () => {
+      const phases = new Set<string>();
+      const onProgress = ({ what, bytes }: PrepareProgress) => bytes > 0 && phases.add(what);
+      expect((await prepare({ out, data: [texts], onProgress })).shardsWritten).toBe(0);
+      return [...phases];
+    };
+    expect(await checked()).toEqual(["checking"]);
+    expect(await checked()).toEqual([]);
+    const { "manifest.json": _, ...shards } = cache;
+    expect(contents(out)).toMatchObject(shards);
   });
 
   it("another command, another tokenizer, a folder of other things, no vocabulary", async () => {

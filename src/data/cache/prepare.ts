@@ -5,12 +5,14 @@
  * command leaves is a manifest of the shards that are whole; the same command reads the texts again but tokenizes only what is missing
  * or damaged, and holds the texts of the others against their checksums.
  */
-import { readdir, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../../errors.js";
 import { damageOfFile, isTemporary, makeFolder, removeTemporaryFiles } from "../../hub/durable-file.js";
 import { isLockFile, lockFolder } from "../../hub/folder-lock.js";
 import { readDocuments } from "../documents.js";
-import { refuseInside, sizeOfPaths } from "../folders.js";
+import { refuseInside, sizeOfPaths, stampOfPaths } from "../folders.js";
+import type { TextRecord } from "../text-record.js";
 import { Tokenizer } from "../tokenizer.js";
 import { fingerprintOf } from "../tokenizer-fingerprint.js";
 import { createEncoder, type Encoder, partsOf } from "./encode.js";
@@ -253,11 +255,14 @@ class PrepareJob {
   private async writePart(name: PartName, tokenizer: Tokenizer, encoder: Encoder): Promise<void> {
     const { out, signal } = this.options;
     const part = this.manifest.parts[name];
-    for (const { path, bytes } of part.texts?.corpora ?? []) {
-      const found = await stat(path).catch(() => null);
-      if (found?.isFile() && found.size !== bytes) throw this.changed(name);
-    }
     const total = await sizeOfPaths(this.pathsOf(name));
+    // Taken before the files are read, so that what is written meanwhile is noticed the next time.
+    const stamp = await stampOfPaths(this.pathsOf(name));
+    if (part.texts && stamp !== this.manifest.stamps[name]) {
+      await this.checkTexts(name, part.texts.corpora, total);
+      this.manifest.stamps[name] = stamp;
+      await writeManifest(out, this.manifest);
+    }
     const whole: boolean[] = [];
     for (const record of part.shards) {
       signal?.throwIfAborted();
@@ -290,8 +295,19 @@ class PrepareJob {
     }).write();
     const { skippedRecords, empty, skippedFiles } = source.counts;
     part.texts = { corpora: [...source.records], skippedRecords, empty, skippedFiles };
+    this.manifest.stamps[name] = stamp;
     this.seconds += (performance.now() - began) / 1000;
     await writeManifest(out, this.manifest);
+  }
+
+  /** Reads the texts of a finished part again. @throws UserError unless they are what they were */
+  private async checkTexts(name: PartName, known: readonly TextRecord[], total: number): Promise<void> {
+    const source = this.read(name);
+    for await (const _ of source) {
+      this.options.signal?.throwIfAborted();
+      this.progress("checking", source.bytesRead, total);
+    }
+    if (!isDeepStrictEqual(source.records, known)) throw this.changed(name);
   }
 
   private changed(name: PartName): UserError {

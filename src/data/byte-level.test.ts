@@ -1,0 +1,43 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { forEachWord, piecesOf, WORDS } from "./byte-level.js";
+
+const wordsOf = (text: string): string[] => text.match(WORDS) ?? [];
+
+describe("pieces of a text", () => {
+  it("have the words of the whole text, wherever they are cut", () => {
+    const unit = fc.constantFrom(
+      ..." \n\t\u00a0\u3000'.,;，。-",
+      ..."asdltrvemé1٣²зΩ字カ\u0301\u200d",
+      ...["'s", "'ll", "  ", "🙂", "𝒜", "𝟗", "𠮷", "\ud835", "\udc9c"],
+    );
+    fc.assert(
+      fc.property(fc.array(unit, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (units, size) => {
+        const text = units.join("");
+        const pieces = [...piecesOf(text, size)];
+        expect(pieces.join("")).toBe(text);
+        expect(pieces.flatMap(wordsOf)).toEqual(wordsOf(text));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it.each([
+    ["Latin", "the people of"],
+    ["Cyrillic", "народ и его"],
+    ["Greek", "ο λαός και"],
+    ["Chinese", "人民，以及他们的政府。"],
+    ["Japanese", "人々の、そして政府。"],
+  ])("are short in %s", (_, phrase) => {
+    const lengths = [...piecesOf(phrase.repeat(200), 50)].map((piece) => piece.length);
+    expect(Math.max(...lengths)).toBeLessThan(70);
+    expect(lengths.length).toBeGreaterThan(20);
+  });
+
+  it("come to the words of a long text", () => {
+    const text = "Слово за слово, and 12 more.\n".repeat(6000);
+    const words: string[] = [];
+    forEachWord(text, (word) => words.push(word));
+    expect(words).toEqual(wordsOf(text));
+  });
+});

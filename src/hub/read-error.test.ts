@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { UserError } from "../errors.js";
+import { explainReadError, isMissing } from "./read-error.js";
+
+const error = (code: string) => Object.assign(new Error(code), { code });
+
+it("what a user can mend is a message; what is missing, and the rest, are told apart", () => {
+  for (const code of ["EACCES", "EPERM"]) {
+    const explained = explainReadError(error(code), "a/b");
+    expect(explained).toBeInstanceOf(UserError);
+    expect(String(explained)).toContain("Cannot read a/b: permission denied; change its permissions");
+  }
+  const other = error("EIO");
+  expect(explainReadError(other, "a/b")).toBe(other);
+  expect(["ENOENT", "ENOTDIR", "EACCES", "ELOOP"].map((code) => isMissing(error(code)))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+});
