@@ -81,6 +81,17 @@ describe("checkpoint", () => {
       ({ x, w }) => checkpoint([x], ([y]) => [exp(linear(y, w))])[0],
     ));
 
+  it("counts a path once where it reads a value and what that was made of", () =>
+    checkOperator({ x: array([3, 4]), w: array([4]), b: array([4]) }, ({ x, w, b }) => {
+      const { values } = topK(mul(x, 3), 2);
+      const normed = layerNorm(x, w, b);
+      const build = ([y]: readonly Tensor[]) => {
+        const top = reduceSum(mul(values, reduceSum(x, [1], true)), [1], true);
+        return [add(exp(y), mul(add(normed, w), top))];
+      };
+      return checkpoint([x], build)[0];
+    }));
+
   it("refuses to be built of nothing, and gradients inside", () => {
     expect(() => checkpoint([], () => [])).toThrow("expected at least one input");
     const x = parameter("x", [2, 3]);
@@ -89,6 +100,18 @@ describe("checkpoint", () => {
       return vectorJacobianProduct([norm], [y], [y]).map((g) => g!);
     };
     expect(() => checkpoint([x], inner)).toThrow("expected no gradient inside, got layerNorm.adjoint");
+  });
+});
+
+describe("gradient", () => {
+  it("goes through a tensor that is asked for itself", () => {
+    const p = parameter("p", [2]);
+    const middle = mul(p, 2);
+    const loss = reduceSum(mul(middle, p), [0]);
+    const [toMiddle, toP] = gradient(loss, [middle, p]);
+    const results = evaluate({ name: "m", outputs: { toMiddle, toP } }, {}, { p: array([2], [3, 5]) });
+    expect([...results.toMiddle.data]).toEqual([3, 5]);
+    expect([...results.toP.data]).toEqual([12, 20]);
   });
 });
 
