@@ -3,7 +3,7 @@
  *
  * `ScatterND` with reduction is absent on purpose: ONNX Runtime loses updates on duplicate indices when it runs on more than one
  * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation. `topK` of no rows
- * at all ends the process (a division by zero in ONNX Runtime), so it takes no rows whose number is known at run time only.
+ * at all ends the process (a division by zero in ONNX Runtime), so it takes neither none nor rows whose number is known at run time only.
  */
 import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive } from "../operator.js";
@@ -167,9 +167,9 @@ const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
   infer: ([x], { k }) => {
     const shape = [...x.shape.slice(0, -1), k];
     const length = x.shape.at(-1)!;
-    if (x.shape.slice(0, -1).includes(null))
+    if (x.shape.slice(0, -1).some((d) => d === null || d === 0))
       throw new Error(
-        `topK: expected rows known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
+        `topK: expected one row at least, known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
       );
     if (length !== null && k > length) throw new Error(`topK: expected k <= ${length}, got ${k}`);
     return [
