@@ -164,6 +164,19 @@ onEveryDevice((device) => {
   });
 
   describe("parameters", () => {
+    it("step in the order of the calls, over what they were handed then", async () => {
+      const parameters = await training();
+      await parameters.write("gradient", { w: values.w });
+      const stepped = parameters.step(adamw);
+      const w = new Float32Array(15).fill(3);
+      const written = parameters.write("value", { w });
+      w.fill(5);
+      const read = parameters.read("value", ["w"]);
+      await Promise.all([stepped, written]);
+      for (const found of [await read, await parameters.read("value", ["w"])])
+        expect(found).toEqual({ w: new Float32Array(15).fill(3) });
+    });
+
     it("read what was written, and zero elsewhere", async () => {
       const parameters = await training();
       expect(parameters.totalParameters).toBe(20);

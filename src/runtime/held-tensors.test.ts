@@ -37,6 +37,26 @@ onEveryDevice((device) => {
     await held.dispose();
   });
 
+  it("take feeds as they are when the run is asked for, and held tensors as the runs before leave them", async () => {
+    const value = input("x", "float32", [1]);
+    const writer = await device().compile({ name: "writer", outputs: { "held:a": mul(value, 1) } });
+    const sum = add(input("held:a", "float32", [1]), value);
+    const reader = await device().compile({ name: "reader", outputs: { sum } });
+    const held = await device().createHeld();
+    const feed = float32([1], [0]);
+    const runs = [1, 10].flatMap((x) => {
+      feed.data.fill(x as never);
+      const written = writer.run({ x: feed }, { held });
+      feed.data.fill((x + 1) as never);
+      return [written, reader.run({ x: feed }, { held })];
+    });
+    feed.data.fill(99 as never);
+    const gone = held.dispose();
+    const [, first, , second] = await Promise.all(runs);
+    expect([...numbersOf(first.sum), ...numbersOf(second.sum)]).toEqual([3, 21]);
+    await gone;
+  });
+
   it("exchange rows of held tensors", async () => {
     const all = await device().compile({
       name: "all",
