@@ -123,18 +123,24 @@ describe("after", () => {
       input("other", "float32", [2]),
     ];
     const ids = input("ids", "int64", [3]);
-    const module = { name: "after", outputs: { a: after(x, [none, other]), b: after(ids, [other]) } };
+    const scalar = input("scalar", "float32", []);
+    const module = {
+      name: "after",
+      outputs: { a: after(x, [none, other]), b: after(ids, [other]), c: after(scalar, [other, scalar]) },
+    };
     const data = [0, -1.5, 1e-30, 3];
     for (const value of [0, Number.NEGATIVE_INFINITY, Number.NaN]) {
       const feeds = {
         x: array([2, 2], data),
         none: { dtype: "float32" as const, shape: [0, 3], data: new Float32Array(0) },
         other: { dtype: "float32" as const, shape: [2], data: Float32Array.of(value, 1) },
+        scalar: array([], [2]),
         ids: { dtype: "int64" as const, shape: [3], data: BigInt64Array.of(4n, 5n, -6n) },
       };
       for (const results of [await runOnnx(module, feeds), evaluate(module, feeds)]) {
         expect([...results.a.data].map(Math.fround)).toEqual(data.map(Math.fround));
         expect([...results.b.data].map(Number)).toEqual([4, 5, -6]);
+        expect(results.c).toEqual(array([], [2]));
       }
     }
   });
