@@ -333,6 +333,9 @@ onEveryDevice((device) => {
       await expect(parameters.step({ ...adamw, step: 0 })).rejects.toThrow(
         "expected step to be an integer from 1 on, got 0",
       );
+      await expect(parameters.step({ ...adamw, epsilon: 1e-46 })).rejects.toThrow(
+        "expected epsilon to be 1.2e-38 or more, got 1e-46",
+      );
       await expect(parameters.step({ ...adamw, noDecay: ["v"] })).rejects.toThrow('got "v"');
       await expect(device().createParameters([specs[0], { ...specs[0], shape: [2] }])).rejects.toThrow(
         'expected every name once, got "b" twice',
