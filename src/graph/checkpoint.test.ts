@@ -4,13 +4,14 @@ import { checkpoint } from "./checkpoint.js";
 import { evaluate } from "./evaluate.js";
 import { gradient, vectorJacobianProduct } from "./gradient.js";
 import { lower } from "./lower.js";
+import { defineComposite } from "./operator.js";
 import { after } from "./operators/after.js";
 import { add, exp, mul } from "./operators/elementwise.js";
 import { gather, topK } from "./operators/indexing.js";
 import { linear } from "./operators/matmul.js";
 import { layerNorm } from "./operators/normalise.js";
 import { reduceSum } from "./operators/reduce.js";
-import { constant, input, parameter, type Tensor, withScope } from "./tensor.js";
+import { apply, constant, input, parameter, type Tensor, withScope } from "./tensor.js";
 import { array, checkOperator, distance, runOnnx } from "./testing/check.js";
 import { topologicalOrder } from "./walk.js";
 
@@ -113,6 +114,27 @@ describe("gradient", () => {
     expect([...results.toMiddle.data]).toEqual([3, 5]);
     expect([...results.toP.data]).toEqual([12, 20]);
   });
+});
+
+describe("a composite without an adjoint of its own", () => {
+  const both = defineComposite<object, null>({
+    name: "both",
+    infer: ([x]) => [x, x],
+    lower: ([x, y]) => ({ outputs: [mul(x, exp(y)), exp(x)], saved: null }),
+    evaluate: ([x, y]) => [
+      array(
+        x.shape,
+        x.data.map((v, i) => v * Math.exp(y.data[i])),
+      ),
+      array(x.shape, x.data.map(Math.exp)),
+    ],
+  });
+
+  it("counts a tensor that it is given twice as often as that", () =>
+    checkOperator({ x: array([5]) }, ({ x }) => apply(both, [x, x], {})[0]));
+
+  it("gives zeros to inputs that a result does not depend on", () =>
+    checkOperator({ x: array([5]), y: array([5]) }, ({ x, y }) => apply(both, [x, y], {})[1]));
 });
 
 describe("after", () => {

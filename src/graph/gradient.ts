@@ -24,14 +24,16 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
 
 /**
  * Gradients of sum_i <seeds_i, outputs_i> with respect to `wrt`, each taken as a variable of its own: no path leads through one of them,
- * as in the adjoint of a part of a graph, whose inputs these are. null where there is no path.
+ * as in the adjoint of a part of a graph, whose inputs these are. null where there is no path; of a tensor that is named twice the
+ * first has the gradient.
  */
 export function vectorJacobianProduct(
   outputs: readonly Tensor[],
   seeds: readonly MaybeTensor[],
   wrt: readonly Tensor[],
 ): MaybeTensor[] {
-  return backwards(outputs, seeds, wrt, new Set(wrt));
+  const gradients = backwards(outputs, seeds, wrt, new Set(wrt));
+  return gradients.map((g, i) => (wrt.indexOf(wrt[i]) === i ? g : null));
 }
 
 /** Walks from `outputs` to `wrt`, and from no tensor of `ends` any further. */
