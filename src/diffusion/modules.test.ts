@@ -199,6 +199,33 @@ describe("training loss", () => {
     },
   );
 
+  it("the channel tells tokens of codes of several lengths by their distance from the noisy code", () => {
+    const config = tinyConfig("diffuseq", { model: { embeddingNorm: "none", inputDecoding: "none" } });
+    const { feeds, shape } = tinyBatch(config, [makeRow(config, 0, [9], 13), makeRow(config, 1, [4, 3], 13)]);
+    const parameters = tinyParameters(config);
+    const { nll } = evaluate(channelModule(config, shape), feeds, parameters);
+    const { embeddingSize, vocabSize } = config.model;
+    const number = (name: string, at: number) => Number(feeds[name].data[at]);
+    const code = (v: number) =>
+      Array.from({ length: embeddingSize }, (_, d) =>
+        Number(parameters["embeddings.weight"].data[v * embeddingSize + d]),
+      );
+    let noisy = 0;
+    for (const p of feeds.channel.data.keys()) {
+      if (number("channel", p) === 0) continue;
+      noisy++;
+      const [signal, sigma, id] = [number("signal", p), number("sigma", p), number("ids", p)];
+      const z = code(id).map((x, d) => signal * x + sigma * number("noise", p * embeddingSize + d));
+      const scores = Array.from({ length: vocabSize }, (_, v) => {
+        const squares = code(v).reduce((sum, x, d) => sum + (z[d] - signal * x) ** 2 - z[d] ** 2, 0);
+        return Number(parameters.log_unigram.data[v]) - (number("channel", p) / signal / 2) * squares;
+      });
+      const total = Math.log(scores.reduce((sum, x) => sum + Math.exp(x), 0));
+      expect(nll.data[p]).toBeCloseTo(total - scores[id], 5);
+    }
+    expect(noisy).toBeGreaterThan(5);
+  });
+
   it("moe-diffuseq: logits of noisy and of absorbed rows equal the plain sum of all that is said", () => {
     const config = tinyConfig("moe-diffuseq");
     const { vocabSize, embeddingSize, logitScale } = config.model;

@@ -235,9 +235,10 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
   const { codes } = noisyCodes(config, e);
   const targets = targetsOf(config, e);
   const grid = [shape.batchSize, shape.length];
+  const positions = shape.batchSize * shape.length;
   // In the masked limit an absorbed position's code says nothing: the prior alone is left.
   const nothing = {
-    x: zeros([shape.batchSize * shape.length, 1]),
+    x: zeros([positions, 1]),
     table: zeros([config.model.vocabSize, 1]),
     bias: e.tokens.prior,
   };
@@ -246,7 +247,8 @@ export function channelModule(config: ModuleConfig, shape: BatchShape): GraphMod
   if (channel && config.model.embeddingNorm === "none" && config.model.codebook === "learned") {
     // Codes of several lengths: -(a_t^2 / 2 sigma_t^2) |c|^2 is not the same for all tokens.
     const { codebook } = e.tokens;
-    const x = mul(mul(reshape(e.rows.signal, [-1, 1]), reshape(e.rows.channel, [-1, 1])), -0.5);
+    const column = (values: Tensor) => reshape(values, [positions, 1]);
+    const x = mul(mul(column(e.rows.signal), column(e.rows.channel)), -0.5);
     terms.push({ x, table: reduceSum(mul(codebook, codebook), [1], true) });
   }
   return { name: "channel", outputs: { nll: reshape(crossEntropy(terms, targets), grid) } };

@@ -11,22 +11,39 @@ import { apply, atScope, constant, type Node, type Tensor } from "./tensor.js";
 import { showShape } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
-/** d loss / d w for each w in `wrt`. loss is a float32 scalar (shape []); a tensor the loss does not depend on gets zeros. */
+/**
+ * d loss / d w for each w in `wrt`, along every path, through others of `wrt` too. loss is a float32 scalar (shape []); a tensor the loss
+ * does not depend on gets zeros.
+ */
 export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (loss.shape.length !== 0 || loss.dtype !== "float32")
     throw new Error(`gradient: expected a float32 scalar loss, got ${loss.dtype}${showShape(loss.shape)}`);
-  const gradients = vectorJacobianProduct([loss], [constant(1)], wrt);
+  const gradients = backwards([loss], [constant(1)], wrt, new Set());
   return gradients.map((g, i) => g ?? zeros(wrt[i].staticShape));
 }
 
-/** Gradients of sum_i <seeds_i, outputs_i> with respect to `wrt`; null where there is no path. */
+/**
+ * Gradients of sum_i <seeds_i, outputs_i> with respect to `wrt`, each taken as a variable of its own: no path leads through one of them,
+ * as in the adjoint of a part of a graph, whose inputs these are. null where there is no path; of a tensor that is named twice the
+ * first has the gradient.
+ */
 export function vectorJacobianProduct(
   outputs: readonly Tensor[],
   seeds: readonly MaybeTensor[],
   wrt: readonly Tensor[],
 ): MaybeTensor[] {
-  const wanted = new Set(wrt);
-  const order = topologicalOrder(outputs, (node) => node.outputs.every((out) => wanted.has(out)));
+  const gradients = backwards(outputs, seeds, wrt, new Set(wrt));
+  return gradients.map((g, i) => (wrt.indexOf(wrt[i]) === i ? g : null));
+}
+
+/** Walks from `outputs` to `wrt`, and from no tensor of `ends` any further. */
+function backwards(
+  outputs: readonly Tensor[],
+  seeds: readonly MaybeTensor[],
+  wrt: readonly Tensor[],
+  ends: ReadonlySet<Tensor>,
+): MaybeTensor[] {
+  const order = topologicalOrder(outputs, (node) => node.outputs.every((out) => ends.has(out)));
   const active = new Set<Tensor>(wrt);
   for (const node of order)
     if (node.inputs.some((x) => active.has(x)))
@@ -49,7 +66,9 @@ export function vectorJacobianProduct(
     const node = order[i];
     const needed = node.inputs.map((x) => active.has(x));
     if (!needed.includes(true)) continue;
-    const incoming = atScope(`backward/${node.scope}`, () => node.outputs.map(total));
+    const incoming = atScope(`backward/${node.scope}`, () =>
+      node.outputs.map((out) => (ends.has(out) ? null : total(out))),
+    );
     if (incoming.every((g) => g === null)) continue;
     const outgoing = atScope(`backward/${node.scope}`, () => adjointOf(node, incoming, needed));
     for (const [k, x] of node.inputs.entries()) if (needed[k]) send(x, outgoing[k]);

@@ -4,7 +4,13 @@
  */
 import { evaluateTensors } from "./evaluate.js";
 import { NDArray } from "./ndarray.js";
-import type { ConstantAttributes, LeafAttributes, Node, Tensor } from "./tensor.js";
+import {
+  type ConstantAttributes,
+  constantKey,
+  type LeafAttributes,
+  type Node,
+  type Tensor,
+} from "./tensor.js";
 
 /** What a known tensor is made of. */
 export interface Origin {
@@ -41,10 +47,8 @@ export class KnownTensors {
         return { parameters: new Set([name]), key: name };
       }
       case "constant": {
-        const { dtype, shape, data } = attributes as ConstantAttributes;
-        // Scalars and the like: a large one would be a large key.
-        if (data.length > 64) return null;
-        return { parameters: new Set(), key: `${dtype}[${shape}](${data})` };
+        const key = constantKey(attributes as ConstantAttributes);
+        return key === null ? null : { parameters: new Set(), key };
       }
       default: {
         const parts = inputs.map((x) => this.origin(x));

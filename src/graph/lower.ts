@@ -3,6 +3,7 @@
  */
 import { vectorJacobianProduct } from "./gradient.js";
 import type { MaybeTensor } from "./operator.js";
+import { zeros } from "./operators/shape.js";
 import { cpuTarget, type Target } from "./target.js";
 import { apply, atScope, type Node, type Tensor } from "./tensor.js";
 import { topologicalOrder } from "./walk.js";
@@ -58,7 +59,9 @@ class Lowering {
         const gradients: MaybeTensor[] = present.map((p) => (p ? inputs[next++] : null));
         const results = forward.operator.adjoint
           ? forward.operator.adjoint(gradients, context)
-          : vectorJacobianProduct(context.outputs, gradients, context.inputs);
+          : vectorJacobianProduct(context.outputs, gradients, context.inputs).map(
+              (g, i) => g ?? (needed[i] ? zeros(context.inputs[i].staticShape) : null),
+            );
         const wanted = results.filter((_, i) => needed[i]);
         const missing = wanted.indexOf(null);
         if (missing >= 0)

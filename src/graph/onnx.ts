@@ -6,7 +6,7 @@ import { type GraphModule, leavesOf, rootsOf } from "./module.js";
 import type { OnnxAttribute, OnnxForm } from "./operator.js";
 import { cutNodes, joinNodes, type Pack, packsOf } from "./packs.js";
 import { cpuTarget, type Target } from "./target.js";
-import type { ConstantAttributes, LeafAttributes, Tensor } from "./tensor.js";
+import { type ConstantAttributes, constantKey, type LeafAttributes, type Tensor } from "./tensor.js";
 import { type DType, type IoSpec, onnxTypes, type TypedData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
@@ -62,14 +62,11 @@ export function writeOnnx(module: GraphModule, target: Target = cpuTarget): Onnx
   lint(emitted.nodes);
   const crossing = (specs: readonly IoSpec[], joined: readonly Pack[] | undefined): readonly IoSpec[] =>
     joined ? joined.map(({ name, size }) => ({ name, dtype: "float32", shape: [size] })) : specs;
+  const fed = [...inputs, ...crossing(parameters, packs?.parameters)];
+  checkNames(module.name, emitted, fed);
   return {
     name: module.name,
-    bytes: encode(
-      module.name,
-      emitted,
-      [...inputs, ...crossing(parameters, packs?.parameters)],
-      [...outputs, ...crossing(gradients, packs?.gradients)],
-    ),
+    bytes: encode(module.name, emitted, fed, [...outputs, ...crossing(gradients, packs?.gradients)]),
     inputs,
     parameters,
     outputs,
@@ -93,7 +90,7 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[], packs: Onn
 
   const initializer = (dtype: DType, shape: readonly number[], data: TypedData): string => {
     // Small constants (axes, scalars, shapes) recur hundreds of times: one initializer serves all.
-    const key = data.length <= 64 ? `${dtype}|${shape}|${Array.from(data, String)}` : null;
+    const key = constantKey({ dtype, shape, data });
     const known = key !== null ? constants.get(key) : undefined;
     if (known) return known;
     const name = `constant_${initializers.length}`;
@@ -151,6 +148,19 @@ function emit(roots: readonly Tensor[], rootNames: readonly string[], packs: Onn
   }
   for (const pack of packs?.gradients ?? []) nodes.push(...joinNodes(pack, vector));
   return { nodes, initializers };
+}
+
+/** @throws Error when two values have one name: an input and an output, say, or a parameter and what the writer named itself */
+function checkNames(module: string, { nodes, initializers }: Emitted, fed: readonly IoSpec[]): void {
+  const seen = new Set<string>();
+  const made = nodes.flatMap(({ outputs }) => outputs);
+  for (const name of [...[...fed, ...initializers].map((value) => value.name), ...made]) {
+    if (seen.has(name))
+      throw new Error(
+        `onnx: expected a name of its own for every value of "${module}", got "${name}" twice; rename an input, parameter or output`,
+      );
+    seen.add(name);
+  }
 }
 
 // Field numbers are those of onnx.proto (ONNX IR 10).

@@ -93,6 +93,12 @@ export interface ConstantAttributes {
   readonly data: TypedData;
 }
 
+/** Equal for constants that are equal to the bit; null: that of a large one would be as large. */
+export const constantKey = ({ dtype, shape, data }: ConstantAttributes): string | null =>
+  data.length > 64
+    ? null
+    : `${dtype}[${shape}](${Array.from(data as ArrayLike<number | bigint>, (v) => (Object.is(v, -0) ? "-0" : String(v)))})`;
+
 const leaf = (kind: "input" | "parameter"): Operator => ({
   kind,
   name: kind,

@@ -141,6 +141,18 @@ describe("costOf", () => {
     }
   });
 
+  it("rounds the capacity of an expert as the router does: in integers", () => {
+    const flops = (capacityFactor: number) => {
+      const { model } = tinyConfig("moe-diffuseq", {
+        model: { experts: { numExperts: 4, topK: 2, capacityFactor } },
+      });
+      return costOf(model, { batchSize: 1, length: 50 }).flops.forward;
+    };
+    expect(0.28 * 2 * 50).toBeGreaterThan(7 * 4); // 28.000000000000004
+    expect(flops(0.28)).toBe(flops(0.279));
+    expect(flops(0.281)).toBeGreaterThan(flops(0.28));
+  });
+
   it("counts parameters: all, active, and what each costs", () => {
     const { model } = tinyConfig("moe-diffuseq");
     const definitions = denoiserParameters(model);

@@ -13,6 +13,7 @@ import { keepsProbabilities } from "../graph/index.js";
 import { blockPlan, computedPairs, layerPattern } from "./attention/pattern.js";
 import { denoiserParameters } from "./denoiser.js";
 import { CODEBOOK } from "./embeddings.js";
+import { capacityOf } from "./experts/router.js";
 import { logitHead } from "./prediction.js";
 
 export interface CostShape {
@@ -162,7 +163,7 @@ function countParameters(model: ModelConfig): ParameterCount {
 /** Rows that all experts of a layer compute together when no position is padding (top-p: at most). */
 function expertRows({ experts }: ModelConfig, { batchSize, length }: CostShape): number {
   const { numExperts, topK, router, capacityFactor } = experts;
-  const even = (factor: number) => batchSize * numExperts * Math.ceil((factor * topK * length) / numExperts);
+  const even = (factor: number) => batchSize * numExperts * capacityOf(length, factor, experts);
   if (router === "expert-choice") return even(Math.min(capacityFactor ?? 1, 1));
   const chosen = batchSize * length * topK;
   return capacityFactor === null ? chosen : Math.min(chosen, even(capacityFactor));

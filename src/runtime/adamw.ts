@@ -35,7 +35,8 @@ export function checkAdamW(layout: ParameterLayout, options: AdamWOptions): void
   expect("learningRate", "to be 0 or more", notNegative);
   expect("beta1", "in [0, 1)", fraction);
   expect("beta2", "in [0, 1)", fraction);
-  expect("epsilon", "to be more than 0", positive);
+  // Less is no normal number in float32, in which it is added: with a gradient of zero 0 / 0 would follow.
+  expect("epsilon", "to be 1.2e-38 or more", (x) => x >= 1.2e-38 && Number.isFinite(x));
   expect("weightDecay", "to be 0 or more", notNegative);
   expect("step", "to be an integer from 1 on", (x) => Number.isInteger(x) && x >= 1);
   if (options.gradientScale !== undefined) expect("gradientScale", "to be more than 0", positive);

@@ -164,6 +164,19 @@ onEveryDevice((device) => {
   });
 
   describe("parameters", () => {
+    it("step in the order of the calls, over what they were handed then", async () => {
+      const parameters = await training();
+      await parameters.write("gradient", { w: values.w });
+      const stepped = parameters.step(adamw);
+      const w = new Float32Array(15).fill(3);
+      const written = parameters.write("value", { w });
+      w.fill(5);
+      const read = parameters.read("value", ["w"]);
+      await Promise.all([stepped, written]);
+      for (const found of [await read, await parameters.read("value", ["w"])])
+        expect(found).toEqual({ w: new Float32Array(15).fill(3) });
+    });
+
     it("read what was written, and zero elsewhere", async () => {
       const parameters = await training();
       expect(parameters.totalParameters).toBe(20);
@@ -319,6 +332,9 @@ onEveryDevice((device) => {
       );
       await expect(parameters.step({ ...adamw, step: 0 })).rejects.toThrow(
         "expected step to be an integer from 1 on, got 0",
+      );
+      await expect(parameters.step({ ...adamw, epsilon: 1e-46 })).rejects.toThrow(
+        "expected epsilon to be 1.2e-38 or more, got 1e-46",
       );
       await expect(parameters.step({ ...adamw, noDecay: ["v"] })).rejects.toThrow('got "v"');
       await expect(device().createParameters([specs[0], { ...specs[0], shape: [2] }])).rejects.toThrow(

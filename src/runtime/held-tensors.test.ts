@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { add, input, mul, reduceSum } from "../graph/index.js";
-import { float32, numbersOf, onEveryDevice } from "./testing/devices.js";
+import { add, constant, expand, gather, input, mul, reduceSum } from "../graph/index.js";
+import { float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
 
 const xs = [0.5, -1, 2, 1, 0, -0.25];
 const x = float32([2, 3], xs);
@@ -34,6 +34,53 @@ onEveryDevice((device) => {
     );
     await Promise.all([held.dispose(), others.dispose(), empty.dispose()]);
     await expect(reader.run({ x }, { held })).rejects.toThrow("disposed");
+    await held.dispose();
+  });
+
+  it("take feeds as they are when the run is asked for, and held tensors as the runs before leave them", async () => {
+    const value = input("x", "float32", [1]);
+    const writer = await device().compile({ name: "writer", outputs: { "held:a": mul(value, 1) } });
+    const sum = add(input("held:a", "float32", [1]), value);
+    const reader = await device().compile({ name: "reader", outputs: { sum } });
+    const held = await device().createHeld();
+    const feed = float32([1], [0]);
+    const runs = [1, 10].flatMap((x) => {
+      feed.data.fill(x as never);
+      const written = writer.run({ x: feed }, { held });
+      feed.data.fill((x + 1) as never);
+      return [written, reader.run({ x: feed }, { held })];
+    });
+    feed.data.fill(99 as never);
+    const gone = held.dispose();
+    const [, first, , second] = await Promise.all(runs);
+    expect([...numbersOf(first.sum), ...numbersOf(second.sum)]).toEqual([3, 21]);
+    await gone;
+  });
+
+  it("keep what was there when a run fails", async () => {
+    const ids = input("ids", "int64", [2]);
+    const rows = gather(constant([1, 2, 3], [3, 1]), ids);
+    const wide = expand(rows, [2, 4]);
+    const writer = await device().compile({ name: "writer", outputs: { "held:a": rows } });
+    const other = await device().compile({ name: "other", outputs: { "held:a": wide } });
+    const a = input("held:a", "float32", [2, 1]);
+    const reader = await device().compile({ name: "reader", outputs: { twice: mul(a, 2) } });
+    const held = await device().createHeld();
+    const [good, bad] = [
+      [0, 2],
+      [0, 7],
+    ].map((at) => ({ ids: int64([2], at) }));
+    const fail = async () => {
+      const runs = [other.run(bad, { held }), other.run(bad, { held })];
+      for (const { status } of await Promise.allSettled(runs)) expect(status).toBe("rejected");
+    };
+    await fail();
+    await expect(reader.run({}, { held })).rejects.toThrow(
+      "expected a held float32[2, 1], got none by that name",
+    );
+    await writer.run(good, { held });
+    await fail();
+    expect(numbersOf((await reader.run({}, { held })).twice)).toEqual([2, 6]);
     await held.dispose();
   });
 

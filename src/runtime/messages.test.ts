@@ -11,6 +11,15 @@ describe("messages", () => {
     expect(sendable(part, true).buffer.byteLength).toBe(8);
   });
 
+  it("copy a Buffer of Node's, whose own slice is a view", () => {
+    const bytes = Buffer.from(new ArrayBuffer(3)).fill(7);
+    const sent = sendable<Uint8Array>(bytes, false);
+    expect([...sent]).toEqual([7, 7, 7]);
+    expect(sent.buffer).not.toBe(bytes.buffer);
+    const words = BigInt64Array.of(1n, -2n);
+    expect(sendable(words, false)).toEqual(words);
+  });
+
   it("name every buffer once", () => {
     const whole = Float32Array.of(1, 2, 3);
     expect(

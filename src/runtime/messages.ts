@@ -17,7 +17,9 @@ export const buffersOf = (tensors: readonly HasArray[]): ArrayBuffer[] => [
  */
 export function sendable<A extends TypedData>(array: A, givenUp: boolean): A {
   const whole = array.byteLength === array.buffer.byteLength && array.buffer instanceof ArrayBuffer;
-  return givenUp && whole ? array : (array.slice() as A);
+  if (givenUp && whole) return array;
+  // Not array.slice(): that of a Node Buffer, which is a Uint8Array, is a view. All typed arrays have this one.
+  return Uint8Array.prototype.slice.call(array) as unknown as A;
 }
 
 const { port1: drain, port2 } = new MessageChannel();

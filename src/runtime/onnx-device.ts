@@ -12,6 +12,7 @@ import { UserError } from "../errors.js";
 import {
   cpuTarget,
   type GraphModule,
+  type IoSpec,
   type OnnxProgram,
   type Target,
   type TensorData,
@@ -254,14 +255,35 @@ class OnnxParameterStore implements ParameterStore {
 }
 
 class OnnxHeldTensors implements HeldTensors {
-  /** What the worker thread has, once everything asked for is done. */
-  specs: HeldSpecs = new Map();
+  /** What the worker thread has, as of the runs that have ended. */
+  readonly #there = new Map<string, IoSpec>();
+  /** What the runs under way leave there, in their order. */
+  readonly #coming = new Set<readonly IoSpec[]>();
   readonly lifetime = new Lifetime("the held tensors");
 
   constructor(
     readonly device: OnnxDevice,
     readonly id: number,
   ) {}
+
+  /** What the worker thread has, once everything asked for is done. */
+  get specs(): HeldSpecs {
+    const coming = [...this.#coming].flat().map((spec) => [spec.name, spec] as const);
+    return new Map([...this.#there, ...coming]);
+  }
+
+  /** Counts on what a run leaves, until it fails. */
+  async leftBy<T>(run: Promise<T>, specs: readonly IoSpec[]): Promise<T> {
+    const own = [...specs];
+    this.#coming.add(own);
+    try {
+      const result = await run;
+      for (const spec of own) this.#there.set(spec.name, spec);
+      return result;
+    } finally {
+      this.#coming.delete(own);
+    }
+  }
 
   async dispose(): Promise<void> {
     if (!this.lifetime.end() || this.device.lifetime.ended) return;
@@ -291,14 +313,11 @@ class OnnxExecutable implements Executable {
     const sent: Record<string, TensorData> = {};
     for (const [name, { dtype, shape, data }] of Object.entries(feeds))
       sent[name] = { dtype, shape: [...shape], data: sendable(data, options.transferFeeds ?? false) };
-    const kept = heldOutputsOf(this.program);
     const { heldRows } = options;
     checkHeldRows(this.program, held?.specs, heldRows);
-    if (held && kept.length > 0)
-      held.specs = new Map([...held.specs, ...kept.map((spec) => [spec.name, spec] as const)]);
     const { slot = "value" } = options;
     const parameters = store?.id ?? null;
-    return this.device.thread.call((host) =>
+    const results = this.device.thread.call((host) =>
       host.run(this.id, transfer(sent, buffersOf(Object.values(sent))), {
         parameters,
         held: held?.id ?? null,
@@ -306,6 +325,7 @@ class OnnxExecutable implements Executable {
         slot,
       }),
     );
+    return held ? held.leftBy(results, heldOutputsOf(this.program)) : results;
   }
 
   #heldOf({ held }: RunOptions): OnnxHeldTensors | undefined {

@@ -21,6 +21,7 @@ import {
   type Slot,
   type StepResult,
 } from "./device.js";
+import { inOrder } from "./in-order.js";
 import { wasmKernels } from "./kernels/wasm.js";
 import { buffersOf, discard } from "./messages.js";
 import type { NativeGate } from "./native-gate.js";
@@ -129,7 +130,8 @@ export class OnnxHost {
   readonly #memories = new Map<number, ParameterMemory>();
   readonly #held = new Map<number, Map<string, Tensor>>();
   #nextId = 1;
-  #last: Promise<unknown> = Promise.resolve();
+  /** Awaiting ONNX Runtime lets the next message in: it waits here. */
+  readonly #inOrder = inOrder();
 
   constructor(
     readonly provider: Provider,
@@ -301,13 +303,6 @@ export class OnnxHost {
       this.#held.clear();
       for (const { session } of programs) await this.gate.pass(() => session.release());
     });
-  }
-
-  /** Runs after everything that was asked for before: awaiting ONNX Runtime lets the next message in. */
-  #inOrder<T>(work: () => T | Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
   }
 
   #register<T>(items: Map<number, T>, item: T): number {

@@ -32,8 +32,10 @@ import {
   type Slot,
   type StepResult,
 } from "./device.js";
+import { inOrder } from "./in-order.js";
 import { referenceKernels } from "./kernels/reference.js";
 import { Lifetime } from "./lifetime.js";
+import { sendable } from "./messages.js";
 import { ParameterLayout } from "./parameter-layout.js";
 import { ParameterMemory } from "./parameter-memory.js";
 
@@ -41,6 +43,7 @@ export class ReferenceDevice implements Device {
   readonly kind = "reference";
   readonly target = cpuTarget;
   readonly lifetime = new Lifetime("the reference device");
+  readonly inOrder = inOrder();
 
   constructor(readonly communicator: Communicator = alone) {}
 
@@ -69,6 +72,7 @@ export class ReferenceDevice implements Device {
 
   async dispose(): Promise<void> {
     this.lifetime.end();
+    await this.inOrder(() => {});
   }
 }
 
@@ -79,7 +83,7 @@ class ReferenceHeldTensors implements HeldTensors {
 
   async dispose(): Promise<void> {
     this.lifetime.end();
-    this.tensors.clear();
+    await this.device.inOrder(() => this.tensors.clear());
   }
 }
 
@@ -110,26 +114,44 @@ class ReferenceParameterStore implements ParameterStore {
   }
 
   async write(slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void> {
-    this.memory.write(slot, values);
+    const { memory } = this;
+    const copies = Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, sendable(value, false)]),
+    );
+    await this.device.inOrder(() => memory.write(slot, copies));
   }
   async read(slot: Slot, names?: readonly string[]): Promise<Record<string, Float32Array>> {
-    return this.memory.read(slot, names ?? this.memory.layout.namesOf(slot));
+    const { memory } = this;
+    return this.device.inOrder(() => memory.read(slot, names ?? memory.layout.namesOf(slot)));
   }
   async zeroGradients(): Promise<void> {
-    this.memory.zeroGradients();
+    const { memory } = this;
+    await this.device.inOrder(() => memory.zeroGradients());
   }
   async gradientsComplete(names: readonly string[]): Promise<void> {
-    for (const name of names) this.memory.layout.require("gradient", name);
-    void this.memory.gradientsComplete(names).catch(() => {}); // step waits for it, and says so
+    const { memory } = this;
+    for (const name of names) memory.layout.require("gradient", name);
+    await this.device.inOrder(() => {
+      void memory.gradientsComplete(names).catch(() => {}); // step waits for it, and says so
+    });
   }
   async step(options: AdamWOptions): Promise<StepResult> {
-    checkAdamW(this.memory.layout, options);
-    return this.memory.step(options);
+    const { memory } = this;
+    checkAdamW(memory.layout, options);
+    return this.device.inOrder(() => memory.step(options));
   }
   async dispose(): Promise<void> {
     this.#lifetime.end();
     this.#memory = undefined;
   }
+}
+
+/** What a run reads and writes beside its feeds. */
+interface Stores {
+  readonly memory: ParameterMemory | undefined;
+  readonly slot: "value" | "ema";
+  readonly held: Map<string, TensorData> | undefined;
+  readonly heldRows: Int32Array | undefined;
 }
 
 class ReferenceExecutable implements Executable {
@@ -150,10 +172,20 @@ class ReferenceExecutable implements Executable {
     const memory = this.#memoryOf(options);
     checkParameters(this.program, memory?.layout, options);
     const held = this.#heldOf(options);
+    const heldRows = options.heldRows?.slice();
+    const { slot = "value", transferFeeds = false } = options;
+    const given = Object.fromEntries(
+      Object.entries(feeds).map(([name, feed]): [string, TensorData] => [
+        name,
+        { ...feed, data: sendable(feed.data, transferFeeds) },
+      ]),
+    );
+    return this.device.inOrder(() => this.#evaluate(given, { memory, slot, held, heldRows }));
+  }
+
+  #evaluate(feeds: Feeds, { memory, slot, held, heldRows }: Stores): Record<string, TensorData> {
     checkHeld(this.program, held);
-    const { heldRows } = options;
     checkHeldRows(this.program, held, heldRows);
-    const { slot = "value" } = options;
     const parameters = Object.fromEntries(
       this.program.parameters.map(({ name, shape }): [string, TensorData] => [
         name,

@@ -10,17 +10,14 @@ import { add, less, where } from "./elementwise.js";
 import { reduceSum } from "./reduce.js";
 import { reshape, slice } from "./shape.js";
 
-/** One number of x, or where there may be none its sum: float32 [1]. */
+/** One number of x, or where there may be none its sum: float32 []. */
 function sample(x: Tensor): Tensor {
-  if (x.shape.some((d) => d === null))
-    return reshape(
-      reduceSum(
-        x,
-        x.shape.map((_, axis) => axis),
-      ),
-      [1],
+  if (x.shape.some((d) => d === null || d === 0))
+    return reduceSum(
+      x,
+      x.shape.map((_, axis) => axis),
     );
-  return slice(reshape(x, [sizeOf(x.staticShape)]), 0, 0, 1);
+  return reshape(slice(reshape(x, [sizeOf(x.staticShape)]), 0, 0, 1), []);
 }
 
 /**

@@ -93,6 +93,13 @@ describe.each(settings)("tokens drawn with %j", (options) => {
   });
 });
 
+it("of no rows at all there are no likeliest tokens", async () => {
+  const options = { temperature: 0, topK: 0, topP: 1 };
+  const feeds = { logits: tensor(new Float32Array(0), [0, 9]), uniform: tensor(new Float32Array(0)) };
+  const { id, confidence } = await runOnnx(module(9, options), feeds);
+  expect([id.shape, confidence.shape]).toEqual([[0], [0]]);
+});
+
 it("refuses uniform numbers that are not one a row", () => {
   expect(() =>
     drawTokens(input("logits", "float32", [4, 9]), {

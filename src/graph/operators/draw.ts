@@ -205,7 +205,7 @@ export function drawTokens(
   { uniform, temperature, topK, topP }: DrawInputs,
 ): { readonly id: Tensor; readonly confidence: Tensor } {
   if (temperature === null) {
-    const likeliest = argMax(logits);
+    const likeliest = reshape(argMax(logits), [logits.shape[0]]);
     return { id: likeliest, confidence: confidenceOf(logits, likeliest) };
   }
   const given = [temperature, topK, topP].filter((x) => x !== null);

@@ -3,17 +3,35 @@
  *
  * `ScatterND` with reduction is absent on purpose: ONNX Runtime loses updates on duplicate indices when it runs on more than one
  * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation. `topK` of no rows
- * at all ends the process (a division by zero in ONNX Runtime), so it takes no rows whose number is known at run time only.
+ * at all ends the process (a division by zero in ONNX Runtime), so it takes neither none nor rows whose number is known at run time only.
  */
 import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
-import { showShape, sizeOf } from "../types.js";
+import { type Dim, showShape, sizeOf } from "../types.js";
+import { axisOf } from "./axis.js";
 import { add } from "./elementwise.js";
 import { expand, reshape, zeros } from "./shape.js";
 
 const requireIndices = (name: string, indices: Tensor): void => {
   if (indices.dtype !== "int64") throw new Error(`${name}: expected int64 indices, got ${indices.dtype}`);
+};
+
+/** An index's other coordinates are its own: they must lie in x. */
+const requireElements = (name: string, x: Tensor, indices: Tensor, axis: number): void => {
+  requireIndices(name, indices);
+  const fits = (d: Dim, i: number) => i === axis || d === null || x.shape[i] === null || d <= x.shape[i];
+  if (x.rank !== indices.rank || !indices.shape.every(fits))
+    throw new Error(
+      `${name}: expected indices of as many axes as ${showShape(x.shape)}, none but axis ${axis} longer, got ${showShape(indices.shape)}`,
+    );
+};
+
+/** An index as a place on an axis; negative ones count from the end. */
+const placeOf = (name: string, index: number, length: number): number => {
+  if (index < -length || index >= length)
+    throw new Error(`${name}: expected an index from ${-length} to ${length - 1}, got ${index}`);
+  return index < 0 ? index + length : index;
 };
 
 const gatherOperator = definePrimitive<{ axis: number }>({
@@ -48,10 +66,7 @@ const gatherOperator = definePrimitive<{ axis: number }>({
     const count = indices.data.length;
     for (let o = 0; o < outer; o++)
       for (let i = 0; i < count; i++) {
-        const index = indices.data[i];
-        if (index < -length || index >= length)
-          throw new Error(`gather: index ${index} outside axis of ${length}`);
-        const from = (o * length + (index < 0 ? index + length : index)) * inner;
+        const from = (o * length + placeOf("gather", indices.data[i], length)) * inner;
         out.data.set(x.data.subarray(from, from + inner), (o * count + i) * inner);
       }
     return [out];
@@ -59,16 +74,12 @@ const gatherOperator = definePrimitive<{ axis: number }>({
 });
 /** Slices of x along `axis` chosen by int64 indices of any shape. */
 export const gather = (x: Tensor, indices: Tensor, axis = 0): Tensor =>
-  apply(gatherOperator, [x, indices], { axis: axis < 0 ? axis + x.rank : axis })[0];
+  apply(gatherOperator, [x, indices], { axis: axisOf("gather", x, axis) })[0];
 
 const gatherElementsOperator = definePrimitive<{ axis: number; uniqueIndices: boolean }>({
   name: "gatherElements",
-  infer: ([x, indices]) => {
-    requireIndices("gatherElements", indices);
-    if (x.rank !== indices.rank)
-      throw new Error(
-        `gatherElements: expected equal ranks, got ${showShape(x.shape)} and ${showShape(indices.shape)}`,
-      );
+  infer: ([x, indices], { axis }) => {
+    requireElements("gatherElements", x, indices, axis);
     return [{ dtype: x.dtype, shape: indices.shape }];
   },
   onnx: ({ axis }) => ({ type: "GatherElements", attributes: { axis } }),
@@ -78,7 +89,7 @@ const gatherElementsOperator = definePrimitive<{ axis: number; uniqueIndices: bo
   ],
   evaluate: ([x, indices], { axis }) => {
     const out = NDArray.zeros(indices.shape, x.dtype);
-    forElements(x.shape, indices, axis, (flat, source) => {
+    forElements("gatherElements", x.shape, indices, axis, (flat, source) => {
       out.data[flat] = x.data[source];
     });
     return [out];
@@ -89,9 +100,10 @@ const gatherElementsOperator = definePrimitive<{ axis: number; uniqueIndices: bo
  * along the axis, as top-k yields) the adjoint is a plain scatter.
  */
 export const gatherElements = (x: Tensor, indices: Tensor, axis = -1, uniqueIndices = false): Tensor =>
-  apply(gatherElementsOperator, [x, indices], { axis: axis < 0 ? axis + x.rank : axis, uniqueIndices })[0];
+  apply(gatherElementsOperator, [x, indices], { axis: axisOf("gatherElements", x, axis), uniqueIndices })[0];
 
 function forElements(
+  name: string,
   shape: readonly number[],
   indices: NDArray,
   axis: number,
@@ -100,14 +112,21 @@ function forElements(
   const strides = stridesOf(shape);
   const own = strides.map((s, i) => (i === axis ? 0 : s));
   forEachIndex(indices.shape, [own], (flat, [offset]) =>
-    visit(flat, offset + indices.data[flat] * strides[axis]),
+    visit(flat, offset + placeOf(name, indices.data[flat], shape[axis]) * strides[axis]),
   );
 }
 
 const scatterElementsOperator = definePrimitive<{ axis: number; reduction: "none" | "add" }>({
   name: "scatterElements",
-  infer: ([x, indices]) => {
-    requireIndices("scatterElements", indices);
+  infer: ([x, indices, updates], { axis }) => {
+    requireElements("scatterElements", x, indices, axis);
+    const fits = updates.shape.every(
+      (d, i) => d === indices.shape[i] || d === null || indices.shape[i] === null,
+    );
+    if (updates.dtype !== x.dtype || updates.rank !== indices.rank || !fits)
+      throw new Error(
+        `scatterElements: expected ${x.dtype} updates of the shape of the indices, ${showShape(indices.shape)}, got ${updates.dtype}${showShape(updates.shape)}`,
+      );
     return [{ dtype: x.dtype, shape: x.shape }];
   },
   onnx: ({ axis, reduction }) => ({
@@ -120,7 +139,7 @@ const scatterElementsOperator = definePrimitive<{ axis: number; reduction: "none
   },
   evaluate: ([x, indices, updates], { axis, reduction }) => {
     const out = new NDArray(x.dtype, x.shape, x.data.slice());
-    forElements(x.shape, indices, axis, (flat, target) => {
+    forElements("scatterElements", x.shape, indices, axis, (flat, target) => {
       out.data[target] = updates.data[flat] + (reduction === "add" ? out.data[target] : 0);
     });
     return [out];
@@ -133,7 +152,11 @@ export const scatterElements = (
   updates: Tensor,
   axis: number,
   reduction: "none" | "add" = "none",
-): Tensor => apply(scatterElementsOperator, [x, indices, updates], { axis, reduction })[0];
+): Tensor =>
+  apply(scatterElementsOperator, [x, indices, updates], {
+    axis: axisOf("scatterElements", x, axis),
+    reduction,
+  })[0];
 
 /** x [T, K] with `rows` [n, K] added at `index` int64 [n], a place as often as it is named. For few rows: it runs on one thread. */
 export function addRows(x: Tensor, index: Tensor, rows: Tensor): Tensor {
@@ -167,9 +190,9 @@ const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
   infer: ([x], { k }) => {
     const shape = [...x.shape.slice(0, -1), k];
     const length = x.shape.at(-1)!;
-    if (x.shape.slice(0, -1).includes(null))
+    if (x.shape.slice(0, -1).some((d) => d === null || d === 0))
       throw new Error(
-        `topK: expected rows known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
+        `topK: expected one row at least, known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
       );
     if (length !== null && k > length) throw new Error(`topK: expected k <= ${length}, got ${k}`);
     return [

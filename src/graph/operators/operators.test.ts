@@ -106,6 +106,36 @@ describe("shape operators", () => {
     await checkOperator(parameters, build);
   });
 
+  it.each<[string, Build]>([
+    ["slice", ({ x }) => slice(x, -2, 1, 3)],
+    ["pad", ({ x }) => pad(x, -1, 1, 2)],
+    ["concat", ({ x, y }) => concat([x, y, x], -2)],
+    ["reduceSum of no axes", ({ x }) => reduceSum(x, [])],
+    ["reduceMean of no axes, kept", ({ x }) => reduceMean(x, [], true)],
+  ])("%s, axes counted from the end", async (_name, build) => {
+    const parameters = { x: array([2, 3, 5]), ...(_name === "concat" ? { y: array([2, 1, 5]) } : {}) };
+    await checkOperator(parameters, build);
+  });
+
+  it("refuse axes that are not there, and shapes that do not stretch", () => {
+    const x = input("x", "float32", [2, 3]);
+    const message = (name: string, axis: number) =>
+      `${name}: expected an axis from -2 to 1 of [2, 3], got ${axis}`;
+    expect(() => slice(x, 2, 0, 1)).toThrow(message("slice", 2));
+    expect(() => concat([x, x], -3)).toThrow(message("concat", -3));
+    expect(() => reduceSum(x, [0, 5])).toThrow(message("reduceSum", 5));
+    expect(() => expand(x, [2, 1])).toThrow("expand: expected a shape that [2, 3] stretches to, got [2, 1]");
+    expect(() => expand(x, [4, 3])).toThrow("expand: expected shapes that broadcast");
+  });
+
+  it("reshape of no elements keeps a dimension of none", async () => {
+    const x = input("x", "float32", [null, 3]);
+    const module = { name: "none", outputs: { y: reshape(x, [2, 0, 5]) } };
+    const feeds = { x: { dtype: "float32" as const, shape: [0, 3], data: new Float32Array(0) } };
+    for (const { y } of [await runOnnx(module, feeds), evaluate(module, feeds)])
+      expect(y.shape).toEqual([2, 0, 5]);
+  });
+
   it("layerNorm", async () => {
     const parameters = { x: array([3, 2, 7]), w: array([7], positive(7)), b: array([7], wave(7, 3)) };
     await checkOperator(parameters, ({ x, w, b }) => layerNorm(x, w, b));
@@ -122,7 +152,7 @@ describe("shape operators", () => {
     const parameters = { x: array([5, 2]) };
     const counts = () => constant([2, 0, 3], [3], "int64");
     for (const part of [0, 1, 2])
-      await checkOperator(parameters, ({ x }) => splitByCounts(x, counts(), 0, 3)[part], {
+      await checkOperator(parameters, ({ x }) => splitByCounts(x, counts(), -2, 3)[part], {
         differentiable: [],
       });
   });
@@ -167,6 +197,20 @@ describe("indexing", () => {
       scatterElements(x, indices([3, 0, 3, 1, 1, 2], [2, 3]), u, 1, "add"),
     );
   });
+  it("gatherElements and scatterElements count indices from the end, and refuse what is outside", async () => {
+    await checkOperator({ x: array([2, 4]) }, ({ x }) => gatherElements(x, indices([-1, 0, -4, 3], [2, 2])));
+    const added = ({ x, u }: Record<string, Tensor>) =>
+      scatterElements(x, indices([-1, 0, -4, 3], [2, 2]), u, -1, "add");
+    await checkOperator({ x: array([2, 4]), u: array([2, 2], wave(4, 3)) }, added);
+    const x = constant([1, 2, 3, 4], [1, 4]);
+    const far = { name: "far", outputs: { y: gatherElements(x, indices([4], [1, 1])) } };
+    expect(() => evaluate(far, {})).toThrow("gatherElements: expected an index from -4 to 3, got 4");
+    expect(() => gatherElements(x, indices([0, 0], [2, 1]))).toThrow("none but axis 1 longer, got [2, 1]");
+    const one = indices([0], [1, 1]);
+    expect(() => scatterElements(x, one, constant([1, 2], [1, 2]), 1)).toThrow(
+      "expected float32 updates of the shape of the indices, [1, 1], got float32[1, 2]",
+    );
+  });
   it("topK values carry gradients; ties go to the lower index", async () => {
     await checkOperator({ x: array([3, 6]) }, ({ x }) => topK(x, 2).values);
     const x = input("x", "int64", [5]);
@@ -177,7 +221,8 @@ describe("indexing", () => {
     const module = { name: "order", outputs: { order } };
     expect([...evaluate(module, feeds).order.data]).toEqual([3, 1, 4, 0, 2]);
     expect(distance((await runOnnx(module, feeds)).order, evaluate(module, feeds).order)).toBe(0);
-    expect(() => topK(input("rows", "float32", [null, 5]), 2)).toThrow("expected rows known in advance");
+    for (const rows of [null, 0])
+      expect(() => topK(input("rows", "float32", [rows, 5]), 2)).toThrow("expected one row at least");
   });
   it("argMax takes the first of equal elements, and no rows at all", async () => {
     const x = input("x", "float32", [null, 4]);

@@ -3,6 +3,7 @@ import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive, type PrimitiveOperator } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import type { Shape } from "../types.js";
+import { axisOf } from "./axis.js";
 import { mul } from "./elementwise.js";
 import { expand, reshape } from "./shape.js";
 
@@ -72,8 +73,11 @@ const meanOperator = reduction(
 const maxOperator = reduction("reduceMax", "ReduceMax", -Infinity, Math.max, (total) => total);
 const minOperator = reduction("reduceMin", "ReduceMin", Infinity, Math.min, (total) => total);
 
+/** Of no axes it is x: ONNX would reduce them all. */
 const call = (operator: PrimitiveOperator, x: Tensor, axes: readonly number[], keepDims: boolean): Tensor =>
-  apply(operator, [x], { axes: axes.map((a) => (a < 0 ? a + x.rank : a)), keepDims })[0];
+  axes.length === 0
+    ? x
+    : apply(operator, [x], { axes: axes.map((axis) => axisOf(operator.name, x, axis)), keepDims })[0];
 
 /** Sum over `axes` (negative counts from the end). */
 export const reduceSum = (x: Tensor, axes: readonly number[], keepDims = false): Tensor =>
@@ -110,4 +114,4 @@ const cumsumOperator = definePrimitive<{ axis: number; exclusive: boolean }>({
 });
 /** Running sum along one axis; `exclusive` leaves the element itself out. Not differentiable here. */
 export const cumulativeSum = (x: Tensor, axis: number, exclusive = false): Tensor =>
-  apply(cumsumOperator, [x], { axis: axis < 0 ? axis + x.rank : axis, exclusive })[0];
+  apply(cumsumOperator, [x], { axis: axisOf("cumulativeSum", x, axis), exclusive })[0];

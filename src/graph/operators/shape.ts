@@ -3,7 +3,8 @@ import { broadcastStrides, forEachIndex, NDArray, stridesOf } from "../ndarray.j
 import { definePrimitive } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { type Dim, type Shape, sameShape, showShape, sizeOf } from "../types.js";
-import { unbroadcast } from "./broadcast.js";
+import { axisOf } from "./axis.js";
+import { broadcastShape, unbroadcast } from "./broadcast.js";
 
 const known = (shape: Shape): shape is readonly number[] => shape.every((d) => d !== null);
 
@@ -18,7 +19,12 @@ const reshapeOperator = definePrimitive<{ shape: Shape }>({
       throw new Error(`reshape: expected at most one unknown dimension, got ${showShape(shape)}`);
     return [{ dtype: x.dtype, shape }];
   },
-  onnx: ({ shape }) => ({ type: "Reshape", constants: [shape.map((d) => d ?? -1)] }),
+  // Without allowzero a 0 stands for the dimension that x has there; with it there may be no -1.
+  onnx: ({ shape }) => ({
+    type: "Reshape",
+    ...(shape.includes(0) && known(shape) ? { attributes: { allowzero: 1 } } : {}),
+    constants: [shape.map((d) => d ?? -1)],
+  }),
   adjoint: ([g], { inputs: [x] }) => [reshape(g!, x.shape)],
   evaluate: ([x], { shape }) => {
     const rest = sizeOf(shape.filter((d): d is number => d !== null));
@@ -82,10 +88,14 @@ const sliceOperator = definePrimitive<SliceAttributes>({
   },
 });
 /** Elements start..end-1 along one axis. */
-export const slice = (x: Tensor, axis: number, start: number, end: number): Tensor =>
-  start === 0 && end === x.shape[axis] ? x : apply(sliceOperator, [x], { axis, start, end })[0];
+export const slice = (x: Tensor, axis: number, start: number, end: number): Tensor => {
+  const along = axisOf("slice", x, axis);
+  return start === 0 && end === x.shape[along]
+    ? x
+    : apply(sliceOperator, [x], { axis: along, start, end })[0];
+};
 
-const padOperator = definePrimitive<{ axis: number; before: number; after: number; value: number }>({
+const padOperator = definePrimitive<{ axis: number; before: number; after: number }>({
   name: "pad",
   infer: ([x], { axis, before, after }) => [
     {
@@ -102,10 +112,9 @@ const padOperator = definePrimitive<{ axis: number; before: number; after: numbe
   adjoint: ([g], { inputs: [x], attributes: { axis, before } }) => [
     slice(g!, axis, before, before + x.staticShape[axis]),
   ],
-  evaluate: ([x], { axis, before, after, value }) => {
+  evaluate: ([x], { axis, before, after }) => {
     const shape = x.shape.map((d, i) => (i === axis ? d + before + after : d));
     const out = NDArray.zeros(shape, x.dtype);
-    out.data.fill(value);
     const strides = stridesOf(shape);
     forEachIndex(x.shape, [strides], (i, [o]) => {
       out.data[o + before * strides[axis]] = x.data[i];
@@ -115,7 +124,9 @@ const padOperator = definePrimitive<{ axis: number; before: number; after: numbe
 });
 /** Zeros before and after along one axis. */
 export const pad = (x: Tensor, axis: number, before: number, after: number): Tensor =>
-  before === 0 && after === 0 ? x : apply(padOperator, [x], { axis, before, after, value: 0 })[0];
+  before === 0 && after === 0
+    ? x
+    : apply(padOperator, [x], { axis: axisOf("pad", x, axis), before, after })[0];
 
 const concatOperator = definePrimitive<{ axis: number }>({
   name: "concat",
@@ -161,11 +172,19 @@ const concatOperator = definePrimitive<{ axis: number }>({
 });
 /** Joins tensors along an axis. */
 export const concat = (tensors: readonly Tensor[], axis: number): Tensor =>
-  tensors.length === 1 ? tensors[0] : apply(concatOperator, tensors, { axis })[0];
+  tensors.length === 1
+    ? tensors[0]
+    : apply(concatOperator, tensors, { axis: axisOf("concat", tensors[0], axis) })[0];
 
 const expandOperator = definePrimitive<{ shape: readonly number[] }>({
   name: "expand",
-  infer: ([x], { shape }) => [{ dtype: x.dtype, shape }],
+  infer: ([x], { shape }) => {
+    if (!sameShape(broadcastShape("expand", x.shape, shape), shape))
+      throw new Error(
+        `expand: expected a shape that ${showShape(x.shape)} stretches to, got ${showShape(shape)}`,
+      );
+    return [{ dtype: x.dtype, shape }];
+  },
   onnx: ({ shape }) => ({ type: "Expand", constants: [shape] }),
   adjoint: ([g], { inputs: [x] }) => [unbroadcast(g!, x.shape)],
   evaluate: ([x], { shape }) => {
@@ -215,4 +234,4 @@ const splitOperator = definePrimitive<{ axis: number; parts: number }>({
 });
 /** Cuts x along an axis into `parts` pieces whose lengths (counts, int64 [parts], summing to the axis) are known at run time only. Not differentiable. */
 export const splitByCounts = (x: Tensor, counts: Tensor, axis: number, parts: number): readonly Tensor[] =>
-  apply(splitOperator, [x, counts], { axis, parts });
+  apply(splitOperator, [x, counts], { axis: axisOf("splitByCounts", x, axis), parts });

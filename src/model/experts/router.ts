@@ -180,11 +180,24 @@ function expertChoice(context: Context): Choice {
   return { experts, gates: where(taken, probabilities, 0), assigned };
 }
 
-/** ceil(factor * topK * valid / E), int64 [B, 1]. In integers, so that every executor rounds alike; the factor counts to 1e-6. */
-function capacity({ validCounts, topK, numExperts }: Context, factor: number): Tensor {
+type Shares = Pick<RoutingOptions, "topK"> & { readonly numExperts: number };
+
+/** factor * topK / E as a ratio of integers, so that whoever computes with it rounds alike; the factor counts to 1e-6. */
+function shareOf(factor: number, { topK, numExperts }: Shares): { over: number; under: number } {
   const whole = Number.isInteger(factor) ? 1 : 1e6;
-  const divisor = whole * numExperts;
-  return div(add(mul(validCounts, Math.round(factor * whole) * topK), divisor - 1), divisor);
+  return { over: Math.round(factor * whole) * topK, under: whole * numExperts };
+}
+
+/** ceil(factor * topK * valid / E): tokens of a sequence that an expert takes at most. */
+export function capacityOf(valid: number, factor: number, shares: Shares): number {
+  const { over, under } = shareOf(factor, shares);
+  return Math.ceil((valid * over) / under);
+}
+
+/** The same for each sequence, int64 [B, 1]. */
+function capacity(context: Context, factor: number): Tensor {
+  const { over, under } = shareOf(factor, context);
+  return div(add(mul(context.validCounts, over), under - 1), under);
 }
 
 /** Drops the tokens of a sequence that come to an expert after it is full; the gates of the others stay as they are. */
