@@ -35,8 +35,8 @@ export async function suiteOptions(
   );
   const { quick = false, maxMinutes, maxTokens, twins } = flags;
   const wrong = twins.find((name) => !(twinNames as readonly string[]).includes(name));
-  if (wrong !== undefined || twins.length === 0)
-    throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong ?? ""}".`);
+  if (wrong !== undefined)
+    throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong}".`);
   if (maxMinutes !== undefined && maxTokens !== undefined)
     throw new UserError("--max-minutes and --max-tokens: expected one budget, got both.");
   if (flags.device === "webgpu" && (flags.jobs ?? 1) > 1 && maxTokens === undefined)

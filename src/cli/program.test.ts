@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
@@ -37,6 +37,14 @@ describe("the command line", () => {
     [["config", "masked"], "too many arguments"],
     [["tokenizer", "train"], "required option '--out <dir>' not specified"],
     [["tokenizer", "train", "--out", "x", "--vocab-size", "1e3x"], "Expected a whole number of at least 1."],
+    [
+      ["bench", "--threads", "100000"],
+      `to ${4 * availableParallelism()}, four threads for each of the ${availableParallelism()} cores`,
+    ],
+    [["bench", "--lengths", ","], "argument ',' is invalid. Expected at least one"],
+    [["claims", "--quick", "--suites", ","], "argument ',' is invalid. Expected at least one"],
+    [["task", "copy", "--out", "x", "--first", " "], "Expected a whole number of at least 0."],
+    [["task", "copy", "--out", "x", "--documents", "0"], "Expected a whole number of at least 1."],
     [["tokenizer", "train", "--out", "x", "--on-bad-record", "skp"], "Allowed choices are stop, skip"],
   ])("%j is wrong usage", async (args, message) => {
     const { code, out, err } = await run(...args);
@@ -126,5 +134,31 @@ describe("the executable", () => {
     });
     const [code] = await once(child, "close");
     expect({ code, err }).toEqual({ code: 0, err: "" });
+  });
+
+  it.runIf(existsSync("/dev/full"))("says that its result could not be written", async () => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, [...main, "config", "--list"], { stdio: ["ignore", full, "pipe"] });
+    closeSync(full);
+    let err = "";
+    child.stderr!.on("data", (chunk) => {
+      err += chunk;
+    });
+    const [code] = await once(child, "close");
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("Cannot write to standard output: ENOSPC"),
+    });
+  });
+
+  it("goes on and saves when nobody listens any more", async () => {
+    const data = join(folder, "unheard.txt");
+    writeFileSync(data, "some words and other words of some text");
+    const out = join(folder, "unheard");
+    const args = [...main, "tokenizer", "train", "--data", data, "--vocab-size", "260", "--out", out];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    child.stderr!.destroy();
+    expect(await once(child, "close")).toEqual([0, null]);
+    expect(existsSync(join(out, "tokenizer.json"))).toBe(true);
   });
 });

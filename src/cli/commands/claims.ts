@@ -9,7 +9,7 @@ import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
 import { orGoOn } from "../interrupt.js";
-import { nameList, wholeNumber } from "../options.js";
+import { nameList, numberList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -58,13 +58,11 @@ export function registerClaims(program: Command, host: CommandHost): void {
       "masked",
       "autoregressive",
     ])
-    .option("--seeds <n,...>", "a training run for each", (text) => nameList(text).map(wholeNumber), [1])
+    .option("--seeds <n,...>", "a training run for each", numberList, [1])
     .option("--items <n>", "held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "pairs to train on, at most", wholeNumber)
     .option("--jobs <n>", "twins trained side by side, sharing the threads (default: 1)", wholeNumber)
-    .option("--lengths <n,...>", "positions of a document in the benchmark", (text) =>
-      nameList(text).map(wholeNumber),
-    )
+    .option("--lengths <n,...>", "positions of a document in the benchmark", numberList)
     .option("--rounds <n>", "turns each side takes in the benchmark", wholeNumber)
     .option("--python <path>", "a Python that has PyTorch, to be measured too")
     .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)")

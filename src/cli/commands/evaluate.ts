@@ -8,7 +8,7 @@ import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
 import { generationSettings } from "../generation-settings.js";
-import { nameList, wholeNumber } from "../options.js";
+import { nameList, numberList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -48,12 +48,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "masked",
       "autoregressive",
     ])
-    .option(
-      "--seeds <n,...>",
-      "suite: a training run for each",
-      (text) => nameList(text).map(wholeNumber),
-      [1],
-    )
+    .option("--seeds <n,...>", "suite: a training run for each", numberList, [1])
     .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
     .option("--jobs <n>", "suite: twins trained side by side, sharing the threads (default: 1)", wholeNumber)
