@@ -1,10 +1,10 @@
 /** @file `moe-diffuseq evaluate --suite`: what the flags come to, and how the run is shown. */
-import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
 import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
+import { writeFileAtomic } from "../hub/index.js";
 import type { CommandContext } from "./command.js";
 import { orGoOn } from "./interrupt.js";
 import type { Flags } from "./options.js";
@@ -154,9 +154,7 @@ export async function evaluateSuite(
       .then(() => runSuite({ ...options, ...show }))
       .finally(() => line.end());
     if (flags.report !== undefined)
-      await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
-        throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
-      });
+      await writeFileAtomic(flags.report, `${JSON.stringify(report, null, 2)}\n`, "--report");
     return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };
   });
 }

@@ -112,6 +112,26 @@ describe("tokenizer train", () => {
   });
 });
 
+describe("what cannot be written", () => {
+  it("is said before the work", async () => {
+    const file = join(folder, "a-file");
+    writeFileSync(file, "");
+    const beside = join(file, "b");
+    const cases: [string[], string][] = [
+      [["tokenizer", "train", "--out", file], `${file} is a file, not a folder.\n`],
+      [["task", "copy", "--out", folder], "not a file; write somewhere else with --out.\n"],
+      [["claims", "--quick", "--out", folder, "--markdown", beside], `${file} is a file, not a folder.\n`],
+      [["evaluate", "--suite", "addresses", "--quick", "--out", file], `a part of the path is a file`],
+    ];
+    for (const [args, message] of cases) {
+      const { code, out, err } = await run(...args);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toContain(message);
+      expect(err).not.toMatch(/fault of the program|reading the pairs|merging/);
+    }
+  });
+});
+
 describe("the executable", () => {
   const main = ["--import", "tsx", new URL("./main.ts", import.meta.url).pathname];
 

@@ -1,7 +1,7 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { UserError } from "../errors.js";
+import { explainReadError, UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
@@ -9,7 +9,8 @@ import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 export async function loadTokenizerJson(path: string): Promise<TokenizerJson> {
   const found = await stat(path).catch(() => null);
   const file = found?.isDirectory() ? join(path, "tokenizer.json") : path;
-  const text = await readFile(file, "utf8").catch(() => {
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT" && error.code !== "ENOTDIR") throw explainReadError(error, file);
     throw new UserError(
       `${file}: expected a tokenizer, found no such file; train one with \`moe-diffuseq tokenizer train\``,
     );

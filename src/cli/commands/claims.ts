@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord, UserError } from "../../errors.js";
-import { makeFolder } from "../../hub/durable-file.js";
+import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
@@ -76,7 +76,6 @@ export function registerClaims(program: Command, host: CommandHost): void {
         "../../benchmark/index.js"
       );
       const { tasksOf } = await import("../../evaluation/suite/index.js");
-      const { writeFileAtomic } = await import("../../hub/index.js");
       const { quick = false } = flags;
       const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
       const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
@@ -96,6 +95,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
       const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
       await makeFolder(out);
+      if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
       const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
@@ -140,7 +140,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
           page: join(out, "report.html"),
         };
         await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-        await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
+        await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
         await writeFileAtomic(files.page, claimsPage(report, own));
         const rows = claimsOf(report).map(
           ({ claim, paper, ours, interval, verdict }) =>

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -49,6 +49,19 @@ describe("evaluate", () => {
       expect(err).toContain(message);
       expect(code).not.toBe(0);
     }
+  });
+
+  it("says at once that its report cannot be written, and writes it where its folder is made", async () => {
+    const began = await evaluate("--model", model, "--report", folder);
+    expect(began).toEqual({
+      code: 1,
+      out: "",
+      err: `Cannot write ${folder}: what stands there is not a file; write somewhere else with --report.\n`,
+    });
+    const report = join(folder, "reports", "new", "a.json");
+    const flags = ["--sequences", "2", "--no-baselines", "--threads", "1", "--report", report];
+    expect((await evaluate("--model", model, ...flags)).code).toBe(0);
+    expect(JSON.parse(readFileSync(report, "utf8"))).toMatchObject({ accuracy: null });
   });
 
   it("says at once that there are no pairs to write", async () => {

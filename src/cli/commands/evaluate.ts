@@ -1,9 +1,9 @@
 /** @file `moe-diffuseq evaluate`: a trained run on held-out text, beside the baselines that make its figures mean something. */
-import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
+import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
@@ -78,6 +78,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     async (flags, context) => {
       const { terminal, signal } = context;
       refuseIdleFlags(command, flags);
+      if (flags.report !== undefined) await requireWritable(flags.report, "--report");
       if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
         flags.model ??
@@ -100,9 +101,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       const accuracy = asked && (await pairAccuracy(model, flags, asked, signal));
       const json = { ...report, accuracy };
       if (flags.report !== undefined)
-        await writeFile(flags.report, `${JSON.stringify(json, null, 2)}\n`).catch((error: Error) => {
-          throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
-        });
+        await writeFileAtomic(flags.report, `${JSON.stringify(json, null, 2)}\n`, "--report");
       const exact = accuracy
         ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)\n${formatScores(accuracy.scores)}`
         : "";

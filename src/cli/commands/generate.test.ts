@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -107,6 +107,16 @@ it("says what does not fit", async () => {
   });
   expect((await generate("--sampler", "ancestrl")).err).toContain('did you mean "ancestral"?');
   expect((await generate("--infill", join(folder, "none"))).err).toContain("there is no such file");
+  for (const name of ["config.json", "tokenizer.json"]) {
+    const odd = join(folder, `odd-${name}`);
+    cpSync(model, odd, { recursive: true });
+    rmSync(join(odd, name));
+    mkdirSync(join(odd, name));
+    expect(await generate("--model", odd)).toMatchObject({
+      code: 1,
+      err: `Cannot read ${join(odd, name)}: it is a folder, not a file.\n`,
+    });
+  }
   const terminal = memoryTerminal();
   expect(await runCommandLine(["generate", "--model", folder], terminal)).toBe(1);
   expect(terminal.stderr.text).toContain("expected the directory of a trained run");

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { GenerationConfig } from "../../config/index.js";
-import { UserError } from "../../errors.js";
+import { explainReadError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
@@ -35,10 +35,8 @@ async function readRequest({
   length,
 }: GenerateFlags): Promise<GenerationRequest> {
   if (infill === undefined) return { src, prompt, suffix, length };
-  const template = await readFile(infill, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new UserError(
-      `Cannot read the template ${infill}: ${error.code === "ENOENT" ? "there is no such file" : error.message}.`,
-    );
+  const template = await readFile(infill, "utf8").catch((error: unknown) => {
+    throw explainReadError(error, `the template ${infill}`);
   });
   return { src, prompt, suffix, length, infill: template };
 }

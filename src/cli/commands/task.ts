@@ -1,6 +1,6 @@
 /** @file `moe-diffuseq task`: synthetic {src, trg} pairs that tell whether conditional generation conditions. */
 import type { Command } from "commander";
-import { writeFileAtomic } from "../../hub/index.js";
+import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { atLeast, type Flags, wholeNumber } from "../options.js";
 
@@ -31,6 +31,7 @@ export function registerTask(program: Command, host: CommandHost): void {
     defineCommand<TaskFlags>(command, host, ["seed"], async (flags) => {
       const { out, documents, words, first, seed } = flags;
       const { copyTask, reverseTask, taskLines, taskVocabSize } = await import("../../evaluation/index.js");
+      await requireWritable(out);
       const pairs = (name === "copy" ? copyTask : reverseTask)({ documents, words, first, seed });
       await writeFileAtomic(out, taskLines(pairs));
       const vocabSize = taskVocabSize();
