@@ -60,6 +60,19 @@ describe("the command line", () => {
     });
   });
 
+  it("names no flag that the command lacks", async () => {
+    const { code, err } = await run(
+      "tokenizer",
+      "train",
+      "--vocab-size",
+      "100",
+      "--out",
+      join(folder, "small"),
+    );
+    expect(code).toBe(1);
+    expect(err).toMatch(/at least 259 .*, got 100; give another, 8192 say\n$/);
+  });
+
   it("shows configurations", async () => {
     const { out } = await run(
       "config",
