@@ -46,6 +46,8 @@ export async function suiteOptions(
     );
   if (flags.data !== undefined && flags.data.length !== 1)
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
+  if (flags.data !== undefined && tasks.every(({ files }) => files === null))
+    throw new UserError(`--data: ${tasks[0].suite} is embedded and reads no folder; leave it out.`);
   for (const setting of flags.set ?? []) {
     const [path, value] = setting.split("=", 2).map((part) => part.trim());
     const flag = ownedSettings[path];
@@ -108,7 +110,6 @@ export async function trainSideBySide(
   const { jobs: atOnce = 1, data, items, pairs, steps, device, set = [], quick = false } = flags;
   if (atOnce === 1) return;
   const given = {
-    "--data": data?.[0],
     "--items": items,
     "--pairs": pairs,
     "--steps": steps,
@@ -123,10 +124,11 @@ export async function trainSideBySide(
     ...(quick ? ["--quick"] : []),
     ...["--threads", String(threads), "--out", out],
   ];
-  const jobs = tasks.flatMap(({ name }) =>
+  const jobs = tasks.flatMap(({ name, files }) =>
     seeds.flatMap((seed) =>
       twins.map((twin): Job => {
         const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed)];
+        if (data !== undefined && files !== null) own.push("--data", data[0]);
         return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
       }),
     ),

@@ -41,6 +41,8 @@ describe("the command line", () => {
       ["bench", "--threads", "100000"],
       `to ${4 * availableParallelism()}, four threads for each of the ${availableParallelism()} cores`,
     ],
+    [["config", "--list", "--preset", "masked"], "--preset says nothing beside --list"],
+    [["train", "--out", "x", "--fallback"], "--fallback chooses what a run goes on from: give --resume"],
     [["bench", "--lengths", ","], "argument ',' is invalid. Expected at least one"],
     [["claims", "--quick", "--suites", ","], "argument ',' is invalid. Expected at least one"],
     [["task", "copy", "--out", "x", "--first", " "], "Expected a whole number of at least 0."],

@@ -43,6 +43,8 @@ describe("evaluate", () => {
       [["--model", model, "--set", "generation.topK=3"], "--set says how targets are written"],
       [["--suite", "addresses", "--model", model], "--model is for a trained run (--model), not for a suite"],
       [["--suite", "addresses", "--guidance", "2"], "--guidance is not for a suite"],
+      [["--suite", "addresses", "--data", folder], "--data: addresses is embedded and reads no folder"],
+      [["--suite", "addresses", "--on-bad-record", "skip"], "--on-bad-record is for a trained run"],
     ];
     for (const [args, message] of cases) {
       const { code, err } = await evaluate(...args);
@@ -71,6 +73,17 @@ describe("evaluate", () => {
     expect((await evaluate("--model", model, "--accuracy", "3", "--set", "model.numLayers=1")).err).toContain(
       "only generation.* can be set here",
     );
+  });
+
+  it("stops at broken lines, or skips them", async () => {
+    const broken = join(folder, "broken.jsonl");
+    writeFileSync(broken, '{broken\n{"src": "one two three", "trg": "four five six"}\n');
+    const flags = ["--model", model, "--valid", broken, "--no-baselines", "--accuracy", "1", "--steps", "1"];
+    const stopped = await evaluate(...flags, "--threads", "1");
+    expect(stopped).toMatchObject({ code: 1, err: expect.stringContaining("pass --on-bad-record skip") });
+    const skipped = await evaluate(...flags, "--threads", "1", "--on-bad-record", "skip", "--json");
+    expect(skipped.code).toBe(0);
+    expect(JSON.parse(skipped.out).accuracy).toMatchObject({ pairs: 1 });
   });
 
   it("learns its n-grams from whole texts, whatever parts of them training was given", async () => {

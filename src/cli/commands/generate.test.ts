@@ -74,9 +74,13 @@ it("takes solver, grid and release policy from flags, and says how many steps ra
   const chosen = { sampler: "dpm-solver++", order: 3, timeGrid: "log-snr", release: "entropy" };
   expect(settings).toMatchObject(chosen);
   expect(texts[0].steps).toBe(4);
-  expect(await generate(...flags)).toMatchObject({
+  expect(await generate("--sampler", "dpm-solver++")).toMatchObject({
     code: 1,
     err: expect.stringContaining("generation.sampler"),
+  });
+  expect(await generate("--order", "2")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("--order is for models with Gaussian noise"),
   });
   // Everything counts as sure: one step writes it all.
   const sure = "--set generation.release=confidence-threshold --set generation.confidenceThreshold=1e-9";

@@ -1,7 +1,6 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import type { GenerationConfig } from "../../config/index.js";
 import { explainReadError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
@@ -121,6 +120,8 @@ export function registerGenerate(program: Command, host: CommandHost): void {
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
+      const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
+      const settings = generationSettings(await readPretrainedConfig(flags.model), flags);
       const model = await DiffusionModel.fromPretrained(flags.model, {
         threads: flags.threads,
         device: flags.device,
@@ -129,9 +130,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
-      let settings: GenerationConfig;
       try {
-        settings = generationSettings(model.config, flags);
         for await (const event of generateSteps(model, [request], settings, { signal })) {
           show.onStep(event);
           texts.push(...event.finished);
