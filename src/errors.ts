@@ -1,9 +1,34 @@
 /**
  * @file The one error type for mistakes a user can mend: a missing file, a flag that does not exist, a shape that does not fit.
- * The message says what was expected, what came and what to do next; the command line prints it without a stack trace.
+ * The message says what was expected, what came and what to do next; the command line prints it without a stack trace. And what a file
+ * comes to that cannot be read (written: `explainWriteError` of the hub).
  */
 export class UserError extends Error {
   override readonly name = "UserError";
+}
+
+const readReasons: Record<string, string> = {
+  ENOENT: "there is no such file",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EISDIR: "it is a folder, not a file",
+  EACCES: "permission denied; change its permissions, or those of the folders it lies in (chmod)",
+  EPERM: "permission denied; change its permissions, or those of the folders it lies in (chmod)",
+  ELOOP: "its symbolic links lead in a circle; mend or remove them",
+  ENAMETOOLONG: "the name is longer than the file system allows; is it a path at all?",
+};
+
+const codeOf = (error: unknown): string => (error as { code?: string } | null)?.code ?? "";
+
+/** Whether an error of the file system says that there is nothing. */
+export const isMissing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes(codeOf(error));
+
+/**
+ * A UserError for the failures of reading that a user can mend; anything else is handed back as it is.
+ * @param what the file, and what it is where its name does not say it
+ */
+export function explainReadError(error: unknown, what: string): unknown {
+  const reason = readReasons[codeOf(error)];
+  return reason ? new UserError(`Cannot read ${what}: ${reason}.`, { cause: error }) : error;
 }
 
 /** A word of a command that a message names, quoted where a shell would read it otherwise. */

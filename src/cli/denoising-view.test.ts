@@ -1,7 +1,10 @@
-import { expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { StepEvent } from "../sampling/index.js";
 import { DenoisingView, denoisingStep } from "./denoising-view.js";
 import { memoryStream } from "./testing/memory-terminal.js";
+
+beforeEach(() => vi.stubEnv("TERM", "xterm"));
+afterEach(() => vi.unstubAllEnvs());
 
 const words = { vocabSize: 10, decode: (ids: readonly number[]) => ids.map((id) => `w${id} `).join("") };
 const event = (step: number, settled: number[]): StepEvent => ({
@@ -60,6 +63,10 @@ it("prints a line a step elsewhere, without control characters", () => {
   view.clear();
   expect(stream.text).toMatch(/^step 1\/2 {2}w1 .*w3\n$/);
   expect(stream.text).not.toContain("\u001b");
+  vi.stubEnv("TERM", "dumb");
+  const dumb = memoryStream({ isTTY: true });
+  new DenoisingView(dumb, words).show(event(1, [1, 0, 0]), "step 1/2");
+  expect(dumb.text).toBe(stream.text);
 });
 
 it("shows the end of the text before a block, and lights nothing of it", () => {

@@ -5,7 +5,7 @@ import type { DenoisingStep, DenoisingToken } from "../report/data.js";
 import { denoisingFrame, redrawFrame } from "../report/terminal/denoising-frame.js";
 import { printable } from "../report/terminal/terminal-text.js";
 import type { StepEvent } from "../sampling/index.js";
-import type { OutputStream } from "./terminal.js";
+import { isLive, type OutputStream } from "./terminal.js";
 
 /** Rows of a terminal left free for the prompt and the status line. */
 const MARGIN = 3;
@@ -42,7 +42,7 @@ export class DenoisingView {
    */
   show(event: StepEvent, status: string): void {
     const { stream } = this;
-    if (!stream.isTTY) {
+    if (!isLive(stream)) {
       const start = printable(event.samples[0].text).replaceAll("\n", " ").slice(0, LINE_LENGTH);
       stream.write(`${status}  ${start}\n`);
       return;

@@ -1,10 +1,10 @@
 /** @file `moe-diffuseq evaluate --suite`: what the flags come to, and how the run is shown. */
-import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
 import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
+import { writeFileAtomic } from "../hub/index.js";
 import type { CommandContext } from "./command.js";
 import { orGoOn } from "./interrupt.js";
 import type { Flags } from "./options.js";
@@ -35,8 +35,8 @@ export async function suiteOptions(
   );
   const { quick = false, maxMinutes, maxTokens, twins } = flags;
   const wrong = twins.find((name) => !(twinNames as readonly string[]).includes(name));
-  if (wrong !== undefined || twins.length === 0)
-    throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong ?? ""}".`);
+  if (wrong !== undefined)
+    throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong}".`);
   if (maxMinutes !== undefined && maxTokens !== undefined)
     throw new UserError("--max-minutes and --max-tokens: expected one budget, got both.");
   if (flags.device === "webgpu" && (flags.jobs ?? 1) > 1 && maxTokens === undefined)
@@ -46,6 +46,8 @@ export async function suiteOptions(
     );
   if (flags.data !== undefined && flags.data.length !== 1)
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
+  if (flags.data !== undefined && tasks.every(({ files }) => files === null))
+    throw new UserError(`--data: ${tasks[0].suite} is embedded and reads no folder; leave it out.`);
   for (const setting of flags.set ?? []) {
     const [path, value] = setting.split("=", 2).map((part) => part.trim());
     const flag = ownedSettings[path];
@@ -108,7 +110,6 @@ export async function trainSideBySide(
   const { jobs: atOnce = 1, data, items, pairs, steps, device, set = [], quick = false } = flags;
   if (atOnce === 1) return;
   const given = {
-    "--data": data?.[0],
     "--items": items,
     "--pairs": pairs,
     "--steps": steps,
@@ -123,10 +124,11 @@ export async function trainSideBySide(
     ...(quick ? ["--quick"] : []),
     ...["--threads", String(threads), "--out", out],
   ];
-  const jobs = tasks.flatMap(({ name }) =>
+  const jobs = tasks.flatMap(({ name, files }) =>
     seeds.flatMap((seed) =>
       twins.map((twin): Job => {
         const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed)];
+        if (data !== undefined && files !== null) own.push("--data", data[0]);
         return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
       }),
     ),
@@ -154,9 +156,7 @@ export async function evaluateSuite(
       .then(() => runSuite({ ...options, ...show }))
       .finally(() => line.end());
     if (flags.report !== undefined)
-      await writeFile(flags.report, `${JSON.stringify(report, null, 2)}\n`).catch((error: Error) => {
-        throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
-      });
+      await writeFileAtomic(flags.report, `${JSON.stringify(report, null, 2)}\n`, "--report");
     return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };
   });
 }

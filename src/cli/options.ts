@@ -2,6 +2,7 @@
  * @file The options that several commands share, each defined once, and how they become a configuration.
  * A flag of its own (`--max-steps`) is the same as `--set training.maxSteps=...`, and wins over it.
  */
+import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ModelDType, modelDTypes, type PartialRunConfig, presetNames } from "../config/index.js";
 import { type DeviceKind, deviceKinds } from "../runtime/device.js";
@@ -11,7 +12,8 @@ function number(text: string, accept: (value: number) => boolean, expected: stri
   if (!accept(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
   return value;
 }
-const atLeast = (least: number) => (text: string) =>
+/** The parser of a whole number of at least `least`. */
+export const atLeast = (least: number) => (text: string) =>
   number(
     text,
     (value) => Number.isSafeInteger(value) && value >= least,
@@ -20,7 +22,24 @@ const atLeast = (least: number) => (text: string) =>
 /** The parser of an option that counts something. */
 export const wholeNumber = atLeast(1);
 /** The parser of "a,b": ["a", "b"]. */
-export const nameList = (text: string): string[] => text.split(",").filter((name) => name !== "");
+export function nameList(text: string): string[] {
+  const names = text.split(",").filter((name) => name !== "");
+  if (names.length === 0)
+    throw new InvalidArgumentError("Expected at least one, several with commas between.");
+  return names;
+}
+/** The parser of "1,2": [1, 2]. */
+export const numberList = (text: string): number[] => nameList(text).map(wholeNumber);
+/** More threads than this share the cores without any gain, and each takes memory. */
+function threadCount(text: string): number {
+  const cores = availableParallelism();
+  const most = 4 * cores;
+  return number(
+    text,
+    (value) => Number.isSafeInteger(value) && value >= 1 && value <= most,
+    `a whole number from 1 to ${most}, four threads for each of the ${cores} cores of this machine`,
+  );
+}
 const positive = (text: string) =>
   number(text, (value) => value > 0 && Number.isFinite(value), "a number above 0");
 const notNegative = (text: string) =>
@@ -107,7 +126,7 @@ const definitions = {
   num: () => new Option("--num <n>", "texts to write").argParser(atLeast(1)),
   stream: () => new Option("--stream", "show the text as it settles, step by step"),
   threads: () =>
-    new Option("--threads <n>", "threads for the arithmetic (default: all cores)").argParser(atLeast(1)),
+    new Option("--threads <n>", "threads for the arithmetic (default: all cores)").argParser(threadCount),
   device: () =>
     new Option(
       "--device <name>",

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
@@ -37,6 +37,16 @@ describe("the command line", () => {
     [["config", "masked"], "too many arguments"],
     [["tokenizer", "train"], "required option '--out <dir>' not specified"],
     [["tokenizer", "train", "--out", "x", "--vocab-size", "1e3x"], "Expected a whole number of at least 1."],
+    [
+      ["bench", "--threads", "100000"],
+      `to ${4 * availableParallelism()}, four threads for each of the ${availableParallelism()} cores`,
+    ],
+    [["config", "--list", "--preset", "masked"], "--preset says nothing beside --list"],
+    [["train", "--out", "x", "--fallback"], "--fallback chooses what a run goes on from: give --resume"],
+    [["bench", "--lengths", ","], "argument ',' is invalid. Expected at least one"],
+    [["claims", "--quick", "--suites", ","], "argument ',' is invalid. Expected at least one"],
+    [["task", "copy", "--out", "x", "--first", " "], "Expected a whole number of at least 0."],
+    [["task", "copy", "--out", "x", "--documents", "0"], "Expected a whole number of at least 1."],
     [["tokenizer", "train", "--out", "x", "--on-bad-record", "skp"], "Allowed choices are stop, skip"],
   ])("%j is wrong usage", async (args, message) => {
     const { code, out, err } = await run(...args);
@@ -50,6 +60,19 @@ describe("the command line", () => {
       out: "",
       err: '--set: unknown key "model.numLayer"; did you mean "model.numLayers"?\n',
     });
+  });
+
+  it("names no flag that the command lacks", async () => {
+    const { code, err } = await run(
+      "tokenizer",
+      "train",
+      "--vocab-size",
+      "100",
+      "--out",
+      join(folder, "small"),
+    );
+    expect(code).toBe(1);
+    expect(err).toMatch(/at least 259 .*, got 100; give another, 8192 say\n$/);
   });
 
   it("shows configurations", async () => {
@@ -104,6 +127,26 @@ describe("tokenizer train", () => {
   });
 });
 
+describe("what cannot be written", () => {
+  it("is said before the work", async () => {
+    const file = join(folder, "a-file");
+    writeFileSync(file, "");
+    const beside = join(file, "b");
+    const cases: [string[], string][] = [
+      [["tokenizer", "train", "--out", file], `${file} is a file, not a folder.\n`],
+      [["task", "copy", "--out", folder], "not a file; write somewhere else with --out.\n"],
+      [["claims", "--quick", "--out", folder, "--markdown", beside], `${file} is a file, not a folder.\n`],
+      [["evaluate", "--suite", "addresses", "--quick", "--out", file], `a part of the path is a file`],
+    ];
+    for (const [args, message] of cases) {
+      const { code, out, err } = await run(...args);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toContain(message);
+      expect(err).not.toMatch(/fault of the program|reading the pairs|merging/);
+    }
+  });
+});
+
 describe("the executable", () => {
   const main = ["--import", "tsx", new URL("./main.ts", import.meta.url).pathname];
 
@@ -126,5 +169,31 @@ describe("the executable", () => {
     });
     const [code] = await once(child, "close");
     expect({ code, err }).toEqual({ code: 0, err: "" });
+  });
+
+  it.runIf(existsSync("/dev/full"))("says that its result could not be written", async () => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, [...main, "config", "--list"], { stdio: ["ignore", full, "pipe"] });
+    closeSync(full);
+    let err = "";
+    child.stderr!.on("data", (chunk) => {
+      err += chunk;
+    });
+    const [code] = await once(child, "close");
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("Cannot write to standard output: ENOSPC"),
+    });
+  });
+
+  it("goes on and saves when nobody listens any more", async () => {
+    const data = join(folder, "unheard.txt");
+    writeFileSync(data, "some words and other words of some text");
+    const out = join(folder, "unheard");
+    const args = [...main, "tokenizer", "train", "--data", data, "--vocab-size", "260", "--out", out];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    child.stderr!.destroy();
+    expect(await once(child, "close")).toEqual([0, null]);
+    expect(existsSync(join(out, "tokenizer.json"))).toBe(true);
   });
 });

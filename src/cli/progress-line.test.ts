@@ -1,7 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatBytes, formatCount, formatDuration } from "./format.js";
 import { ProgressLine, trainingLine } from "./progress-line.js";
 import { memoryStream } from "./testing/memory-terminal.js";
+
+beforeEach(() => vi.stubEnv("TERM", "xterm"));
+afterEach(() => vi.unstubAllEnvs());
 
 /** A line on a stream, with a clock set by hand. */
 function setUp(options: { isTTY?: boolean; columns?: number }) {
@@ -32,6 +35,15 @@ describe("ProgressLine", () => {
     expect(stream.text).toBe("step 0\nstep 10\nstep 12\n");
     line.end();
     expect(stream.text).toBe("step 0\nstep 10\nstep 12\n");
+  });
+
+  it("sends no codes to a terminal that knows none", () => {
+    vi.stubEnv("TERM", "dumb");
+    const { stream, line } = setUp({ isTTY: true });
+    line.update("step 1");
+    line.note("validation 5.1");
+    line.end();
+    expect(stream.text).toBe("step 1\nvalidation 5.1\n");
   });
 
   it("keeps notes above the live line", () => {

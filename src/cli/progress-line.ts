@@ -3,7 +3,7 @@
  * CI), so that both stay readable.
  */
 import { formatCount, formatDuration } from "./format.js";
-import type { OutputStream } from "./terminal.js";
+import { isLive, type OutputStream } from "./terminal.js";
 
 const CLEAR_LINE = "\r\u001b[K";
 
@@ -20,6 +20,7 @@ export class ProgressLine {
   private text = "";
   private printed = "";
   private last = Number.NEGATIVE_INFINITY;
+  private readonly live: boolean;
   private readonly pauseMs: number;
   private readonly now: () => number;
 
@@ -27,7 +28,8 @@ export class ProgressLine {
     private readonly stream: OutputStream,
     { everySeconds = 10, redrawSeconds = 0.1, now = () => performance.now() }: ProgressLineOptions = {},
   ) {
-    this.pauseMs = 1000 * (stream.isTTY ? redrawSeconds : everySeconds);
+    this.live = isLive(stream);
+    this.pauseMs = 1000 * (this.live ? redrawSeconds : everySeconds);
     this.now = now;
   }
 
@@ -39,7 +41,7 @@ export class ProgressLine {
 
   /** A line that stays, above the live one. */
   note(text: string): void {
-    if (!this.stream.isTTY) {
+    if (!this.live) {
       this.stream.write(`${text}\n`);
       return;
     }
@@ -51,7 +53,7 @@ export class ProgressLine {
   /** Leaves the latest text standing and ends the line. */
   end(): void {
     if (this.text && this.text !== this.printed) this.draw();
-    if (this.stream.isTTY && this.printed) this.stream.write("\n");
+    if (this.live && this.printed) this.stream.write("\n");
     this.text = "";
     this.printed = "";
   }
@@ -59,7 +61,7 @@ export class ProgressLine {
   private draw(): void {
     this.last = this.now();
     this.printed = this.text;
-    if (!this.stream.isTTY) {
+    if (!this.live) {
       this.stream.write(`${this.text}\n`);
       return;
     }

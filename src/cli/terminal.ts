@@ -6,6 +6,9 @@ import { Writable } from "node:stream";
 
 export type OutputStream = Writable & { isTTY?: boolean; columns?: number };
 
+/** Whether what stands on a stream can be written over: it is a terminal, and one that knows cursor codes. */
+export const isLive = ({ isTTY = false }: OutputStream): boolean => isTTY && process.env.TERM !== "dumb";
+
 /** The two streams of a process, or stand-ins for them in tests. */
 export interface Terminal {
   stdout: OutputStream;

@@ -141,6 +141,9 @@ describe("resolveConfig", () => {
     );
     expect(fault({ configFile: file("[1]") })).toContain("expected an object of settings, got [1]");
     expect(fault({ configFile: join(folder, "none.json") })).toContain("there is no such file");
+    expect(fault({ configFile: folder })).toBe(
+      `Cannot read the configuration ${folder}: it is a folder, not a file.`,
+    );
   });
 
   it("starts from the configuration of a run, and keeps its preset", () => {

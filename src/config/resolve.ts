@@ -1,6 +1,6 @@
 /** @file From what the command line gives (preset, file, settings) to one checked configuration. Node only: reads files. */
 import { readFileSync } from "node:fs";
-import { UserError } from "../errors.js";
+import { explainReadError, UserError } from "../errors.js";
 import { parseJson } from "./json.js";
 import { type ConfigLayer, configFromLayers, parseSetting } from "./layers.js";
 import { defaultPreset, findPreset, type PresetName } from "./presets.js";
@@ -19,15 +19,13 @@ export interface ResolveOptions {
   overrides?: PartialRunConfig | undefined;
 }
 
-/** The text of a configuration file as a value. Throws a UserError with file, line and column when it is broken. */
+/** The text of a configuration file as a value. Throws a UserError when it cannot be read or is broken (file, line, column). */
 export function readConfigFile(path: string): unknown {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    const reason =
-      (error as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : String(error);
-    throw new UserError(`Cannot read the configuration ${path}: ${reason}.`);
+    throw explainReadError(error, `the configuration ${path}`);
   }
   return parseJson(text, path);
 }

@@ -5,8 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
-import { UserError } from "../errors.js";
-import { explainReadError } from "../hub/read-error.js";
+import { explainReadError, UserError } from "../errors.js";
 
 const LF = 0x0a;
 const CR = 0x0d;

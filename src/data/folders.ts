@@ -5,8 +5,7 @@ import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
-import { UserError } from "../errors.js";
-import { explainReadError, isMissing } from "../hub/read-error.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
 
 /** The files that stand directly in one folder. */
 export interface FolderFiles {

@@ -1,9 +1,8 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { UserError } from "../errors.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
-import { explainReadError, isMissing } from "../hub/read-error.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Reads and checks a `tokenizer.json`, or the one in a folder. */

@@ -82,7 +82,7 @@ export class Tokenizer {
     if (!Number.isInteger(vocabSize) || merges < 0 || vocabSize > 2 ** 24)
       throw new UserError(
         `expected a vocabulary size of at least ${SPECIAL_COUNT + BYTE_ALPHABET.length} (256 bytes and ${SPECIAL_COUNT} special tokens), ` +
-          `got ${vocabSize}; pass --set model.vocabSize=8192`,
+          `got ${vocabSize}; give another, 8192 say`,
       );
     const counter = new WordCounter(maxWords);
     const pause = pauser();

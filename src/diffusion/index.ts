@@ -1,4 +1,5 @@
 /** @file The soft absorbing process: schedules, marginals and posterior, noise levels, loss weights, batches, and the graphs with the loss. */
+export type { BatchShape } from "../model/layout.js";
 export { CounterRandom, Stream } from "../random/index.js";
 export { type CorruptionConfig, type CorruptionOptions, corruptRows } from "./batch.js";
 export { lossOfRows } from "./batch-loss.js";

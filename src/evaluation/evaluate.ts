@@ -37,6 +37,8 @@ export const DEFAULT_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.9, 1];
 export interface EvaluateOptions {
   /** Files or folders to evaluate on. Default: the run's own validation texts. */
   readonly data?: readonly string[] | undefined;
+  /** Broken lines: stop there, or skip them. Default: the run's `data.onBadRecord`. */
+  readonly onBadRecord?: "stop" | "skip" | undefined;
   /** Most rows of held-out text. Default: the run's `training.evalSequences`. */
   readonly sequences?: number | undefined;
   /** Times each row is noised for the loss. Default: 4 in the masked limit, whose bound wants it, else 1. */
@@ -112,6 +114,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   };
   prepare("reading the model");
   const { config, tokenizer, weights } = await readPretrained(path);
+  const { onBadRecord = config.data.onBadRecord } = options;
   const masked = !config.diffusion.gaussian;
   const exact = config.diffusion.objective === "next-token";
   const { sequences = config.training.evalSequences } = options;
@@ -122,7 +125,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   // Baselines learn from whole texts, whatever parts of them training gives.
   const load = (settings: RunConfig) =>
     loadTrainingData(
-      { ...settings, data: { ...settings.data, gapRate: 0 } },
+      { ...settings, data: { ...settings.data, gapRate: 0, onBadRecord } },
       { tokenizer, onProgress: prepare, signal },
     );
 

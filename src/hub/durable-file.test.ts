@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { UserError } from "../errors.js";
-import { writeFileAtomic } from "./durable-file.js";
+import { makeFolder, requireWritable, writeFileAtomic } from "./durable-file.js";
 
 /** Bytes the pretended disk still takes; Infinity: the real one. */
 const disk = vi.hoisted(() => ({ free: Number.POSITIVE_INFINITY }));
@@ -61,6 +61,49 @@ it("leaves the old file and no temporary one when the disk is full", async () =>
   expect(await readdir(folder)).toEqual(["file.json"]);
 });
 
-it("explains a folder that is not there as it is", async () => {
-  await expect(writeFileAtomic(join(folder, "none", "file"), "x")).rejects.toThrow("ENOENT");
+it("explains what cannot be written, and names the flag that says where", async () => {
+  const file = join(folder, "file.json");
+  const long = join(folder, "n".repeat(250));
+  const cases: [string, string][] = [
+    [join(folder, "none", "file"), "there is no such folder, and none can be made there"],
+    [folder, "what stands there is not a file"],
+    [join(file, "b"), "a part of the path is a file, not a folder"],
+    [long, "the name is too long"],
+  ];
+  for (const [path, why] of cases)
+    expect(await writeFileAtomic(path, "x", "--report").catch((error: unknown) => error)).toEqual(
+      new UserError(`Cannot write ${path}: ${why}; write somewhere else with --report.`),
+    );
+  expect((await readdir(folder)).sort()).toEqual(["file.json"]);
 });
+
+it("says before the work whether a file can be written after it", async () => {
+  await requireWritable(join(folder, "new", "deep", "a.json"));
+  expect(await readdir(join(folder, "new", "deep"))).toEqual([]);
+  const file = join(folder, "file.json");
+  await requireWritable(file);
+  expect(await readFile(file, "utf8")).toBe("old");
+  await expect(requireWritable(folder, "--report")).rejects.toThrow(
+    "not a file; write somewhere else with --report",
+  );
+  await expect(requireWritable(join(folder, "n".repeat(250)))).rejects.toThrow("the name is longer than");
+  await expect(requireWritable(join(file, "b"))).rejects.toThrow(`${file} is a file, not a folder.`);
+});
+
+it("makes folders, and says where none can be made", async () => {
+  const made = join(folder, "a", "b", "c");
+  expect(await Promise.all([makeFolder(made), makeFolder(made)])).toContain(join(folder, "a"));
+  expect(await makeFolder(made)).toBe(undefined);
+  const file = join(folder, "file.json");
+  await expect(makeFolder(file)).rejects.toThrow(`${file} is a file, not a folder.`);
+  await expect(makeFolder(join(file, "b", "c"))).rejects.toThrow("a part of the path is a file");
+});
+
+it.runIf(process.platform === "linux")(
+  "does not wait for ever where the system makes no folders",
+  async () => {
+    await expect(makeFolder("/proc/moe-diffuseq/run")).rejects.toThrow(
+      "Cannot write /proc/moe-diffuseq/run: there is no such folder, and none can be made there",
+    );
+  },
+);

@@ -4,8 +4,8 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../errors.js";
 
 /** What was written: to be kept in a manifest. */
@@ -18,35 +18,91 @@ export interface WrittenFile {
 /** Bytes handed to the system at a time; small enough that hashing one does not hold up the event loop. */
 const CHUNK_BYTES = 1 << 20;
 
-const reasons: Record<string, string> = {
-  ENOSPC: "the disk is full; free some space, or write somewhere else with --out",
-  EDQUOT: "the disk quota is used up; free some space, or write somewhere else with --out",
-  EROFS: "the file system is read-only; write somewhere else with --out",
-  EACCES: "permission denied; write somewhere else with --out",
-  EPERM: "permission denied; write somewhere else with --out",
-  ENOTDIR: "a part of the path is a file, not a folder",
-  ELOOP: "symbolic links in the path lead in a circle; mend or remove them",
-  ENAMETOOLONG: "the name is longer than the file system allows; give a shorter one",
-  EFBIG: "the file is larger than the file system allows",
+/** Why a file cannot be written, and what may help besides another place. */
+const reasons: Record<string, readonly [why: string, help?: string]> = {
+  ENOSPC: ["the disk is full", "free some space"],
+  EDQUOT: ["the disk quota is used up", "free some space"],
+  EROFS: ["the file system is read-only"],
+  EACCES: ["permission denied"],
+  EPERM: ["permission denied"],
+  ENOENT: ["there is no such folder, and none can be made there"],
+  ENOTDIR: ["a part of the path is a file, not a folder"],
+  EISDIR: ["what stands there is not a file"],
+  ELOOP: ["symbolic links in the path lead in a circle", "mend or remove them"],
+  ENAMETOOLONG: ["the name is longer than the file system allows"],
+  EFBIG: ["the file is larger than the file system allows"],
 };
 
-/** A UserError for the failures of writing that a user can mend; anything else is handed back as it is. */
-export function explainWriteError(error: unknown, path: string): unknown {
-  const reason = reasons[(error as NodeJS.ErrnoException | null)?.code ?? ""];
-  return reason ? new UserError(`Cannot write ${path}: ${reason}.`, { cause: error }) : error;
+/**
+ * A UserError for the failures of writing that a user can mend; anything else is handed back as it is.
+ * @param flag what says on the command line where to write
+ */
+export function explainWriteError(error: unknown, path: string, flag = "--out"): unknown {
+  const [why, help] = reasons[(error as NodeJS.ErrnoException | null)?.code ?? ""] ?? [];
+  if (why === undefined) return error;
+  const mend = [help, `write somewhere else with ${flag}`].filter((one) => one !== undefined).join(", or ");
+  return new UserError(`Cannot write ${path}: ${why}; ${mend}.`, { cause: error });
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+
+/** The folders that are missing on the way to `path`, the uppermost first. */
+async function missingFolders(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let at = resolve(path); ; at = dirname(at)) {
+    try {
+      await stat(at);
+      return missing;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || at === dirname(at)) throw error;
+      missing.unshift(at);
+    }
+  }
 }
 
 /**
  * Makes a folder to write into, with those around it, where it is missing. Returns the first that was made, or undefined.
  * @throws UserError when the place may not be written, or a file stands there
  */
-export async function makeFolder(path: string): Promise<string | undefined> {
+export async function makeFolder(path: string, flag?: string): Promise<string | undefined> {
+  let first: string | undefined;
   try {
-    return await mkdir(path, { recursive: true });
+    // One by one: where the system makes none (/proc), mkdir of Node.js with `recursive` never ends.
+    for (const folder of await missingFolders(path))
+      try {
+        await mkdir(folder);
+        first ??= folder;
+      } catch (error) {
+        if (!(await isFolder(folder))) throw error; // else somebody was faster
+      }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST")
-      throw new UserError(`${path} is a file, not a folder.`);
-    throw explainWriteError(error, path);
+    throw explainWriteError(error, path, flag);
+  }
+  if (!(await isFolder(path))) throw new UserError(`${path} is a file, not a folder.`);
+  return first;
+}
+
+const temporaryOf = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${randomBytes(4).toString("hex")}.tmp`);
+
+/**
+ * Makes sure, before any work, that `writeFileAtomic` can write `path` after it: its folder is made, and takes files.
+ * @throws UserError when it cannot
+ */
+export async function requireWritable(path: string, flag?: string): Promise<void> {
+  await makeFolder(dirname(path), flag);
+  try {
+    const there = await stat(path).catch(() => null);
+    if (there && !there.isFile()) throw Object.assign(new Error(`${path}: not a file`), { code: "EISDIR" });
+    const temporary = temporaryOf(path);
+    await writeFile(temporary, "");
+    await rm(temporary);
+  } catch (error) {
+    throw explainWriteError(error, path, flag);
   }
 }
 
@@ -85,11 +141,12 @@ export async function writeDurably(path: string, chunks: Iterable<Uint8Array>): 
 
 /**
  * Puts `content` at `path` in one step: readers see the old file or the whole new one.
- * Throws a UserError when the disk is full or may not be written; the old file is untouched then.
+ * Throws a UserError when the disk is full or may not be written (`flag`: what says where); the old file is untouched then.
  */
 export async function writeFileAtomic(
   path: string,
   content: string | Uint8Array | Iterable<Uint8Array>,
+  flag?: string,
 ): Promise<WrittenFile> {
   const chunks =
     typeof content === "string"
@@ -97,15 +154,15 @@ export async function writeFileAtomic(
       : content instanceof Uint8Array
         ? [content]
         : content;
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString("hex")}.tmp`);
+  const temporary = temporaryOf(path);
   try {
     const written = await writeDurably(temporary, chunks);
     await rename(temporary, path);
     await syncFolder(dirname(path));
     return written;
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw explainWriteError(error, path);
+    await rm(temporary, { force: true }).catch(() => {}); // of a name too long, say
+    throw explainWriteError(error, path, flag);
   }
 }
 

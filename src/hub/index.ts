@@ -1,6 +1,6 @@
 /** @file Files that other programs read and write: safetensors, and writing that is whole or not at all. */
 
-export { type WrittenFile, writeFileAtomic } from "./durable-file.js";
+export { requireWritable, type WrittenFile, writeFileAtomic } from "./durable-file.js";
 export { readKept, writeKept } from "./kept-result.js";
 export {
   readSafetensors,

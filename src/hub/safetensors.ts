@@ -4,7 +4,7 @@
  * Reading checks everything the header promises; writing is streamed and atomic.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { UserError } from "../errors.js";
+import { explainReadError, UserError } from "../errors.js";
 import { type WrittenFile, writeFileAtomic } from "./durable-file.js";
 
 export type SafetensorsDType = "F32" | "I64" | "I32" | "U8";
@@ -203,10 +203,7 @@ async function openFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, "r");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new UserError(`Cannot read ${path}: there is no such file.`);
-    if (code === "EACCES") throw new UserError(`Cannot read ${path}: permission denied.`);
-    throw error;
+    throw explainReadError(error, path);
   }
 }
 

@@ -3,13 +3,6 @@ export { attentionPicture } from "./charts/attention.js";
 export { expertLoadSvg } from "./charts/expert-load.js";
 export { type LineChart, lineChartSvg, type ReferenceLine, type Series } from "./charts/line-chart.js";
 export { type SvgDocumentOptions, svgDocument } from "./charts/svg-document.js";
-export {
-  type CurvePoint,
-  type CurvesData,
-  curvesReport,
-  curvesSvg,
-  type RunCurve,
-} from "./curves-report.js";
 export type {
   AttentionHeads,
   AttentionPattern,

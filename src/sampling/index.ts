@@ -1,6 +1,7 @@
 /** @file Sampling: from a trained model to text of any length, by one `generate()` for free, conditional, prefix, suffix and infilled text. */
 
 export { denoiserParameters } from "../model/denoiser.js";
+export type { ParameterDefinition } from "../model/parameters.js";
 export type { Choice } from "./candidates.js";
 export { buildCanvas, type Canvas, type CanvasPart } from "./canvas.js";
 export { PLACEHOLDER } from "./canvas-text.js";

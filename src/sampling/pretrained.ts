@@ -9,7 +9,7 @@ import { configFromLayers, type RunConfig } from "../config/index.js";
 import { parseJson } from "../config/json.js";
 import { show } from "../config/layers.js";
 import { Tokenizer } from "../data/tokenizer.js";
-import { UserError } from "../errors.js";
+import { explainReadError, UserError } from "../errors.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 
@@ -34,7 +34,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
   return { config, tokenizer, weights: checkedWeights(config, tensors, weights) };
 }
 
-/** The configuration alone, with the run's own defaults for drawing text. @throws UserError when it is missing or broken */
+/** The configuration alone, with the run's own defaults for drawing text. @throws UserError when it is missing, broken or may not be read */
 export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
   if (typeof folder !== "string")
     throw new UserError(`model: expected the path of a trained run's directory, got ${show(folder)}`);
@@ -50,7 +50,12 @@ export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
   return configFromLayers(layers);
 }
 
-const readJson = async (file: string) => parseJson(await readFile(file, "utf8"), file);
+async function readJson(file: string): Promise<unknown> {
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    throw explainReadError(error, file);
+  });
+  return parseJson(text, file);
+}
 
 function checkedWeights(
   config: RunConfig,

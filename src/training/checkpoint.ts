@@ -11,9 +11,8 @@
  */
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { UserError } from "../errors.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
 import { explainWriteError, syncFolder, type WrittenFile, writeDurably } from "../hub/durable-file.js";
-import { explainReadError, isMissing } from "../hub/read-error.js";
 import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointState, formatState, inspectCheckpoint, stateFile } from "./checkpoint-state.js";

@@ -70,9 +70,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const onEvent = (communicator.rank === 0 && options.onEvent) || (() => {});
   const { maxSteps, maxTokens, maxMinutes } = options.config.training;
   if (maxSteps === null && maxTokens === null && maxMinutes === null)
-    throw new UserError(
-      "Training needs a budget: pass --max-steps, --max-minutes or --set training.maxTokens=N.",
-    );
+    throw new UserError("Training needs a budget: pass --max-steps, --max-minutes or --max-tokens.");
   rowShare(options.config.training, communicator); // says so now, before anything is written, if the rows cannot be shared
   const kind = options.device ?? "cpu";
   if (options.profile && kind === "reference")

@@ -6,7 +6,7 @@ import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import type { TwinName } from "../../evaluation/suite/twins.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import { type Flags, nameList, wholeNumber } from "../options.js";
+import { type Flags, nameList, numberList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -40,12 +40,7 @@ export function registerBench(program: Command, host: CommandHost): void {
     .description(
       "time and memory of training steps and written documents over lengths, for twins of a model and for PyTorch",
     )
-    .option(
-      "--lengths <n,...>",
-      "positions of a document",
-      (text) => nameList(text).map(wholeNumber),
-      [512, 2048],
-    )
+    .option("--lengths <n,...>", "positions of a document", numberList, [512, 2048])
     .option("--twins <name,...>", "what is compared, the first with all others", nameList, [
       "moe-diffuseq",
       "dense-active",

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord, UserError } from "../../errors.js";
-import { makeFolder } from "../../hub/durable-file.js";
+import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
 import { orGoOn } from "../interrupt.js";
-import { nameList, wholeNumber } from "../options.js";
+import { nameList, numberList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -58,13 +58,11 @@ export function registerClaims(program: Command, host: CommandHost): void {
       "masked",
       "autoregressive",
     ])
-    .option("--seeds <n,...>", "a training run for each", (text) => nameList(text).map(wholeNumber), [1])
+    .option("--seeds <n,...>", "a training run for each", numberList, [1])
     .option("--items <n>", "held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "pairs to train on, at most", wholeNumber)
     .option("--jobs <n>", "twins trained side by side, sharing the threads (default: 1)", wholeNumber)
-    .option("--lengths <n,...>", "positions of a document in the benchmark", (text) =>
-      nameList(text).map(wholeNumber),
-    )
+    .option("--lengths <n,...>", "positions of a document in the benchmark", numberList)
     .option("--rounds <n>", "turns each side takes in the benchmark", wholeNumber)
     .option("--python <path>", "a Python that has PyTorch, to be measured too")
     .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)")
@@ -78,7 +76,6 @@ export function registerClaims(program: Command, host: CommandHost): void {
         "../../benchmark/index.js"
       );
       const { tasksOf } = await import("../../evaluation/suite/index.js");
-      const { writeFileAtomic } = await import("../../hub/index.js");
       const { quick = false } = flags;
       const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
       const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
@@ -98,6 +95,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
       const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
       await makeFolder(out);
+      if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
       const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
@@ -142,7 +140,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
           page: join(out, "report.html"),
         };
         await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-        await writeFileAtomic(files.markdown, claimsMarkdown(report, own));
+        await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
         await writeFileAtomic(files.page, claimsPage(report, own));
         const rows = claimsOf(report).map(
           ({ claim, paper, ours, interval, verdict }) =>

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { configFields } from "../../config/index.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { refuseFlags } from "../idle-flags.js";
 import type { Flags } from "../options.js";
 
 function describeFields(): string {
@@ -20,7 +21,11 @@ export function registerConfig(program: Command, host: CommandHost): void {
     .description("show the configuration that preset, file and settings come to, or list every setting")
     .option("--list", "list every setting: type, default, meaning");
   defineCommand<Flags & { list?: boolean }>(command, host, ["config", "preset", "set"], async (flags) => {
-    if (flags.list) return { json: { fields: configFields() }, text: describeFields() };
+    if (flags.list) {
+      const why = "says nothing beside --list, which lists defaults; leave one of them out";
+      refuseFlags(command, ["config", "preset", "set"], why);
+      return { json: { fields: configFields() }, text: describeFields() };
+    }
     const config = resolveConfig({ preset: flags.preset, configFile: flags.config, sets: flags.set });
     return { json: config, text: JSON.stringify(config, null, 2) };
   });

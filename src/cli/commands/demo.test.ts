@@ -4,9 +4,19 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
+import { demoConfig } from "./demo.js";
 
 const folder = mkdtempSync(join(tmpdir(), "cli-demo-"));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+it("what is set wins over the demo's own settings, and flags over both", () => {
+  const set = ["generation.steps=4", "generation.length=64", "training.maxMinutes=1"];
+  const { generation, training } = demoConfig({ set, steps: 5, seed: 7 });
+  expect(generation).toMatchObject({ steps: 5, length: 64, seed: 7 });
+  expect(training).toMatchObject({ maxMinutes: 1, maxSteps: null, seed: 7 });
+  expect(demoConfig({}).generation).toMatchObject({ steps: 32, length: 1024 });
+  expect(demoConfig({ maxSteps: 3 }).training).toMatchObject({ maxSteps: 3, maxMinutes: null });
+});
 
 it("trains, writes a document, draws the report, names three commands; evaluate then works on the run", async () => {
   const out = join(folder, "run");

@@ -3,14 +3,15 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
+import type { RunConfig } from "../../config/run-config.js";
 import { shellWord } from "../../errors.js";
 import type { DenoisingStep, ReportData } from "../../report/data.js";
 import type { TrainSummary } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { denoisingStep } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
-import type { Flags } from "../options.js";
-import type { CommandResult, Terminal } from "../terminal.js";
+import { type Flags, generationOverrides, trainingOverrides } from "../options.js";
+import { type CommandResult, isLive, type Terminal } from "../terminal.js";
 import { showSteps } from "./generate.js";
 import { showTraining } from "./train.js";
 
@@ -25,11 +26,24 @@ const demoSettings = [
   "training.checkpointEvery=100000",
   "training.logEvery=1",
   "training.emaDecay=0.99",
+  "training.maxMinutes=2",
+  "generation.length=1024",
+  "generation.steps=32",
 ];
-const DEFAULT_MINUTES = 2;
-/** Denoising steps of the document, and how many of them the report shows. */
-const STEPS = 32;
+/** Denoising steps that the report shows. */
 const FRAMES = 8;
+
+/** What is given wins over the demo's own settings; --max-steps alone is the whole budget. */
+export const demoConfig = (flags: Flags): RunConfig =>
+  resolveConfig({
+    preset: flags.preset,
+    sets: [
+      ...demoSettings,
+      ...(flags.maxSteps === undefined ? [] : ["training.maxMinutes=null"]),
+      ...(flags.set ?? []),
+    ],
+    overrides: { ...trainingOverrides(flags), ...generationOverrides(flags) },
+  });
 
 /** `runs/demo`, or the first free `runs/demo-2`, `runs/demo-3` ... */
 function freeFolder(wanted: string): string {
@@ -51,23 +65,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
     ["preset", "set", "out", "maxMinutes", "maxSteps", "length", "steps", "seed", "threads"],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const out = flags.out ?? freeFolder(join("runs", "demo"));
-      const config = resolveConfig({
-        preset: flags.preset,
-        sets: [...demoSettings, ...(flags.set ?? [])],
-        overrides: {
-          training: {
-            ...(flags.maxSteps === undefined
-              ? { maxMinutes: flags.maxMinutes ?? DEFAULT_MINUTES }
-              : { maxSteps: flags.maxSteps, maxMinutes: flags.maxMinutes ?? null }),
-            ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-          },
-          generation: {
-            length: flags.length ?? 1024,
-            steps: flags.steps ?? STEPS,
-            ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-          },
-        },
-      });
+      const config = demoConfig(flags);
       const { stderr } = terminal;
       stderr.write(`1/3  Training the preset ${config.preset} on the embedded corpus, into ${out}\n`);
       const { train } = await import("../../training/trainer.js");
@@ -137,7 +135,7 @@ async function writeDocument(
   const began = performance.now();
   const model = await DiffusionModel.fromPretrained(out, { threads });
   const { tokenizer } = model;
-  const shown = showSteps(stderr, stderr.isTTY ? tokenizer : null);
+  const shown = showSteps(stderr, isLive(stderr) ? tokenizer : null);
   const frames: DenoisingStep[] = [];
   let text = "";
   try {
@@ -180,7 +178,7 @@ async function writeReport(
       tokens: summary.tokens,
       tokensPerSecond: summary.tokens / summary.seconds,
       minutes: summary.seconds / 60,
-      corpus: "State of the Union addresses, 1790 to 2020 (embedded)",
+      corpus: "State of the Union addresses, 1790 to 2021 (embedded)",
       seed: config.training.seed,
       versions: { "moe-diffuseq": version, node: process.versions.node },
     },

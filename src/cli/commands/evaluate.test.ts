@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -43,12 +43,27 @@ describe("evaluate", () => {
       [["--model", model, "--set", "generation.topK=3"], "--set says how targets are written"],
       [["--suite", "addresses", "--model", model], "--model is for a trained run (--model), not for a suite"],
       [["--suite", "addresses", "--guidance", "2"], "--guidance is not for a suite"],
+      [["--suite", "addresses", "--data", folder], "--data: addresses is embedded and reads no folder"],
+      [["--suite", "addresses", "--on-bad-record", "skip"], "--on-bad-record is for a trained run"],
     ];
     for (const [args, message] of cases) {
       const { code, err } = await evaluate(...args);
       expect(err).toContain(message);
       expect(code).not.toBe(0);
     }
+  });
+
+  it("says at once that its report cannot be written, and writes it where its folder is made", async () => {
+    const began = await evaluate("--model", model, "--report", folder);
+    expect(began).toEqual({
+      code: 1,
+      out: "",
+      err: `Cannot write ${folder}: what stands there is not a file; write somewhere else with --report.\n`,
+    });
+    const report = join(folder, "reports", "new", "a.json");
+    const flags = ["--sequences", "2", "--no-baselines", "--threads", "1", "--report", report];
+    expect((await evaluate("--model", model, ...flags)).code).toBe(0);
+    expect(JSON.parse(readFileSync(report, "utf8"))).toMatchObject({ accuracy: null });
   });
 
   it("says at once that there are no pairs to write", async () => {
@@ -58,6 +73,17 @@ describe("evaluate", () => {
     expect((await evaluate("--model", model, "--accuracy", "3", "--set", "model.numLayers=1")).err).toContain(
       "only generation.* can be set here",
     );
+  });
+
+  it("stops at broken lines, or skips them", async () => {
+    const broken = join(folder, "broken.jsonl");
+    writeFileSync(broken, '{broken\n{"src": "one two three", "trg": "four five six"}\n');
+    const flags = ["--model", model, "--valid", broken, "--no-baselines", "--accuracy", "1", "--steps", "1"];
+    const stopped = await evaluate(...flags, "--threads", "1");
+    expect(stopped).toMatchObject({ code: 1, err: expect.stringContaining("pass --on-bad-record skip") });
+    const skipped = await evaluate(...flags, "--threads", "1", "--on-bad-record", "skip", "--json");
+    expect(skipped.code).toBe(0);
+    expect(JSON.parse(skipped.out).accuracy).toMatchObject({ pairs: 1 });
   });
 
   it("learns its n-grams from whole texts, whatever parts of them training was given", async () => {

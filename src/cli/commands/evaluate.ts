@@ -1,14 +1,15 @@
 /** @file `moe-diffuseq evaluate`: a trained run on held-out text, beside the baselines that make its figures mean something. */
-import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import type { TargetScores } from "../../evaluation/index.js";
+import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
 import { generationSettings } from "../generation-settings.js";
-import { nameList, wholeNumber } from "../options.js";
+import { refuseFlags } from "../idle-flags.js";
+import { nameList, numberList, wholeNumber } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -48,12 +49,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "masked",
       "autoregressive",
     ])
-    .option(
-      "--seeds <n,...>",
-      "suite: a training run for each",
-      (text) => nameList(text).map(wholeNumber),
-      [1],
-    )
+    .option("--seeds <n,...>", "suite: a training run for each", numberList, [1])
     .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
     .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
     .option("--jobs <n>", "suite: twins trained side by side, sharing the threads (default: 1)", wholeNumber)
@@ -66,6 +62,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     [
       "model",
       "valid",
+      "onBadRecord",
       "steps",
       "temperature",
       "seed",
@@ -83,6 +80,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     async (flags, context) => {
       const { terminal, signal } = context;
       refuseIdleFlags(command, flags);
+      if (flags.report !== undefined) await requireWritable(flags.report, "--report");
       if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
         flags.model ??
@@ -93,6 +91,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       const line = new ProgressLine(terminal.stderr);
       const report = await evaluateRun(model, {
         data: flags.valid,
+        onBadRecord: flags.onBadRecord,
         sequences: flags.sequences,
         baselines: flags.baselines,
         threads: flags.threads,
@@ -105,9 +104,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       const accuracy = asked && (await pairAccuracy(model, flags, asked, signal));
       const json = { ...report, accuracy };
       if (flags.report !== undefined)
-        await writeFile(flags.report, `${JSON.stringify(json, null, 2)}\n`).catch((error: Error) => {
-          throw new UserError(`Cannot write the report ${flags.report}: ${error.message}.`);
-        });
+        await writeFileAtomic(flags.report, `${JSON.stringify(json, null, 2)}\n`, "--report");
       const exact = accuracy
         ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)\n${formatScores(accuracy.scores)}`
         : "";
@@ -119,7 +116,6 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
 const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): string =>
   `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
 
-/** Flags that say nothing beside others are refused: ignored ones would be taken for heeded. */
 const ofSuites = [
   "data",
   "maxMinutes",
@@ -132,16 +128,12 @@ const ofSuites = [
   "quick",
   "out",
 ];
-const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype"];
+const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype", "onBadRecord"];
 const ofWriting = ["temperature", "seed", "guidance", "candidates", "select"];
 const ofBoth = ["steps", "set"];
 
 function refuseIdleFlags(command: Command, { suite, accuracy }: EvaluateFlags): void {
-  const refuse = (names: readonly string[], why: string) => {
-    const given = names.find((name) => command.getOptionValueSource(name) === "cli");
-    const flag = command.options.find((option) => option.attributeName() === given)?.long;
-    if (flag) command.error(`error: ${flag} ${why}`);
-  };
+  const refuse = (names: readonly string[], why: string) => refuseFlags(command, names, why);
   if (suite !== undefined) {
     refuse(ofRuns, "is for a trained run (--model), not for a suite");
     refuse(ofWriting, "is not for a suite, whose texts are the likeliest: --set generation.* says what is");
@@ -166,10 +158,11 @@ async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number)
   const config = await readPretrainedConfig(folder);
   const settings = generationSettings(config, flags);
   const { train, valid } = config.data;
+  const { onBadRecord = config.data.onBadRecord } = flags;
   const paths = flags.valid ?? (valid.length > 0 ? valid : await withValidTexts(train));
   const pairs: { src: string; trg: string }[] = [];
   if (paths.length > 0)
-    for await (const { src, trg } of readDocuments(paths, { part: "valid" })) {
+    for await (const { src, trg } of readDocuments(paths, { part: "valid", onBadRecord })) {
       if (src !== undefined && trg !== undefined) pairs.push({ src, trg });
       if (pairs.length === count) break;
     }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -74,9 +74,13 @@ it("takes solver, grid and release policy from flags, and says how many steps ra
   const chosen = { sampler: "dpm-solver++", order: 3, timeGrid: "log-snr", release: "entropy" };
   expect(settings).toMatchObject(chosen);
   expect(texts[0].steps).toBe(4);
-  expect(await generate(...flags)).toMatchObject({
+  expect(await generate("--sampler", "dpm-solver++")).toMatchObject({
     code: 1,
     err: expect.stringContaining("generation.sampler"),
+  });
+  expect(await generate("--order", "2")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("--order is for models with Gaussian noise"),
   });
   // Everything counts as sure: one step writes it all.
   const sure = "--set generation.release=confidence-threshold --set generation.confidenceThreshold=1e-9";
@@ -107,6 +111,16 @@ it("says what does not fit", async () => {
   });
   expect((await generate("--sampler", "ancestrl")).err).toContain('did you mean "ancestral"?');
   expect((await generate("--infill", join(folder, "none"))).err).toContain("there is no such file");
+  for (const name of ["config.json", "tokenizer.json"]) {
+    const odd = join(folder, `odd-${name}`);
+    cpSync(model, odd, { recursive: true });
+    rmSync(join(odd, name));
+    mkdirSync(join(odd, name));
+    expect(await generate("--model", odd)).toMatchObject({
+      code: 1,
+      err: `Cannot read ${join(odd, name)}: it is a folder, not a file.\n`,
+    });
+  }
   const terminal = memoryTerminal();
   expect(await runCommandLine(["generate", "--model", folder], terminal)).toBe(1);
   expect(terminal.stderr.text).toContain("expected the directory of a trained run");

@@ -1,8 +1,7 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import type { GenerationConfig } from "../../config/index.js";
-import { UserError } from "../../errors.js";
+import { explainReadError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
@@ -35,10 +34,8 @@ async function readRequest({
   length,
 }: GenerateFlags): Promise<GenerationRequest> {
   if (infill === undefined) return { src, prompt, suffix, length };
-  const template = await readFile(infill, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new UserError(
-      `Cannot read the template ${infill}: ${error.code === "ENOENT" ? "there is no such file" : error.message}.`,
-    );
+  const template = await readFile(infill, "utf8").catch((error: unknown) => {
+    throw explainReadError(error, `the template ${infill}`);
   });
   return { src, prompt, suffix, length, infill: template };
 }
@@ -123,6 +120,8 @@ export function registerGenerate(program: Command, host: CommandHost): void {
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
+      const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
+      const settings = generationSettings(await readPretrainedConfig(flags.model), flags);
       const model = await DiffusionModel.fromPretrained(flags.model, {
         threads: flags.threads,
         device: flags.device,
@@ -131,9 +130,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
-      let settings: GenerationConfig;
       try {
-        settings = generationSettings(model.config, flags);
         for await (const event of generateSteps(model, [request], settings, { signal })) {
           show.onStep(event);
           texts.push(...event.finished);

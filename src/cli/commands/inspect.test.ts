@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -33,12 +33,15 @@ it("describes the model of a run in words and draws its attention", async () => 
     sets: ["model.attention.window=16", "training.sequenceLength=128"],
   });
   writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  const picture = join(folder, "attention.svg");
+  const picture = join(folder, "pictures", "attention.svg");
   const { out } = await inspect("--model", folder, "--picture", picture);
   expect(out).toMatch(/^Preset {9}masked\nParameters/);
   expect(out).toContain("16 positions to each side");
   expect(readFileSync(picture, "utf8")).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
   expect((await inspect("--picture", "a.png")).err).toContain("expects the name of an .svg file");
+  mkdirSync(join(folder, "folder.svg"));
+  const { err } = await inspect("--model", folder, "--picture", join(folder, "folder.svg"));
+  expect(err).toContain("not a file; write somewhere else with --picture.");
 });
 
 it("groups layers and heads that see the same", () => {

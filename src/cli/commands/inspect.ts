@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
-import { writeFileAtomic } from "../../hub/index.js";
+import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import type { Flags } from "../options.js";
 
@@ -20,6 +20,7 @@ export function registerInspect(program: Command, host: CommandHost): void {
     if (flags.picture !== undefined && !flags.picture.endsWith(".svg")) {
       throw new UserError(`--picture expects the name of an .svg file, got "${flags.picture}".`);
     }
+    if (flags.picture !== undefined) await requireWritable(flags.picture, "--picture");
     const config = resolveConfig({
       base: flags.model === undefined ? undefined : join(flags.model, "config.json"),
       preset: flags.preset,
@@ -39,7 +40,8 @@ export function registerInspect(program: Command, host: CommandHost): void {
       const { attentionGroups } = await import("../attention-groups.js");
       const { attentionPicture } = await import("../../report/charts/attention.js");
       const { svgDocument } = await import("../../report/charts/svg-document.js");
-      await writeFileAtomic(flags.picture, svgDocument(attentionPicture(attentionGroups(config)).svg));
+      const picture = svgDocument(attentionPicture(attentionGroups(config)).svg);
+      await writeFileAtomic(flags.picture, picture, "--picture");
     }
     const drawn = flags.picture === undefined ? "" : `\n\nPicture of the attention: ${flags.picture}`;
     return {

@@ -1,7 +1,9 @@
 /** @file `moe-diffuseq tokenizer train`: a byte-level BPE vocabulary from texts. */
+import { join } from "node:path";
 import type { Command } from "commander";
 import { modelConfigSchema } from "../../config/index.js";
 import { UserError } from "../../errors.js";
+import { requireWritable } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatBytes } from "../format.js";
 import type { Flags } from "../options.js";
@@ -20,6 +22,7 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
     async (flags, { terminal, signal }) => {
       const { embeddedCorpus, readDocuments, Tokenizer } = await import("../../data/index.js");
       await refuseOthers(flags.out);
+      await requireWritable(join(flags.out, "tokenizer.json"));
       const reader = flags.data ? readDocuments(flags.data, { onBadRecord: flags.onBadRecord }) : null;
       const progress = new ProgressLine(terminal.stderr);
       let documents = 0;

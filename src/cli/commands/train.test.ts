@@ -60,7 +60,7 @@ it("says what is missing", async () => {
   const nowhere = join(folder, "nowhere");
   expect((await run("--resume", "--out", nowhere)).err).toContain("is not the directory of a run");
   expect((await run("--config", config, "--out", nowhere, "--set", "training.maxSteps=null")).err).toContain(
-    "needs a budget",
+    "needs a budget: pass --max-steps, --max-minutes or --max-tokens.",
   );
   const profiled = await run("--config", config, "--out", nowhere, "--device", "reference", "--profile");
   expect(profiled).toMatchObject({

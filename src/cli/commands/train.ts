@@ -11,6 +11,7 @@ import type { DeviceKind } from "../../runtime/device.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatCount, formatDuration } from "../format.js";
+import { refuseFlags } from "../idle-flags.js";
 import { Interrupted } from "../interrupt.js";
 import { type Flags, trainingOverrides } from "../options.js";
 import { ProgressLine, trainingLine } from "../progress-line.js";
@@ -154,6 +155,8 @@ export function registerTrain(program: Command, host: CommandHost): void {
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
       const { out, resume, fallback, profile, threads, device } = flags;
+      if (!resume)
+        refuseFlags(command, ["fallback"], "chooses what a run goes on from: give --resume with it");
       const communicator = await joinRanks();
       // Files may be seen by rank 0 alone.
       const config = await broadcastJson(

@@ -12,9 +12,8 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { shellWord, UserError } from "../../errors.js";
+import { explainReadError, isMissing, shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
-import { explainReadError, isMissing } from "../../hub/read-error.js";
 import { version } from "../../version.js";
 
 const FORMAT = "moe-diffuseq token cache";

@@ -8,13 +8,12 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
-import { writeFileAtomic } from "../../hub/index.js";
+import { makeFolder, writeFileAtomic } from "../../hub/durable-file.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import type { Pair } from "../accuracy.js";
 import { NextTurnClassifier, type WrongKind, wrongKinds } from "./next-turn.js";
@@ -99,11 +98,12 @@ async function runTask(
   const { data, seeds, out, budget, pairs = 20_000, items, steps, qualitySteps = [], signal } = options;
   const { threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
+  const folder = join(out, task.name);
+  await makeFolder(folder); // says now, not after minutes, that nothing can be written there
   say("reading the pairs");
   const held = Math.max(items, LOSS_PAIRS, task.coherence ? SCALE_PAIRS : 0);
   const found = await readPairs(task, data, { train: pairs, valid: held });
   const judged = found.valid.slice(0, items);
-  const folder = join(out, task.name);
   const { base, pairsDigest } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
   const common = { task, pairsDigest, budget, threads, device, folder, steps, classifier, signal, say };
@@ -185,7 +185,7 @@ async function prepare(
   const vocabulary = join(own, "tokenizer.json");
   // Written last, each file whole or not at all.
   if (!existsSync(vocabulary)) {
-    await mkdir(own, { recursive: true });
+    await makeFolder(own);
     await writeFileAtomic(trainPath, train);
     await writeFileAtomic(heldPath, held);
     say(`learning a vocabulary of ${vocabSize} tokens`);
