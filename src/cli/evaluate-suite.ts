@@ -1,13 +1,14 @@
 /** @file `moe-diffuseq evaluate --suite`: what the flags come to, and how the run is shown. */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import type { Command } from "commander";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
 import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
 import { writeFileAtomic } from "../hub/index.js";
 import type { CommandContext } from "./command.js";
 import { orGoOn } from "./interrupt.js";
-import type { Flags } from "./options.js";
+import { type Flags, nameList, numberList, wholeNumber, worded } from "./options.js";
 import { type Job, ownProgram, runJobs } from "./processes.js";
 import { ProgressLine } from "./progress-line.js";
 import type { CommandResult } from "./terminal.js";
@@ -23,6 +24,26 @@ export interface SuiteFlags extends Flags {
 }
 
 const DEFAULT_MINUTES = 5;
+
+/** Gives a command the options that say what suites compare, and on what and how long it is trained. @param of begins their descriptions */
+export function addSuiteOptions(command: Command, of = ""): void {
+  command
+    .option("--twins <name,...>", `${of}which twins, the first over all others`, nameList, [
+      "moe-diffuseq",
+      "dense-active",
+      "masked",
+      "autoregressive",
+    ])
+    .option("--seeds <n,...>", `${of}a training run for each`, numberList, [1])
+    .option("--items <n>", `${of}held-out sources to write for (default: 50, quick: 12)`, wholeNumber)
+    .option("--pairs <n>", `${of}pairs to train on, at most (default: 20000, quick: 1500)`, wholeNumber)
+    .option("--jobs <n>", `${of}twins trained side by side, sharing the threads (default: 1)`, wholeNumber)
+    .addOption(
+      worded("data", `${of}one folder, of NAME.train.jsonl and NAME.valid.jsonl (addresses is embedded)`),
+    )
+    .addOption(worded("maxMinutes", `${of}minutes of training for each twin (default: 5, quick: 0.3)`))
+    .addOption(worded("maxTokens", `${of}tokens of training for each twin, instead of minutes`));
+}
 
 /** The options of some tasks as the flags have them. @throws UserError for flags that make no sense */
 export async function suiteOptions(

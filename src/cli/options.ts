@@ -103,7 +103,7 @@ const definitions = {
   release: () =>
     new Option(
       "--release <name>",
-      "absorbed positions released first: random, confidence, margin, entropy or confidence-threshold",
+      "absorbed positions released first: random, confidence, margin, entropy, confidence-threshold or left-to-right",
     ),
   guidance: () =>
     new Option(
@@ -141,6 +141,13 @@ const definitions = {
 } satisfies Record<string, () => Option>;
 
 export type OptionName = keyof typeof definitions;
+
+/** A shared option in the words of one command. */
+export function worded(name: OptionName, description: string): Option {
+  const option = definitions[name]();
+  option.description = description;
+  return option;
+}
 
 /** The parsed values of the shared options; a command sees those it has added. */
 export interface Flags {

@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
+import { quickOptions } from "../evaluation/suite/index.js";
 import { version } from "../version.js";
 import { generationOverrides, trainingOverrides } from "./options.js";
 import { runCommandLine } from "./program.js";
@@ -25,6 +26,22 @@ describe("the command line", () => {
     const help = await run("tokenizer", "train", "--help");
     expect(help).toMatchObject({ code: 0, err: "" });
     expect(help.out).toContain("--vocab-size <n>");
+  });
+
+  it("tells the defaults of suites", async () => {
+    const text = async (name: string) => (await run(name, "--help")).out.replaceAll(/\s+/g, " ");
+    const { items, minutes, pairs, steps } = quickOptions;
+    for (const help of [await text("evaluate"), await text("claims")])
+      for (const part of [
+        `(default: 50, quick: ${items})`,
+        `(default: 20000, quick: ${pairs})`,
+        `(default: 5, quick: ${minutes})`,
+        `32, quick: ${steps})`,
+        "one folder, of NAME.train.jsonl and NAME.valid.jsonl",
+      ])
+        expect(help).toContain(part);
+    expect(await text("claims")).toContain("(default: 512,2048,8192; quick: 256,1024)");
+    expect(await text("generate")).toContain("confidence-threshold or left-to-right");
   });
 
   it("without a command shows what there is, as wrong usage", async () => {

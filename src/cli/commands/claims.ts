@@ -7,9 +7,9 @@ import { shellWord, UserError } from "../../errors.js";
 import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
-import { type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
+import { addSuiteOptions, type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
 import { orGoOn } from "../interrupt.js";
-import { nameList, numberList, wholeNumber } from "../options.js";
+import { nameList, numberList, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -52,111 +52,102 @@ export function registerClaims(program: Command, host: CommandHost): void {
     .option("--quick", "tiny models and budgets, under ten minutes: to see that everything works")
     .option("--out <dir>", "folder for all of it (default: runs/claims, quick: runs/claims-quick)")
     .option("--suites <name,...>", "which suites (default: all of --data, or the embedded one)", nameList)
-    .option("--twins <name,...>", "which twins, the first over all others", nameList, [
-      "moe-diffuseq",
-      "dense-active",
-      "masked",
-      "autoregressive",
-    ])
-    .option("--seeds <n,...>", "a training run for each", numberList, [1])
-    .option("--items <n>", "held-out sources to write for", wholeNumber)
-    .option("--pairs <n>", "pairs to train on, at most", wholeNumber)
-    .option("--jobs <n>", "twins trained side by side, sharing the threads (default: 1)", wholeNumber)
-    .option("--lengths <n,...>", "positions of a document in the benchmark", numberList)
-    .option("--rounds <n>", "turns each side takes in the benchmark", wholeNumber)
+    .option(
+      "--lengths <n,...>",
+      "positions of a document in the benchmark (default: 512,2048,8192; quick: 256,1024)",
+      numberList,
+    )
+    .option("--rounds <n>", "turns each side takes in the benchmark (default: 7, quick: 3)", wholeNumber)
     .option("--python <path>", "a Python that has PyTorch, to be measured too")
     .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)")
+    .addOption(worded("steps", "denoising steps of a text (default: 32, quick: 8)"))
     .addHelpText("after", examples);
-  defineCommand<ClaimsFlags>(
-    command,
-    host,
-    ["data", "maxMinutes", "maxTokens", "steps", "set", "threads"],
-    async (flags, { terminal, signal }) => {
-      const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
-        "../../benchmark/index.js"
+  addSuiteOptions(command);
+  defineCommand<ClaimsFlags>(command, host, ["set", "threads"], async (flags, { terminal, signal }) => {
+    const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
+      "../../benchmark/index.js"
+    );
+    const { tasksOf } = await import("../../evaluation/suite/index.js");
+    const { quick = false } = flags;
+    const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
+    const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
+    const tasks = names.flatMap(tasksOf);
+    // One of several will do to see that pairs are learned.
+    const chosen = quick
+      ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
+      : tasks;
+    const line = new ProgressLine(terminal.stderr);
+    const onProgress = (what: string) => line.update(what);
+    const suite = await suiteOptions(flags, chosen, join(out, "suites"));
+    const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
+    if (peer?.python === null)
+      throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+    const defaults = quick ? quickBench : wholeBench;
+    const rounds = flags.rounds ?? defaults.rounds;
+    const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
+    const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
+    await makeFolder(out);
+    if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
+    const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
+    const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
+    return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
+      const measure = () =>
+        runClaims({
+          quick,
+          commands: {
+            bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+            suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}${jobs}`,
+            data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
+          },
+          bench: {
+            ...defaults,
+            base: resolveConfig({
+              preset: "moe-diffuseq",
+              sets: benchSets,
+            }),
+            twins: ["moe-diffuseq", "dense-active"],
+            lengths: flags.lengths ?? defaults.lengths,
+            rounds,
+            peer,
+            variants: peer ? ["eager"] : [],
+            threads: flags.threads ?? availableParallelism(),
+            keep: join(out, "bench"),
+            signal,
+            onProgress,
+          },
+          suite: {
+            ...suite,
+            qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
+            signal,
+            onProgress,
+          },
+        });
+      const report = await trainSideBySide(flags, suite, { signal, onProgress })
+        .then(measure)
+        .finally(() => line.end());
+      const own = tableCommand(command, flags);
+      const files = {
+        json: join(out, "claims.json"),
+        markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
+        page: join(out, "report.html"),
+      };
+      await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
+      await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
+      await writeFileAtomic(files.page, claimsPage(report, own));
+      const rows = claimsOf(report).map(
+        ({ claim, paper, ours, interval, verdict }) =>
+          `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
       );
-      const { tasksOf } = await import("../../evaluation/suite/index.js");
-      const { quick = false } = flags;
-      const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
-      const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
-      const tasks = names.flatMap(tasksOf);
-      // One of several will do to see that pairs are learned.
-      const chosen = quick
-        ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
-        : tasks;
-      const line = new ProgressLine(terminal.stderr);
-      const onProgress = (what: string) => line.update(what);
-      const suite = await suiteOptions(flags, chosen, join(out, "suites"));
-      const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
-      if (peer?.python === null)
-        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
-      const defaults = quick ? quickBench : wholeBench;
-      const rounds = flags.rounds ?? defaults.rounds;
-      const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
-      const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
-      await makeFolder(out);
-      if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
-      const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
-      const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
-      return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
-        const measure = () =>
-          runClaims({
-            quick,
-            commands: {
-              bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
-              suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}${jobs}`,
-              data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
-            },
-            bench: {
-              ...defaults,
-              base: resolveConfig({
-                preset: "moe-diffuseq",
-                sets: benchSets,
-              }),
-              twins: ["moe-diffuseq", "dense-active"],
-              lengths: flags.lengths ?? defaults.lengths,
-              rounds,
-              peer,
-              variants: peer ? ["eager"] : [],
-              threads: flags.threads ?? availableParallelism(),
-              keep: join(out, "bench"),
-              signal,
-              onProgress,
-            },
-            suite: {
-              ...suite,
-              qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
-              signal,
-              onProgress,
-            },
-          });
-        const report = await trainSideBySide(flags, suite, { signal, onProgress })
-          .then(measure)
-          .finally(() => line.end());
-        const own = tableCommand(command, flags);
-        const files = {
-          json: join(out, "claims.json"),
-          markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
-          page: join(out, "report.html"),
-        };
-        await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-        await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
-        await writeFileAtomic(files.page, claimsPage(report, own));
-        const rows = claimsOf(report).map(
-          ({ claim, paper, ours, interval, verdict }) =>
-            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
-        );
-        return {
-          json: { claims: claimsOf(report), files },
-          text: [
-            ...rows,
-            "",
-            `Table: ${files.markdown}`,
-            `Page with charts: ${files.page}`,
-            `All figures: ${files.json}`,
-          ].join("\n"),
-        };
-      });
-    },
-  );
+      return {
+        json: { claims: claimsOf(report), files },
+        text: [
+          ...rows,
+          "",
+          `Table: ${files.markdown}`,
+          `Page with charts: ${files.page}`,
+          `All figures: ${files.json}`,
+        ].join("\n"),
+      };
+    });
+  });
 }

@@ -6,10 +6,10 @@ import type { TargetScores } from "../../evaluation/index.js";
 import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
-import { evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
+import { addSuiteOptions, evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
 import { generationSettings } from "../generation-settings.js";
 import { refuseFlags } from "../idle-flags.js";
-import { nameList, numberList, wholeNumber } from "../options.js";
+import { wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -43,19 +43,11 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     )
     .option("--report <file.json>", "write every figure into this file")
     .option("--suite <name>", "instead of --model: train twins for one budget each and judge their texts")
-    .option("--twins <name,...>", "suite: which twins, the first over all others", nameList, [
-      "moe-diffuseq",
-      "dense-active",
-      "masked",
-      "autoregressive",
-    ])
-    .option("--seeds <n,...>", "suite: a training run for each", numberList, [1])
-    .option("--items <n>", "suite: held-out sources to write for", wholeNumber)
-    .option("--pairs <n>", "suite: pairs to train on, at most", wholeNumber)
-    .option("--jobs <n>", "suite: twins trained side by side, sharing the threads (default: 1)", wholeNumber)
     .option("--out <dir>", "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)")
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
+    .addOption(worded("steps", "denoising steps (default: the model's; suite: 32, quick: 8)"))
     .addHelpText("after", examples);
+  addSuiteOptions(command, "suite: ");
   defineCommand<EvaluateFlags>(
     command,
     host,
@@ -63,16 +55,12 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "model",
       "valid",
       "onBadRecord",
-      "steps",
       "temperature",
       "seed",
       "guidance",
       "candidates",
       "select",
       "dtype",
-      "data",
-      "maxMinutes",
-      "maxTokens",
       "set",
       "threads",
       "device",
