@@ -68,7 +68,7 @@ it("explains what cannot be written, and names the flag that says where", async 
     [join(folder, "none", "file"), "there is no such folder, and none can be made there"],
     [folder, "what stands there is not a file"],
     [join(file, "b"), "a part of the path is a file, not a folder"],
-    [long, "the name is too long"],
+    [long, "the name is longer than the file system allows"],
   ];
   for (const [path, why] of cases)
     expect(await writeFileAtomic(path, "x", "--report").catch((error: unknown) => error)).toEqual(

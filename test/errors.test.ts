@@ -1,6 +1,6 @@
 /** @file What is said of files that cannot be read. */
 import { expect, it } from "vitest";
-import { explainReadError, isMissing, UserError } from "./errors.js";
+import { explainReadError, isMissing, UserError } from "../src/errors.js";
 
 const error = (code: string) => Object.assign(new Error(code), { code });
 
