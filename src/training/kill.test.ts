@@ -31,7 +31,7 @@ it("a write that fails: a message; the run goes on where it was", async () => {
   const { code, errors } = await endOf(await startTraining(config, out, "ulimit -f 50"));
   expect(code).toBe(1);
   expect(errors).toMatch(
-    /^Cannot write .*step-00000002: the file is larger than the file system allows\.\n$/,
+    /^Cannot write .*step-00000002: the file is larger than the file system allows; write somewhere else with --out\.\n$/,
   );
   expect(readdirSync(join(out, "checkpoints"))).toEqual([]);
   await train({ config, out, threads: 1, resume: true });
