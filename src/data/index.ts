@@ -1,6 +1,6 @@
 /** @file The data room: documents from files, the tokenizer, tokenized corpora and caches, and the packed rows that training sees. */
 export { CacheCorpus, checkTokenizer, type OpenedCaches, openCaches } from "./cache/cache-corpus.js";
-export { isTokenCache } from "./cache/manifest.js";
+export { isTokenCache, type PartName } from "./cache/manifest.js";
 export {
   type PartSummary,
   type PrepareOptions,
@@ -11,6 +11,7 @@ export {
 export {
   type Corpus,
   type CorpusCounts,
+  type Ids,
   TokenCorpus,
   type TokenDocument,
   type TokenizeOptions,
@@ -25,6 +26,7 @@ export {
 } from "./documents.js";
 export { embeddedCorpus } from "./embedded.js";
 export { refuseInside } from "./folders.js";
+export type { GapOptions } from "./gaps.js";
 export type { LayoutOptions } from "./layout.js";
 export type { TextGlobals } from "./packing.js";
 export { type FillReport, packRows, type Row, type RowOptions, RowSource, type Shuffler } from "./rows.js";

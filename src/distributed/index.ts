@@ -4,6 +4,7 @@ export {
   broadcastJson,
   type Communicator,
   type CommunicatorHandle,
+  type Summable,
   sumOverRanks,
 } from "./communicator.js";
 export { joinRanks, leaveRanks } from "./join.js";

@@ -11,11 +11,16 @@ export { type GraphModule, leavesOf, rootsOf } from "./module.js";
 export { NDArray } from "./ndarray.js";
 export { GRADIENT_PREFIX, type OnnxProgram, writeOnnx } from "./onnx.js";
 export {
+  type AdjointContext,
   type CompositeDefinition,
+  type CompositeOperator,
   defineComposite,
   definePrimitive,
   type MaybeTensor,
+  type OnnxForm,
+  type Operator,
   type PrimitiveDefinition,
+  type PrimitiveOperator,
 } from "./operator.js";
 export { type Activation, activation, activationReference } from "./operators/activation.js";
 export { after } from "./operators/after.js";
@@ -48,5 +53,5 @@ export {
   tiedLogits,
 } from "./operators/vocabulary.js";
 export { cpuTarget, type Target, webgpuTarget } from "./target.js";
-export { apply, constant, input, type Node, parameter, Tensor, withScope } from "./tensor.js";
+export { apply, constant, input, type Node, parameter, Tensor, type TypeInfo, withScope } from "./tensor.js";
 export * from "./types.js";

@@ -45,11 +45,6 @@ export interface PrimitiveDefinition<A> {
   evaluate(inputs: readonly NDArray[], attributes: A): readonly NDArray[];
 }
 
-export interface Cost {
-  /** Floating-point operations (a multiply-add counts two). */
-  readonly flops: number;
-}
-
 export interface CompositeDefinition<A, S> {
   readonly name: string;
   infer(inputs: readonly Tensor[], attributes: A): readonly TypeInfo[];

@@ -1,7 +1,7 @@
 /** @file Training: the run, its events and its directory. */
 
 export type { ExpertUse } from "../diffusion/expert-use.js";
-export { type Communicator, joinRanks, leaveRanks } from "../distributed/index.js";
+export { type Communicator, joinRanks, leaveRanks, type Summable } from "../distributed/index.js";
 export type { CheckpointState } from "./checkpoint-state.js";
 export { budgetUsed, learningRateAt, type Progress } from "./learning-rate.js";
 export { type MetricsRecord, readMetrics } from "./metrics-log.js";

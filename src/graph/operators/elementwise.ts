@@ -5,7 +5,8 @@ import { apply, constant, type Tensor } from "../tensor.js";
 import { type DType, onnxTypes } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
 
-type Scalar = Tensor | number;
+/** A tensor, or a number that takes its type from the other side. */
+export type Scalar = Tensor | number;
 type BinaryAdjoint = (g: Tensor, a: Tensor, b: Tensor, out: Tensor) => [MaybeTensor, MaybeTensor];
 
 const toTensor = (value: Scalar, like: Tensor): Tensor =>
