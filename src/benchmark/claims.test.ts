@@ -175,7 +175,9 @@ describe("runClaims", () => {
     for (const { claim, verdict } of judged)
       if (claim.includes("memory") || claim.includes("time a token")) expect(verdict).toBe("");
       else if (claim.startsWith("abstracts"))
-        expect(verdict).toMatch(/^(too few to say|neither scores|scores alone) \(one seed, [12] documents?\)/);
+        expect(verdict).toMatch(
+          /^(too few to say|neither scores|scores alone) \(one seed, [12] documents?\)/,
+        );
     expect(claims.at(-3)).toMatchObject({
       claim: expect.stringMatching(/^abstracts: BLEU/),
       paper: "x1.19",
