@@ -50,7 +50,7 @@ export interface TwinRun extends Training {
   readonly levels: readonly LevelResult[];
   readonly experts: ExpertUse | null;
   readonly judged: Judged;
-  /** The same at other numbers of steps. */
+  /** The same at other numbers of steps, without free texts and gaps. */
   readonly quality: readonly { readonly steps: number; readonly judged: Judged }[];
 }
 
@@ -111,7 +111,8 @@ export function runTwin(job: TwinJob): Promise<TwinRun> {
     if (!found) await writeKept(join(path, RESULT), judgedWith, run);
     for (const steps of qualitySteps.filter((one) => !run.quality.some((known) => known.steps === one))) {
       say(`writing in ${steps} steps`);
-      run = { ...run, quality: [...run.quality, { steps, judged: await judge(path, job, steps) }] };
+      const judged = await judge(path, { ...job, task: pairsAlone(job.task) }, steps);
+      run = { ...run, quality: [...run.quality, { steps, judged }] };
       await writeKept(join(path, RESULT), judgedWith, run);
     }
     const quality = qualitySteps.map((steps) => run.quality.find((known) => known.steps === steps)!);
@@ -203,6 +204,9 @@ const judge = (
 
 const TRAINING = "suite-training.json";
 const RESULT = "suite-result.json";
+
+/** A task without free texts and gaps. */
+const pairsAlone = (task: SuiteTask): SuiteTask => ({ ...task, free: false, infill: false });
 
 /** All that training depends on, but for the machine: the pairs themselves, not where they lie. */
 function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, config: RunConfig): string {
