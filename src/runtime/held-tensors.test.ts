@@ -57,7 +57,8 @@ onEveryDevice((device) => {
     await gone;
   });
 
-  it("keep what was there when a run fails", async () => {
+  it("keep what was there when a run fails", async ({ skip }) => {
+    skip(device().kind === "webgpu", "nothing checks the indices there, so no run fails");
     const ids = input("ids", "int64", [2]);
     const rows = gather(constant([1, 2, 3], [3, 1]), ids);
     const wide = expand(rows, [2, 4]);
