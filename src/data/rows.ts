@@ -196,6 +196,8 @@ export class RowSource {
   private suggestNearGlobals(): number {
     const { nearSpan = 0, gaps, globalTokens = 0 } = this.options;
     if (nearSpan === 0 || (gaps && gaps.rate > 0)) return this.maxGlobals;
+    // No bound is below what one document may have.
+    if (NEAR_SHARE * Math.max(1, this.mostOfDocument) > this.maxGlobals) return this.maxGlobals;
     const { pieces, rows } = this.firstSection(this.maxGlobals, null);
     let most = this.usual(rows, (row) => mostNear(pieces, row, globalTokens, nearSpan));
     while (NEAR_SHARE * most <= this.maxGlobals) {
@@ -208,10 +210,14 @@ export class RowSource {
 
   /** What 99 of 100 rows have at most, and any one document may have. */
   private usual(rows: readonly Int32Array[], of: (row: Int32Array) => number): number {
-    const { globalTokens, textGlobals, maxTextGlobals } = this.pieceOptions;
     const sorted = rows.map(of).sort((a, b) => a - b);
-    const ofDocument = globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals);
-    return Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], ofDocument);
+    return Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], this.mostOfDocument);
+  }
+
+  /** Global tokens that one document may have. */
+  private get mostOfDocument(): number {
+    const { globalTokens, textGlobals, maxTextGlobals } = this.pieceOptions;
+    return globalTokens + (textGlobals === "none" ? 0 : maxTextGlobals);
   }
 
   private firstSection(

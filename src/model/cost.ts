@@ -23,8 +23,6 @@ export interface CostShape {
   readonly length: number;
   /** Slots for global tokens a row. Default: those of one document. Rows packed with several documents need them for each. */
   readonly globalSlots?: number;
-  /** Most of them that a block is held against. Default: all. */
-  readonly nearSlots?: number;
   /** Whether weights are averaged in training. Default true. */
   readonly ema?: boolean;
   /** Whether layers are computed again in the backward pass instead of kept (activation checkpointing). Default false. */
@@ -177,10 +175,10 @@ const resultColumns = ({ experts: { router, numExperts, topK } }: ModelConfig): 
 function pairsOf(
   model: ModelConfig,
   layer: number,
-  { length, globalSlots = globalSlotsOf(model), nearSlots }: CostShape,
+  { length, globalSlots = globalSlotsOf(model) }: CostShape,
 ) {
   const { heads } = layerPattern(model.attention, layer, model.numHeads);
-  return heads.reduce((sum, head) => sum + computedPairs(head, length, globalSlots, nearSlots), 0);
+  return heads.reduce((sum, head) => sum + computedPairs(head, length, globalSlots), 0);
 }
 
 function productsOf(model: ModelConfig, shape: CostShape): Product[] {
@@ -241,7 +239,7 @@ function productsOf(model: ModelConfig, shape: CostShape): Product[] {
  */
 function activationElements(model: ModelConfig, shape: CostShape): number {
   const { hiddenSize, vocabSize, numLayers, experts, embeddingSize } = model;
-  const { batchSize, length, globalSlots = globalSlotsOf(model), nearSlots } = shape;
+  const { batchSize, length, globalSlots = globalSlotsOf(model) } = shape;
   const positions = batchSize * length;
   const wide = positions * hiddenSize;
   const sparse = experts.numExperts > 1;
@@ -252,7 +250,7 @@ function activationElements(model: ModelConfig, shape: CostShape): number {
   for (let layer = 0; layer < numLayers; layer++) {
     const { heads } = layerPattern(model.attention, layer, model.numHeads);
     const gathered = heads.reduce((sum, head) => {
-      const plan = blockPlan(head, length, globalSlots, nearSlots);
+      const plan = blockPlan(head, length, globalSlots);
       const keys = plan ? plan.blocks * (plan.globalKeys + plan.localKeys) : length;
       return sum + (2 * keys * hiddenSize) / heads.length;
     }, 0);

@@ -3,7 +3,6 @@
  * once, so a killed run loses none; a resumed run first drops the lines after the step it resumes from, so that none is
  * there twice.
  */
-
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { explainReadError, isMissing } from "../errors.js";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";

@@ -155,7 +155,11 @@ export async function readPairs(
   }
   const held = new Map<number, GroupedPair[]>();
   for await (const pairs of read("valid")) {
-    for (const pair of pairs) held.set(pair.group, [...(held.get(pair.group) ?? []), pair]);
+    for (const pair of pairs) {
+      const known = held.get(pair.group);
+      if (known) known.push(pair);
+      else held.set(pair.group, [pair]);
+    }
     if (held.size === limits.valid) break;
   }
   const valid = takeInTurns(Array.from(held.values(), inSpreadOrder), limits.valid);

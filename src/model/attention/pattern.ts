@@ -93,9 +93,9 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
   return groups;
 }
 
-/** Query-key pairs that are computed (masked places included) for one head over `length` positions. `near`: see `blockPlan`. */
-export function computedPairs(head: HeadPattern, length: number, globals: number, near = globals): number {
-  const plan = blockPlan(head, length, globals, near);
+/** Query-key pairs that are computed (masked places included) for one head over `length` positions. */
+export function computedPairs(head: HeadPattern, length: number, globals: number): number {
+  const plan = blockPlan(head, length, globals);
   return plan ? pairsOf(plan, globals) : length * length;
 }
 
