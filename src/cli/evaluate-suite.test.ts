@@ -72,6 +72,10 @@ describe("evaluate --suite --jobs", () => {
       1,
       expect.stringMatching(/science, .*its process ended \(1\)[\s\S]*science\.abstracts\.train\.jsonl/),
     ]);
+    expect(await run("--on-bad-record", "skip", "--jobs", "2", "--data", broken, "--out", out)).toEqual([
+      1,
+      expect.stringMatching(/holds no documents \(1 broken records skipped\)/),
+    ]);
     for (const [setting, message] of [
       ["training.seed=2", /--set training\.seed: a suite decides this itself; give --seeds instead/],
       ["training.packing=true", /--set training\.packing: .*leave it out/],

@@ -96,6 +96,7 @@ export async function suiteOptions(
     base: resolveConfig({
       preset: "moe-diffuseq",
       sets: [...suiteSettings, ...(quick ? quickSettings : []), ...(flags.set ?? [])],
+      overrides: flags.onBadRecord && { data: { onBadRecord: flags.onBadRecord } },
     }),
     twins: [...new Set(twins)] as TwinName[],
     seeds: [...new Set(flags.seeds)],
@@ -128,12 +129,13 @@ export async function trainSideBySide(
   { tasks, twins, seeds, out, budget, threads }: SuiteOptions,
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<void> {
-  const { jobs: atOnce = 1, data, items, pairs, steps, device, set = [], quick = false } = flags;
+  const { jobs: atOnce = 1, data, items, pairs, steps, onBadRecord, device, set = [], quick = false } = flags;
   if (atOnce === 1) return;
   const given = {
     "--items": items,
     "--pairs": pairs,
     "--steps": steps,
+    "--on-bad-record": onBadRecord,
     "--device": device,
   };
   const common = [

@@ -63,91 +63,97 @@ export function registerClaims(program: Command, host: CommandHost): void {
     .addOption(worded("steps", "denoising steps of a text (default: 32, quick: 8)"))
     .addHelpText("after", examples);
   addSuiteOptions(command);
-  defineCommand<ClaimsFlags>(command, host, ["set", "threads"], async (flags, { terminal, signal }) => {
-    const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
-      "../../benchmark/index.js"
-    );
-    const { tasksOf } = await import("../../evaluation/suite/index.js");
-    const { quick = false } = flags;
-    const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
-    const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
-    const tasks = names.flatMap(tasksOf);
-    // One of several will do to see that pairs are learned.
-    const chosen = quick
-      ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
-      : tasks;
-    const line = new ProgressLine(terminal.stderr);
-    const onProgress = (what: string) => line.update(what);
-    const suite = await suiteOptions(flags, chosen, join(out, "suites"));
-    const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
-    if (peer?.python === null)
-      throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
-    const defaults = quick ? quickBench : wholeBench;
-    const rounds = flags.rounds ?? defaults.rounds;
-    const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
-    const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
-    await makeFolder(out);
-    if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
-    const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
-    const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
-    return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
-      const measure = () =>
-        runClaims({
-          quick,
-          commands: {
-            bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
-            suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${threads}${jobs}`,
-            data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
-          },
-          bench: {
-            ...defaults,
-            base: resolveConfig({
-              preset: "moe-diffuseq",
-              sets: benchSets,
-            }),
-            twins: ["moe-diffuseq", "dense-active"],
-            lengths: flags.lengths ?? defaults.lengths,
-            rounds,
-            peer,
-            variants: peer ? ["eager"] : [],
-            threads: flags.threads ?? availableParallelism(),
-            keep: join(out, "bench"),
-            signal,
-            onProgress,
-          },
-          suite: {
-            ...suite,
-            qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
-            signal,
-            onProgress,
-          },
-        });
-      const report = await trainSideBySide(flags, suite, { signal, onProgress })
-        .then(measure)
-        .finally(() => line.end());
-      const own = tableCommand(command, flags);
-      const files = {
-        json: join(out, "claims.json"),
-        markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
-        page: join(out, "report.html"),
-      };
-      await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-      await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
-      await writeFileAtomic(files.page, claimsPage(report, own));
-      const rows = claimsOf(report).map(
-        ({ claim, paper, ours, interval, verdict }) =>
-          `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
+  defineCommand<ClaimsFlags>(
+    command,
+    host,
+    ["onBadRecord", "set", "threads"],
+    async (flags, { terminal, signal }) => {
+      const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
+        "../../benchmark/index.js"
       );
-      return {
-        json: { claims: claimsOf(report), files },
-        text: [
-          ...rows,
-          "",
-          `Table: ${files.markdown}`,
-          `Page with charts: ${files.page}`,
-          `All figures: ${files.json}`,
-        ].join("\n"),
-      };
-    });
-  });
+      const { tasksOf } = await import("../../evaluation/suite/index.js");
+      const { quick = false } = flags;
+      const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
+      const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
+      const tasks = names.flatMap(tasksOf);
+      // One of several will do to see that pairs are learned.
+      const chosen = quick
+        ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
+        : tasks;
+      const line = new ProgressLine(terminal.stderr);
+      const onProgress = (what: string) => line.update(what);
+      const suite = await suiteOptions(flags, chosen, join(out, "suites"));
+      const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
+      if (peer?.python === null)
+        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+      const defaults = quick ? quickBench : wholeBench;
+      const rounds = flags.rounds ?? defaults.rounds;
+      const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
+      const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
+      await makeFolder(out);
+      if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
+      const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
+      const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
+      const broken = flags.onBadRecord === undefined ? "" : ` --on-bad-record ${flags.onBadRecord}`;
+      return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
+        const measure = () =>
+          runClaims({
+            quick,
+            commands: {
+              bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+              suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${broken}${threads}${jobs}`,
+              data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
+            },
+            bench: {
+              ...defaults,
+              base: resolveConfig({
+                preset: "moe-diffuseq",
+                sets: benchSets,
+              }),
+              twins: ["moe-diffuseq", "dense-active"],
+              lengths: flags.lengths ?? defaults.lengths,
+              rounds,
+              peer,
+              variants: peer ? ["eager"] : [],
+              threads: flags.threads ?? availableParallelism(),
+              keep: join(out, "bench"),
+              signal,
+              onProgress,
+            },
+            suite: {
+              ...suite,
+              qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
+              signal,
+              onProgress,
+            },
+          });
+        const report = await trainSideBySide(flags, suite, { signal, onProgress })
+          .then(measure)
+          .finally(() => line.end());
+        const own = tableCommand(command, flags);
+        const files = {
+          json: join(out, "claims.json"),
+          markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
+          page: join(out, "report.html"),
+        };
+        await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
+        await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
+        await writeFileAtomic(files.page, claimsPage(report, own));
+        const rows = claimsOf(report).map(
+          ({ claim, paper, ours, interval, verdict }) =>
+            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
+        );
+        return {
+          json: { claims: claimsOf(report), files },
+          text: [
+            ...rows,
+            "",
+            `Table: ${files.markdown}`,
+            `Page with charts: ${files.page}`,
+            `All figures: ${files.json}`,
+          ].join("\n"),
+        };
+      });
+    },
+  );
 }

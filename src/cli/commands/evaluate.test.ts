@@ -44,7 +44,6 @@ describe("evaluate", () => {
       [["--suite", "addresses", "--model", model], "--model is for a trained run (--model), not for a suite"],
       [["--suite", "addresses", "--guidance", "2"], "--guidance is not for a suite"],
       [["--suite", "addresses", "--data", folder], "--data: addresses is embedded and reads no folder"],
-      [["--suite", "addresses", "--on-bad-record", "skip"], "--on-bad-record is for a trained run"],
     ];
     for (const [args, message] of cases) {
       const { code, err } = await evaluate(...args);

@@ -116,7 +116,7 @@ const ofSuites = [
   "quick",
   "out",
 ];
-const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype", "onBadRecord"];
+const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype"];
 const ofWriting = ["temperature", "seed", "guidance", "candidates", "select"];
 const ofBoth = ["steps", "set"];
 

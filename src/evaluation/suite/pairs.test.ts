@@ -66,6 +66,9 @@ describe("pairs", () => {
       train: [0, 1].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}`, group: i })),
       valid: [{ src: "Title 3", trg: "Text 3", group: 0 }],
     });
+    await writeFile(join(folder, "science.abstracts.valid.jsonl"), `{"title": \n${line(3)}`);
+    await expect(readPairs(task, folder, limits)).rejects.toThrow(/valid\.jsonl:1: .*--on-bad-record skip/s);
+    expect((await readPairs(task, folder, limits, "skip")).valid).toMatchObject([{ src: "Title 3" }]);
     await rm(folder, { recursive: true });
     expect(new Set(suiteTasks.map(({ suite }) => suite))).toEqual(new Set(suiteNames));
     expect(() => tasksOf("poems")).toThrow(UserError);

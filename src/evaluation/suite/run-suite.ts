@@ -102,7 +102,7 @@ async function runTask(
   await makeFolder(folder); // says now, not after minutes, that nothing can be written there
   say("reading the pairs");
   const held = Math.max(items, LOSS_PAIRS, task.coherence ? SCALE_PAIRS : 0);
-  const found = await readPairs(task, data, { train: pairs, valid: held });
+  const found = await readPairs(task, data, { train: pairs, valid: held }, options.base.data.onBadRecord);
   const judged = found.valid.slice(0, items);
   const { base, pairsDigest } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;

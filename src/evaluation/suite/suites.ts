@@ -131,17 +131,19 @@ export interface TaskPairs {
  * The pairs of a task: the first ones to train on; of those held out one of each document, then a second of each, and so on, each from
  * another part of its document. Fewer of them are the beginning of more.
  * @param folder where the files lie; not needed for the embedded corpus
+ * @param onBadRecord broken lines of the files: stop there (default), or skip them
  * @throws UserError when a file is missing, or gives no pair
  */
 export async function readPairs(
   task: SuiteTask,
   folder: string | undefined,
   limits: { readonly train: number; readonly valid: number },
+  onBadRecord: "stop" | "skip" = "stop",
 ): Promise<TaskPairs> {
   async function* read(part: Part): AsyncGenerator<GroupedPair[]> {
     const groups = new Map<string | number, number>();
     let documents = 0;
-    for await (const document of documentsOf(task, folder, part)) {
+    for await (const document of documentsOf(task, folder, part, onBadRecord)) {
       const shared = document.src ?? documents++;
       const group = groups.get(shared) ?? groups.size;
       groups.set(shared, group);
@@ -213,7 +215,8 @@ const documentsOf = (
   { name, files }: SuiteTask,
   folder: string | undefined,
   part: Part,
+  onBadRecord: "stop" | "skip",
 ): Iterable<Document> | AsyncIterable<Document> =>
   files === null
     ? embeddedCorpus(part === "valid" ? "validation" : "train")
-    : readDocuments([fileOf(name, files, folder, part)]);
+    : readDocuments([fileOf(name, files, folder, part)], { onBadRecord });
