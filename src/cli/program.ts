@@ -93,7 +93,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (error) {
-    if (rank > 0 && !(error instanceof Interrupted)) {
+    if (rank > 0 && !(error instanceof Interrupted) && !(error instanceof CommanderError)) {
       await setTimeout(RANK_ZERO_FIRST);
       terminal.stderr.write(`Rank ${rank}: `);
     }

@@ -2,7 +2,7 @@
  * @file Which files a path stands for: a folder is walked in name order; what is hidden, installed or linked away is left out.
  */
 import { createHash } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { explainReadError, isMissing, UserError } from "../errors.js";
@@ -75,13 +75,23 @@ export async function kindOfPath(path: string): Promise<"file" | "folder"> {
   throw new UserError(`${path}: expected a file or folder, found nothing${where}; ${hint}`);
 }
 
+/** Where a path leads, symbolic links followed as far as it exists. */
+async function realPath(path: string): Promise<string> {
+  const whole = resolve(path);
+  return realpath(whole).catch(async () => {
+    const parent = dirname(whole);
+    return parent === whole ? whole : join(await realPath(parent), basename(whole));
+  });
+}
+
 /**
  * Whether what is written into the folder `out` would be read as texts of one of these paths.
  * @throws UserError naming that path
  */
 export async function refuseInside(out: string, paths: readonly string[]): Promise<void> {
+  const place = await realPath(out);
   for (const path of paths) {
-    const inner = relative(resolve(path), resolve(out));
+    const inner = relative(await realPath(path), place);
     // ".." leads outside; hidden and installed folders are not walked.
     const walked = !isAbsolute(inner) && inner.split(sep).every(isWalked);
     if (walked && (await kindOfPath(path)) === "folder")

@@ -281,6 +281,9 @@ describe("global tokens near a block", () => {
       for (let first = 0; first + 16 <= 512; first++)
         expect(globalsAt(row, first, 16)).toBeLessThanOrEqual(8);
     expect(rowsOf(rows).flatMap(segmentsOf)).toHaveLength(many.length);
+    expect(() => source({ ...options, globalTokens: 9, nearSpan: 16, nearGlobals: 8 })).toThrow(
+      /at most 8 global tokens near one another \(nearGlobals\), got a document with 9/,
+    );
   });
 
   it("are not bounded where that would save little, where gaps shorten documents, or without a block", () => {
@@ -290,6 +293,7 @@ describe("global tokens near a block", () => {
     };
     unbounded({ nearSpan: 200 });
     unbounded({ nearSpan: 16, gaps: { rate: 0.5, random: shuffle } });
+    unbounded({ nearSpan: 16, nearGlobals: 8, gaps: { rate: 0.5, random: shuffle } });
     unbounded({});
   });
 });

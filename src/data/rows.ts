@@ -132,13 +132,21 @@ export class RowSource {
     this.index = new PieceIndex(corpus, this.pieceOptions);
     this.sections = Math.ceil(this.index.blocks / this.sectionBlocks);
     this.maxGlobals = options.maxGlobals ?? this.suggestMaxGlobals();
-    this.nearGlobals = options.nearGlobals ?? this.suggestNearGlobals();
+    this.nearGlobals = this.gapped ? this.maxGlobals : (options.nearGlobals ?? this.suggestNearGlobals());
     const most = this.index.mostGlobals;
     if (most > this.maxGlobals)
       throw new UserError(
         `expected at most ${this.maxGlobals} global tokens a sequence (maxGlobals), got a document with ${most}; ` +
           "raise maxGlobals or lower attention.globalTokens or attention.maxTextGlobals",
       );
+    if (most > this.nearGlobals)
+      throw new UserError(
+        `expected at most ${this.nearGlobals} global tokens near one another (nearGlobals), got a document with ${most}; raise nearGlobals`,
+      );
+  }
+
+  private get gapped(): boolean {
+    return (this.options.gaps?.rate ?? 0) > 0;
   }
 
   /** Rows of one epoch; differs a little from epoch to epoch when shuffled. The first call plans the epoch (a pass over its pieces). */
@@ -194,8 +202,8 @@ export class RowSource {
    * a quarter of a row's is not worth having.
    */
   private suggestNearGlobals(): number {
-    const { nearSpan = 0, gaps, globalTokens = 0 } = this.options;
-    if (nearSpan === 0 || (gaps && gaps.rate > 0)) return this.maxGlobals;
+    const { nearSpan = 0, globalTokens = 0 } = this.options;
+    if (nearSpan === 0) return this.maxGlobals;
     // No bound is below what one document may have.
     if (NEAR_SHARE * Math.max(1, this.mostOfDocument) > this.maxGlobals) return this.maxGlobals;
     const { pieces, rows } = this.firstSection(this.maxGlobals, null);

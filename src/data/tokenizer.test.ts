@@ -32,6 +32,21 @@ describe("the vocabulary", () => {
     expect((await Tokenizer.train(["any"], { vocabSize: 259 })).encode("ab é")).toHaveLength(5);
   });
 
+  it("is learned no further once that is called off", async () => {
+    const reason = new Error("enough");
+    const signal = AbortSignal.abort(reason);
+    await expect(Tokenizer.train(texts, { vocabSize: 1000, signal })).rejects.toBe(reason);
+  });
+
+  it("is read from files that leave out what is not used, and do not list its special tokens", () => {
+    const { decoder: _d, normalizer: _n, post_processor: _p, ...rest } = tokenizer.toJSON();
+    const sparse = Tokenizer.fromJSON({ ...rest, added_tokens: [] } as unknown as TokenizerJson);
+    expect(sparse.encode(code)).toEqual(tokenizer.encode(code));
+    expect(sparse.byteLengths).toEqual(tokenizer.byteLengths);
+    const { pad, sep } = tokenizer.special;
+    expect(sparse.decode([...sparse.encode("a"), sep, pad])).toBe("a");
+  });
+
   it("depends on the texts alone", async () => {
     const again = await Tokenizer.train(texts, { vocabSize: 1000 });
     expect(again.toJSON()).toEqual(tokenizer.toJSON());

@@ -28,6 +28,8 @@ export interface TrainOptions {
   readonly vocabSize: number;
   /** Most distinct words held while counting; the rarest are forgotten where there are more. Default: 2^20. */
   readonly maxWords?: number;
+  /** Aborting rejects with its reason, soon. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Decodes ids that come in pieces: the pieces of text, put together, are the text of all ids (see `streamDecoder`). */
@@ -61,13 +63,15 @@ export class Tokenizer {
     const { vocab } = json.model;
     this.names = new Map(Object.entries(vocab).map(([token, id]) => [id, token]));
     this.vocabSize = this.names.size;
-    const specials = new Set(json.added_tokens.map(({ id }) => id));
+    const specials = new Set([...json.added_tokens.map(({ id }) => id), ...Object.values(this.special)]);
     this.bytes = Array.from({ length: this.vocabSize }, (_, id) =>
       specials.has(id) ? new Uint8Array(0) : (tokenBytes(this.names.get(id)!) ?? new Uint8Array(0)),
     );
     this.byteLengths = Uint16Array.from(this.bytes, (bytes) => bytes.length);
     // Without added tokens: a text that holds the characters "[SEP]" is a text that holds these characters.
-    this.encoder = new Encoder({ ...json, added_tokens: [] }, {});
+    // The library asks for keys that other writers leave out.
+    const unused = { normalizer: null, post_processor: null, decoder: null, added_tokens: [] };
+    this.encoder = new Encoder({ ...json, ...unused }, {});
   }
 
   /**
@@ -76,7 +80,7 @@ export class Tokenizer {
    */
   static async train(
     texts: Iterable<string> | AsyncIterable<string>,
-    { vocabSize, maxWords }: TrainOptions,
+    { vocabSize, maxWords, signal }: TrainOptions,
   ): Promise<Tokenizer> {
     const merges = vocabSize - SPECIAL_COUNT - BYTE_ALPHABET.length;
     if (!Number.isInteger(vocabSize) || merges < 0 || vocabSize > 2 ** 24)
@@ -85,7 +89,11 @@ export class Tokenizer {
           `got ${vocabSize}; give another, 8192 say`,
       );
     const counter = new WordCounter(maxWords);
-    const pause = pauser();
+    const rest = pauser();
+    const pause = async () => {
+      await rest();
+      signal?.throwIfAborted();
+    };
     for await (const text of texts) {
       counter.add(text);
       await pause();

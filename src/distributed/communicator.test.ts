@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { alone, broadcastJson, type Communicator, sumOverRanks } from "./communicator.js";
+import { allOrNone, alone, broadcastJson, type Communicator, sumOverRanks } from "./communicator.js";
 import { inProcessRanks } from "./testing/in-process.js";
 
 const groups: [string, Communicator[]][] = [
@@ -22,6 +22,26 @@ describe.each(groups)("%s", (_name, ranks) => {
       expect([...a]).toEqual([(size * (size - 1)) / 2, size / 2]);
       expect(none).toHaveLength(0);
       expect([...b]).toEqual([size, 2 ** size - 1, Number.POSITIVE_INFINITY]);
+    }
+  });
+
+  it("allOrNone gives everybody the value of his own, or fails for all with what the first one says", async () => {
+    const values = ranks.map((communicator, rank) => allOrNone(communicator, async () => rank));
+    expect(await Promise.all(values)).toEqual(ranks.map((_, rank) => rank));
+    for (const guilty of new Set([0, size - 1])) {
+      const failures = ranks.map((communicator, rank) =>
+        allOrNone(communicator, async () => {
+          if (rank === guilty) throw new TypeError("no ä here");
+          return rank;
+        }).catch((error: unknown) => String(error)),
+      );
+      expect(await Promise.all(failures)).toEqual(
+        ranks.map((_, rank) =>
+          rank === guilty
+            ? "TypeError: no ä here"
+            : expect.stringMatching(new RegExp(`Error: rank ${guilty}: no ä here$`)),
+        ),
+      );
     }
   });
 

@@ -4,6 +4,7 @@
  * Every operation is collective: all ranks call it, in the same order, with arrays of the same length. Operations on one communicator
  * never overlap; a second thread works on a `duplicate`.
  */
+import { UserError } from "../errors.js";
 
 /** Arrays that are summed. */
 export type Summable = Float32Array | Float64Array;
@@ -74,6 +75,30 @@ export async function sumOverRanks<K extends string>(
       return [name, all.subarray(end - length, end)];
     }),
   ) as Record<K, Float64Array>;
+}
+
+/**
+ * Work that a rank may fail at by itself: where one fails, all do, so that none waits for it in vain. Collective.
+ *
+ * @throws what failed here; else a UserError with the message of the first rank that failed
+ */
+export async function allOrNone<T>(communicator: Communicator, work: () => Promise<T>): Promise<T> {
+  const { rank, size } = communicator;
+  if (size === 1) return work();
+  const outcome = await work().then(
+    (value) => ({ value, message: null }),
+    (error: unknown) => ({ error, message: error instanceof Error ? error.message : String(error) }),
+  );
+  const lengths = new Float64Array(size);
+  if (outcome.message !== null) lengths[rank] = 1 + outcome.message.length;
+  await communicator.allReduce(lengths);
+  const failed = lengths.findIndex((length) => length > 0);
+  if (failed < 0 && outcome.message === null) return outcome.value;
+  const units = new Float64Array(lengths[failed]);
+  if (rank === failed) for (const i of units.keys()) units[i] = outcome.message!.charCodeAt(i) || 0;
+  await communicator.allReduce(units);
+  if (outcome.message !== null) throw outcome.error;
+  throw new UserError(`rank ${failed}: ${String.fromCharCode(...units.subarray(0, -1))}`);
 }
 
 /** Rank 0's value on all ranks. It travels as JSON; other ranks' `value` is not looked at. */

@@ -1,5 +1,6 @@
 /** @file Processes that train one model together: ranks, and the sums and copies between them. */
 export {
+  allOrNone,
   alone,
   broadcastJson,
   type Communicator,

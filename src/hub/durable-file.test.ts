@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type * as fsPromises from "node:fs/promises";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { UserError } from "../errors.js";
-import { makeFolder, requireWritable, writeFileAtomic } from "./durable-file.js";
+import { damageOfFile, makeFolder, requireWritable, writeFileAtomic } from "./durable-file.js";
 
 /** Bytes the pretended disk still takes; Infinity: the real one. */
 const disk = vi.hoisted(() => ({ free: Number.POSITIVE_INFINITY }));
@@ -107,3 +107,13 @@ it.runIf(process.platform === "linux")(
     );
   },
 );
+
+it("a file that cannot be read is damaged", async () => {
+  const expected = await writeFileAtomic(join(folder, "whole"), "text");
+  expect(await damageOfFile(folder, "whole", expected)).toBeNull();
+  await makeFolder(join(folder, "no-file"));
+  const { size } = await stat(join(folder, "no-file"));
+  expect(await damageOfFile(folder, "no-file", { ...expected, bytes: size })).toMatch(
+    /^no-file cannot be read \(EISDIR/,
+  );
+});

@@ -195,7 +195,10 @@ export async function damageOfFile(
   );
   if (size === null) return `${name} is missing`;
   if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
-  if ((await sha256OfFile(path)) !== expected.sha256)
-    return `${name} is not what was written (its checksum differs)`;
-  return null;
+  try {
+    if ((await sha256OfFile(path)) === expected.sha256) return null;
+  } catch (error) {
+    return `${name} cannot be read (${(error as Error).message})`;
+  }
+  return `${name} is not what was written (its checksum differs)`;
 }

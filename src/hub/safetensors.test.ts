@@ -165,6 +165,7 @@ describe("safetensors", () => {
     writeFileSync(path, "this is no tensor file at all");
     expect(await fault()).toContain("not a safetensors file");
     await expect(readSafetensors(join(folder, "none"))).rejects.toThrow("there is no such file");
+    await expect(readSafetensors(folder)).rejects.toThrow(UserError);
   });
 
   it("refuses data that does not fit its shape, and leaves the old file and no temporary one", async () => {

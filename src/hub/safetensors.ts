@@ -166,7 +166,9 @@ async function readFully(
 ): Promise<void> {
   for (let done = 0; done < into.length; ) {
     const length = Math.min(into.length - done, MAX_READ_BYTES);
-    const { bytesRead } = await handle.read(into, done, length, position + done);
+    const { bytesRead } = await handle.read(into, done, length, position + done).catch((error: unknown) => {
+      throw explainReadError(error, path);
+    });
     if (bytesRead === 0)
       throw new UserError(`${path} became shorter while it was read. Read it again when it is whole.`);
     done += bytesRead;

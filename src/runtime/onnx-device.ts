@@ -7,7 +7,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { transfer } from "comlink";
-import { alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
+import { allOrNone, alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import {
   cpuTarget,
@@ -106,21 +106,14 @@ export class OnnxDevice implements Device {
     if (communicator.size > 1 && !handle)
       throw new UserError("communicator: expected one that a worker thread can use, as joinRanks makes them");
     const device = new OnnxDevice(kind, threads, communicator, { blockLimit, available }, handle);
-    let failure: Error | null = null;
-    await device.thread
-      .call((host) => host.ready())
-      .catch((error: Error) => {
-        failure = error;
-      });
     // All ranks or none: those that could begin would write.
-    const failed = Float32Array.of(failure ? 1 : 0);
-    await communicator.allReduce(failed);
-    if (failed[0] === 0) return device;
-    await device.dispose();
-    throw (
-      failure ??
-      new UserError(`device ${kind}: ${failed[0]} of the other ranks cannot use it; see what they say`)
+    await allOrNone(communicator, () => device.thread.call((host) => host.ready())).catch(
+      async (error: unknown) => {
+        await device.dispose();
+        throw error;
+      },
     );
+    return device;
   }
 
   async createParameters(

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { isMissing } from "../errors.js";
 import { damageOfFile, type WrittenFile } from "../hub/durable-file.js";
 
 const count = z.int().min(0);
@@ -61,8 +62,9 @@ export async function inspectCheckpoint(
   let text: string;
   try {
     text = await readFile(join(folder, stateFile), "utf8");
-  } catch {
-    return { state: null, damage: `${stateFile} is missing` };
+  } catch (error) {
+    const what = isMissing(error) ? "is missing" : `cannot be read (${(error as Error).message})`;
+    return { state: null, damage: `${stateFile} ${what}` };
   }
   let manifest: z.infer<typeof manifestSchema>;
   try {

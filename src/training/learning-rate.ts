@@ -1,7 +1,8 @@
 /**
- * @file The learning rate over a run: linear warm-up over a share of the budget, then a cosine down to a floor.
+ * @file The learning rate over a run: linear warm-up over a share w of the budget and at least 20 steps, then a cosine down to a floor.
  *
- *   p < w:  peak * p / w          p >= w:  peak * (floor + (1 - floor) (1 + cos(pi (p - w) / (1 - w))) / 2)
+ *   p < w:   peak * min(step / 20, max(p / w, 1 / 20))
+ *   p >= w:  peak * min(1, step / 20) * (floor + (1 - floor) (1 + cos(pi (p - w) / (1 - w))) / 2)
  */
 import type { TrainingConfig } from "../config/index.js";
 

@@ -10,6 +10,7 @@ import { makeFolder, removeTemporaryFiles } from "../hub/durable-file.js";
 import { lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
+import { recordTexts } from "./data-record.js";
 import { checkResumable } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
 import type { TrainingData } from "./training-data.js";
@@ -111,6 +112,13 @@ async function checkpointToContinue(directory: RunDirectory, { fallback = false 
         `Bring its checkpoints back, remove ${modelPath} to start over here, or start a new run with another --out.`,
     );
   return checkpoint;
+}
+
+/** Keeps the configuration, a new run's vocabulary, and what the texts are. */
+export async function keepStart(run: Start, directory: RunDirectory, data: TrainingData): Promise<void> {
+  if (!run.state) await directory.writeTokenizer(data.tokenizer);
+  await directory.writeConfig();
+  await recordTexts(directory.dataPath, data.texts);
 }
 
 type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;

@@ -10,7 +10,13 @@
 import type { RunConfig } from "../config/index.js";
 import { Tokenizer } from "../data/index.js";
 import type { TimeSamplerState } from "../diffusion/time-sampler.js";
-import { broadcastJson, type Communicator, joinRanks, threadsOfRank } from "../distributed/index.js";
+import {
+  allOrNone,
+  broadcastJson,
+  type Communicator,
+  joinRanks,
+  threadsOfRank,
+} from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
@@ -19,14 +25,13 @@ import { CounterRandom, Stream } from "../random/index.js";
 import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
 import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
-import { checkTexts, recordTexts } from "./data-record.js";
+import { checkTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { readMetrics } from "./metrics-log.js";
 import { notFinite } from "./not-finite.js";
-import { type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
+import { keepStart, type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
 import { rowShare } from "./row-share.js";
-import type { RunDirectory } from "./run-directory.js";
 import { RunRecord } from "./run-record.js";
 import { TrainingStep } from "./step.js";
 import type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./train-events.js";
@@ -109,17 +114,20 @@ async function trainRun(
   const { signal } = options;
   const takeBack = async (error: unknown): Promise<never> => {
     await run.withdraw();
-    throw error;
+    throw signal?.aborted ? signal.reason : error;
   };
-  const data = await loadTrainingData(run.config, {
-    tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
-    onProgress: (what) => onEvent({ kind: "preparing", what }),
-    signal,
-  }).catch(takeBack);
+  const load = () =>
+    loadTrainingData(run.config, {
+      tokenizer: run.tokenizer ? Tokenizer.fromJSON(run.tokenizer) : undefined,
+      onProgress: (what) => onEvent({ kind: "preparing", what }),
+      signal,
+    });
+  const data = await allOrNone(device.communicator, load).catch(takeBack);
   try {
     const trainer = await startTrainer(run, data, device, options, onEvent).catch(takeBack);
-    if (options.profile) await trainer.profile();
-    return await trainer.run(signal);
+    return await trainer
+      .run(options)
+      .catch((error) => (trainer.begun ? Promise.reject(error) : takeBack(error)));
   } finally {
     data.close();
   }
@@ -135,7 +143,7 @@ async function startTrainer(
   const atOnce = signalAtOnce(device.communicator, signal);
   atOnce?.throwIfAborted();
   await requireSameTexts(data, device.communicator);
-  if (run.directory) await settleTexts(run, run.directory, data);
+  if (run.directory && run.state) await checkTexts(run.directory.dataPath, data.texts);
   onEvent({ kind: "preparing", what: "building the graphs" });
   return Trainer.create(run, data, device, out, onEvent, atOnce);
 }
@@ -143,19 +151,13 @@ async function startTrainer(
 /** A signal that may end work at any moment: of several ranks, all must go on to agree. */
 const signalAtOnce = ({ size }: Communicator, signal?: AbortSignal) => (size === 1 ? signal : undefined);
 
-/** A new run keeps its vocabulary and what its texts are; a resumed one holds them against that. */
-async function settleTexts(run: OpenedRun, directory: RunDirectory, data: TrainingData): Promise<void> {
-  if (run.state) await checkTexts(directory.dataPath, data.texts);
-  else await directory.writeTokenizer(data.tokenizer);
-  await directory.writeConfig();
-  await recordTexts(directory.dataPath, data.texts);
-}
-
 class Trainer {
   private state: CheckpointState;
+  /** Whether it has come to its first step, or to a checkpoint of before: from then on there is something to keep. */
+  begun = false;
   /** Seconds trained before this process, and when this one began to train. */
   private readonly secondsBefore: number;
-  private readonly began = performance.now();
+  private began = performance.now();
   /** Seconds trained and whether to stop, as last agreed upon. */
   private seconds: number;
   private stopping = false;
@@ -219,18 +221,23 @@ class Trainer {
     const step = await TrainingStep.create(config, data.train, random, device, store);
     if (state) step.timeSampler.restore(samplerState(state));
     const validation = await Validation.create(config, data.valid, data.tokenizer, device);
-    const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
-    const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
-    const { step: done } = trainer.state;
-    trainer.lastValidation = await broadcastJson(
+    const done = state?.step ?? 0;
+    const { metricsPath = null } = run.directory ?? {};
+    const validated = await broadcastJson(
       communicator,
-      run.directory && validationAt(run.directory.metricsPath, done),
+      metricsPath === null ? null : validationAt(metricsPath, done),
     );
     onEvent({ kind: "ready", data, parameters: store.totalParameters, step: done, ranks: communicator.size });
+    signal?.throwIfAborted();
+    // Nothing is refused any more: what a resumed run was asked for becomes its own now.
+    if (run.directory) await keepStart(run, run.directory, data);
+    const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
+    const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
+    trainer.lastValidation = validated;
     return trainer;
   }
 
-  async profile(): Promise<void> {
+  private async profile(): Promise<void> {
     this.onEvent({ kind: "preparing", what: "profiling a step" });
     const { sequenceLength } = this.config.training;
     const { batchSize } = rowShare(this.config.training, this.communicator); // this rank's
@@ -238,11 +245,17 @@ class Trainer {
     this.onEvent({ kind: "profile", profile, tokens: batchSize * sequenceLength });
   }
 
-  async run(signal?: AbortSignal): Promise<TrainSummary> {
+  /** @throws the signal's reason where a new run is stopped before its first step */
+  async run({ signal, profile = false }: TrainOptions): Promise<TrainSummary> {
     const { evalEvery, checkpointEvery } = this.config.training;
     const atOnce = signalAtOnce(this.communicator, signal);
     try {
+      if (profile) await this.profile();
+      this.began = performance.now();
       await this.agree(signal);
+      if (this.stopping && this.saved < 0)
+        throw signal?.reason ?? new UserError("Stopped before the first step, as another rank was told to.");
+      this.begun = true;
       // One that is due when a run is stopped is left to the process that goes on.
       if (this.validationDue() && this.used() < 1 && !this.stopping) await this.validate(atOnce);
       while (this.used() < 1 && !this.stopping) {
@@ -348,6 +361,7 @@ class Trainer {
     const { emaDecay, keepCheckpoints: keep, shardOptimizer: sharded } = this.config.training;
     const state: CheckpointState = {
       ...this.state,
+      seconds: this.clock(),
       timeSampler: { state: this.step.timeSampler.state() as never },
     };
     const folder = await this.record.save(state, this.store, { keep, ema: emaDecay !== null, sharded });
@@ -357,12 +371,12 @@ class Trainer {
   }
 
   private summary(interrupted: boolean): TrainSummary {
-    const { step, tokens, seconds } = this.state;
+    const { step, tokens } = this.state;
     return {
       out: this.out,
       steps: step,
       tokens,
-      seconds,
+      seconds: this.clock(),
       loss: this.lastLoss,
       validation: this.lastValidation,
       parameters: this.store.totalParameters,

@@ -220,7 +220,7 @@ class Loader {
         for (const part of [text, src, trg]) if (part !== undefined) yield part;
       }
     }
-    return Tokenizer.train(texts(), { vocabSize: model.vocabSize });
+    return Tokenizer.train(texts(), { vocabSize: model.vocabSize, signal: this.options.signal });
   }
 
   async corpus(source: Source | null, part: Part, tokenizer: Tokenizer): Promise<Corpus> {

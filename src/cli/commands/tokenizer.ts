@@ -20,8 +20,9 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
     host,
     ["data", "vocabSize", "onBadRecord"],
     async (flags, { terminal, signal }) => {
-      const { embeddedCorpus, readDocuments, Tokenizer } = await import("../../data/index.js");
+      const { embeddedCorpus, readDocuments, refuseInside, Tokenizer } = await import("../../data/index.js");
       await refuseOthers(flags.out);
+      await refuseInside(flags.out, flags.data ?? []);
       await requireWritable(join(flags.out, "tokenizer.json"));
       const reader = flags.data ? readDocuments(flags.data, { onBadRecord: flags.onBadRecord }) : null;
       const progress = new ProgressLine(terminal.stderr);
@@ -29,7 +30,6 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
       let characters = 0;
       async function* texts(): AsyncGenerator<string> {
         for await (const { text, src, trg } of reader ?? embeddedCorpus()) {
-          signal.throwIfAborted();
           documents++;
           for (const part of [text, src, trg]) {
             if (part === undefined) continue;
@@ -42,6 +42,7 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
       }
       const vocabulary = await Tokenizer.train(texts(), {
         vocabSize: flags.vocabSize ?? modelConfigSchema.parse({}).vocabSize,
+        signal,
       }).finally(() => progress.end());
       signal.throwIfAborted();
       await vocabulary.save(flags.out);

@@ -28,7 +28,9 @@ type TrainFlags = Flags & { out: string; fallback?: boolean; profile?: boolean }
 
 function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): string {
   const bound = bitsPerByte === undefined ? "" : `, at most ${bitsPerByte.toFixed(3)} bits per byte`;
-  return `loss ${loss.toFixed(4)}, cross entropy ${crossEntropy.toFixed(4)} nats${bound}`;
+  // Of next to no text, nothing may have been absorbed; the log has null for it then.
+  const nats = Number.isFinite(crossEntropy) ? `${crossEntropy.toFixed(4)} nats` : "of no token";
+  return `loss ${loss.toFixed(4)}, cross entropy ${nats}${bound}`;
 }
 
 function describeStart({ data, parameters, step, ranks }: Extract<TrainEvent, { kind: "ready" }>): string {
@@ -199,7 +201,9 @@ export function registerTrain(program: Command, host: CommandHost): void {
         show.end();
       }
       leaveRanks();
-      const resumeCommand = `moe-diffuseq train --resume --out ${shellWord(out)}`;
+      const together = communicator.size > 1 ? `mpirun -n ${communicator.size} ` : "";
+      const where = device === undefined ? "" : ` --device ${device}`;
+      const resumeCommand = `${together}moe-diffuseq train --resume --out ${shellWord(out)}${where}`;
       return {
         json: {
           ...summary,

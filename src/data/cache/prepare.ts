@@ -244,12 +244,11 @@ class PrepareJob {
     const progress = () => this.progress("training a vocabulary", reader.bytesRead, total);
     async function* texts(): AsyncGenerator<string> {
       for await (const document of reader) {
-        signal?.throwIfAborted();
         yield* partsOf(document);
         progress();
       }
     }
-    return await Tokenizer.train(texts(), { vocabSize: vocabSize!, maxWords: MAX_WORDS });
+    return await Tokenizer.train(texts(), { vocabSize: vocabSize!, maxWords: MAX_WORDS, signal });
   }
 
   private async writePart(name: PartName, tokenizer: Tokenizer, encoder: Encoder): Promise<void> {

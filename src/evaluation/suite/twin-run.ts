@@ -211,7 +211,10 @@ const pairsAlone = (task: SuiteTask): SuiteTask => ({ ...task, free: false, infi
 /** All that training depends on, but for the machine: the pairs themselves, not where they lie. */
 function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, config: RunConfig): string {
   const { generation: _, ...rest } = config;
-  const own = { ...rest, data: { ...config.data, train: [], valid: [], tokenizer: null } };
+  const own = {
+    ...rest,
+    data: { ...config.data, train: [], valid: [], tokenizer: null, onBadRecord: "stop" },
+  };
   // How far it gets in a time depends on them; its numbers, to rounding, do not.
   const speed = "minutes" in budget ? (device === "cpu" ? { threads } : { device }) : {};
   return JSON.stringify({ version, config: own, pairs: pairsDigest, ...speed });

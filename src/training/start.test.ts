@@ -1,0 +1,72 @@
+/** @file How a run begins: stopped or refused before its first step, nothing has changed. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { PartialRunConfig } from "../config/index.js";
+import { readMetrics } from "./metrics-log.js";
+import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
+
+let folder = "";
+let corpus = "";
+beforeAll(() => {
+  folder = temporaryFolder();
+  corpus = writeCorpus(folder);
+});
+const run = (out: string, training: PartialRunConfig["training"], options: Partial<TrainOptions> = {}) =>
+  train({ config: tinyRunConfig(corpus, "masked", { training }), out, threads: 1, ...options });
+
+/** Stops when `at` says so. */
+function stopAt(at: (event: TrainEvent) => boolean): Partial<TrainOptions> {
+  const controller = new AbortController();
+  const onEvent = (event: TrainEvent) => {
+    if (at(event)) controller.abort(new Error("stop"));
+  };
+  return { signal: controller.signal, onEvent };
+}
+
+describe("a run that is stopped before its first step", () => {
+  it.each([
+    ["when its graphs are built", (event: TrainEvent) => event.kind === "ready", {}],
+    ["after a profile", (event: TrainEvent) => event.kind === "profile", { profile: true }],
+  ])("takes its directory back, %s", async (_, at, options) => {
+    const out = join(folder, `stopped-${Object.keys(options).length}`);
+    await expect(run(out, { maxSteps: 2 }, { ...stopAt(at), ...options })).rejects.toThrow("stop");
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it("resumed, stays what it was", async () => {
+    const out = join(folder, "resumed");
+    await run(out, { maxSteps: 1 });
+    const files = ["config.json", "data.json", "metrics.jsonl", "model.safetensors"];
+    const before = files.map((name) => readFileSync(join(out, name)));
+    for (const kind of ["preparing", "ready"])
+      await expect(
+        run(out, { maxSteps: 3 }, { resume: true, ...stopAt((event) => event.kind === kind) }),
+      ).rejects.toThrow("stop");
+    expect(files.map((name) => readFileSync(join(out, name)))).toEqual(before);
+    expect(await run(out, { maxSteps: 3 }, { resume: true })).toMatchObject({ steps: 3 });
+  });
+
+  it("a profile is no training: the clock starts after it", async () => {
+    const out = join(folder, "profiled");
+    let profiled = 0;
+    const onEvent = (event: TrainEvent) => {
+      if (event.kind === "profile") profiled = performance.now();
+    };
+    const summary = await run(out, { maxSteps: 1 }, { profile: true, onEvent });
+    const since = (performance.now() - profiled) / 1000;
+    expect(summary.seconds).toBeGreaterThan(0);
+    expect(summary.seconds).toBeLessThanOrEqual(since);
+    expect(readMetrics(join(out, "metrics.jsonl"))[0]).toMatchObject({ step: 1 });
+  });
+
+  it("a damaged start leaves nothing of a vocabulary either", async () => {
+    const [out, wrong] = [join(folder, "wrong"), join(folder, "wrong.jsonl")];
+    writeFileSync(wrong, "{}\n");
+    await expect(train({ config: tinyRunConfig(wrong, "masked"), out, threads: 1 })).rejects.toThrow(
+      /wrong\.jsonl:1/,
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+});
