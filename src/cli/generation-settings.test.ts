@@ -46,6 +46,8 @@ it("refuses what a model of this training or its sampler does not know", () => {
   );
   expect(message("autoregressive", { release: "entropy" })).toContain("not for a left-to-right model");
   expect(message("autoregressive", { release: "left-to-right" })).toBe("");
+  for (const flags of [{ steps: 8 }, { cacheInterval: 2 }, set("timeGrid=uniform")])
+    expect(message("autoregressive", flags)).toContain("which writes a token a step");
 });
 
 it("takes what a configuration says as it is", () => {

@@ -56,6 +56,11 @@ const needs: readonly {
     why: "is not for a left-to-right model, which writes one token after the other; leave it out",
   },
   {
+    settings: ["steps", "timeGrid", "cacheInterval"],
+    heeded: (_, { objective }) => objective === "denoising",
+    why: "is not for a left-to-right model, which writes a token a step; leave it out",
+  },
+  {
     settings: ["confidenceThreshold"],
     heeded: ({ release, reabsorb }) => release === "confidence-threshold" || reabsorb > 0,
     why: "is for --release confidence-threshold and for generation.reabsorb; give one of them with it",

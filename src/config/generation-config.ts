@@ -28,6 +28,7 @@ export const generationConfigSchema = z.strictObject({
   steps: z
     .int()
     .min(1)
+    .max(2 ** 20)
     .default(64)
     .describe("denoising steps (with blockLength: of every block), each one run of the network"),
   sampler: z

@@ -61,7 +61,12 @@ function lookUp(tree: unknown, path: readonly PropertyKey[]): { found: boolean; 
 
 /** A value as messages quote it. */
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? "nothing";
+  } catch {
+    text = String(value); // what JSON has no form for
+  }
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 

@@ -27,6 +27,7 @@ import { loadTrainingData, type TrainingData } from "../training/training-data.j
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
+import { MOST_IDS } from "./ngram.js";
 import { NoisyRows } from "./noisy-rows.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 import { type TrainedSoFar, trainedSoFar } from "./trained-so-far.js";
@@ -123,31 +124,37 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   const trained = await trainedSoFar(path, config);
   const notes: string[] = [];
   // Baselines learn from whole texts, whatever parts of them training gives.
-  const load = (settings: RunConfig) =>
-    loadTrainingData(
+  const opened: TrainingData[] = [];
+  const load = async (settings: RunConfig) => {
+    const data = await loadTrainingData(
       { ...settings, data: { ...settings.data, gapRate: 0, onBadRecord } },
       { tokenizer, onProgress: prepare, signal },
     );
+    opened.push(data);
+    return data;
+  };
 
-  const own = paths && !baselines ? null : await loadOwn(load, path, config, paths ? notes : null);
-  const other = paths
-    ? await load({ ...config, data: { ...config.data, train: [...paths], valid: [...paths] } })
-    : null;
-  const valid = (other ?? own)!.valid;
-  const count = Math.min(sequences, valid.rowsInEpoch());
-  let counted: ReturnType<typeof ngramBaselines> | null = null;
-  if (baselines && own) {
-    prepare("counting n-grams");
-    const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
-    counted = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
-    if (!trained)
-      notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");
-  }
-  if (config.model.selfConditioning)
-    notes.push("The network was given no earlier prediction (self-conditioning), here as in validation.");
-
-  prepare("building the graphs");
   try {
+    const own = paths && !baselines ? null : await loadOwn(load, path, config, paths ? notes : null);
+    const other = paths
+      ? await load({ ...config, data: { ...config.data, train: [...paths], valid: [...paths] } })
+      : null;
+    const valid = (other ?? own)!.valid;
+    const count = Math.min(sequences, valid.rowsInEpoch());
+    let counted: ReturnType<typeof ngramBaselines> | null = null;
+    if (baselines && own && config.model.vocabSize > MOST_IDS)
+      notes.push(`No n-grams: they are counted up to a vocabulary of ${MOST_IDS} tokens.`);
+    else if (baselines && own) {
+      prepare("counting n-grams");
+      const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
+      counted = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
+      if (!trained)
+        notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");
+    }
+    if (config.model.selfConditioning)
+      notes.push("The network was given no earlier prediction (self-conditioning), here as in validation.");
+
+    prepare("building the graphs");
     const store = await device.createParameters(denoiserParameters(config.model));
     await store.write("value", weights);
     const noisy = await NoisyRows.create(config, valid, count, device, store);
@@ -192,7 +199,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
       notes,
     };
   } finally {
-    for (const data of [own, other]) data?.close();
+    for (const data of opened) data.close();
   }
 }
 
@@ -223,12 +230,7 @@ async function loadOwn(
 ): Promise<TrainingData | null> {
   try {
     const data = await load(config);
-    await checkTexts(join(path, "data.json"), data.texts, "or give held-out texts with --valid").catch(
-      (error: unknown) => {
-        data.close();
-        throw error;
-      },
-    );
+    await checkTexts(join(path, "data.json"), data.texts, "or give held-out texts with --valid");
     return data;
   } catch (error) {
     if (!notes || !(error instanceof UserError)) throw error;

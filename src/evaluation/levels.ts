@@ -77,7 +77,7 @@ export async function compareLevels(
     const kinds = { targets: new Comparing(), absorbed: new Comparing(), gaussian: new Comparing() };
     let targets = 0;
     let gone = 0;
-    for await (const batch of noisy.pass({ time, baseline: true, signal })) {
+    for await (const batch of noisy.pass({ time, weighting: "unweighted", baseline: true, signal })) {
       const { rows, nll, baseline, outputs } = batch;
       const sums = rows.map(() => ({ targets: nothing(), absorbed: nothing(), gaussian: nothing() }));
       forEachTarget(batch, (b, _position, at, absorbed) => {

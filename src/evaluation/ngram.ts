@@ -43,6 +43,9 @@ export interface NgramScores {
 
 const UNIGRAM_PRIOR = 0.1;
 
+/** Ids of which a trigram is a whole number that float64 holds. */
+export const MOST_IDS = Math.floor(Math.cbrt(Number.MAX_SAFE_INTEGER));
+
 export class NgramModel {
   /** Number of distinct bigrams t(.,.), distinct last tokens among them, and D1. */
   private readonly pairs: number;
@@ -70,8 +73,8 @@ export class NgramModel {
 
   /** Counts target tokens with their two predecessors. Memory: 8 bytes a token while sorting, about as much afterwards. */
   static train(documents: TokenSequences, { vocabSize, start, maxTokens }: NgramOptions): NgramModel {
-    if (vocabSize ** 3 > Number.MAX_SAFE_INTEGER)
-      throw new RangeError(`expected a vocabulary of at most 208,063 ids, got ${vocabSize}`);
+    if (vocabSize > MOST_IDS)
+      throw new RangeError(`expected a vocabulary of at most ${MOST_IDS} ids, got ${vocabSize}`);
     const bound = maxTokens ?? Number.POSITIVE_INFINITY;
     let total = 0;
     forEachTarget(documents, start, () => ++total < bound);

@@ -27,6 +27,14 @@ describe("copyTask and reverseTask", () => {
     expect(used.size).toBe(30);
   });
 
+  it("end where the numbers of random draws do", () => {
+    expect(copyTask({ documents: 2, words: 1, first: 2 ** 32 - 2 })).toHaveLength(2);
+    for (const first of [2 ** 32 - 1, -1, 0.5])
+      expect(() => copyTask({ documents: 2, first })).toThrow(
+        /first: expected an integer from 0 to 4294967294/,
+      );
+  });
+
   it.each([64, 51, 105])("have one token a word in a vocabulary made for %i words", async (vocabulary) => {
     const pairs = reverseTask({ documents: 100, vocabulary });
     const texts = pairs.flatMap(({ src, trg }) => [src, trg]);
@@ -37,7 +45,10 @@ describe("copyTask and reverseTask", () => {
 
   it("are written as data files hold them", () => {
     const pairs = reverseTask({ documents: 3, words: 4 });
-    const lines = taskLines(pairs).trimEnd().split("\n");
+    const lines = Buffer.concat([...taskLines(pairs)])
+      .toString()
+      .trimEnd()
+      .split("\n");
     expect(lines.map((line) => parseRecord(line))).toEqual(pairs.map((fields) => ({ fields })));
   });
 

@@ -47,6 +47,10 @@ function drawTask(options: TaskOptions, targetOf: (words: readonly string[]) => 
   ] as const)
     if (!Number.isInteger(value) || value < 1 || value > most)
       throw new UserError(`${name}: expected an integer from 1 to ${most}, got ${value}`);
+  if (!Number.isInteger(first) || first < 0 || first + documents > 2 ** 32)
+    throw new UserError(
+      `first: expected an integer from 0 to ${2 ** 32 - documents} (2^32 less the documents), got ${first}`,
+    );
   const random = new CounterRandom(seed);
   const text = (list: readonly string[]) => list.map((word) => ` ${word}`).join("");
   return Array.from({ length: documents }, (_, i) => {
@@ -66,6 +70,12 @@ export const copyTask = (options: TaskOptions): TaskDocument[] => drawTask(optio
 export const reverseTask = (options: TaskOptions): TaskDocument[] =>
   drawTask(options, (words) => words.toReversed());
 
-/** As JSON Lines, which `--data` reads. */
-export const taskLines = (documents: readonly TaskDocument[]): string =>
-  documents.map((document) => `${JSON.stringify(document)}\n`).join("");
+const CHUNK = 4096; // pairs
+
+/** As JSON Lines in UTF-8, which `--data` reads: in pieces, as one text of them all may be longer than a string can be. */
+export function* taskLines(documents: readonly TaskDocument[]): Generator<Uint8Array> {
+  for (let i = 0; i < documents.length; i += CHUNK) {
+    const lines = documents.slice(i, i + CHUNK).map((document) => `${JSON.stringify(document)}\n`);
+    yield new TextEncoder().encode(lines.join(""));
+  }
+}

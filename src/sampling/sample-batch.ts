@@ -120,7 +120,7 @@ export class SampleBatch {
     const { keeping = "none" } = setting;
     // Gaussian processes read their text off the last prediction; guesses at every step are for those who look. Left to right, what is
     // not written has no prediction yet.
-    const guess = (look && keeping !== "text") || (gaussian && setting.config.earlyStop === "on");
+    const guess = (look && !setting.autoregressive) || (gaussian && setting.config.earlyStop === "on");
     const { vocabSize } = model.config.model;
     // Without a condition, a twin would say the same.
     const guided =

@@ -8,7 +8,8 @@ import {
 import { isTree, show } from "../config/layers.js";
 import { UserError } from "../errors.js";
 import { createSolver } from "./dpm-solver.js";
-import { type SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
+import { SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.js";
+import { chooseKeeping } from "./step-rows.js";
 
 /**
  * Settings of one call: what is left out is taken from the model's configuration. Meaning and defaults: `moe-diffuseq config --list`, or
@@ -75,6 +76,25 @@ export function chooseSampler(
     );
   if (sampler === "dpm-solver++") createSolver(solverMethod, order);
   return sampler === "auto" ? "ancestral" : sampler;
+}
+
+/**
+ * Holds settings against a trained model before anything is compiled or run.
+ * @returns the model's settings with these over them
+ * @throws UserError for what `generate` would refuse
+ */
+export function checkSettings(model: RunConfig, settings: GenerationSettings): GenerationConfig {
+  const config = generationConfig(model, settings);
+  const sampler = chooseSampler(model.diffusion, config);
+  // The grid is checked by itself: how many steps there are does not matter.
+  chooseTimes(
+    new SamplingProcess(model.diffusion),
+    { ...config, steps: 2 },
+    sampler,
+    model.diffusion.minTime,
+  );
+  chooseKeeping(model, config);
+  return config;
 }
 
 /** S + 1 times, S = `steps` runs of the network. @param minTime smallest level the model was trained at */

@@ -67,6 +67,8 @@ export function registerDemo(program: Command, host: CommandHost): void {
       const out = flags.out ?? freeFolder(join("runs", "demo"));
       const config = demoConfig(flags);
       const { stderr } = terminal;
+      const { checkSettings } = await import("../../sampling/sampling-settings.js");
+      checkSettings(config, ONE_TEXT); // said now, not after the training
       stderr.write(`1/3  Training the preset ${config.preset} on the embedded corpus, into ${out}\n`);
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(stderr, config.training.maxSteps);
@@ -125,6 +127,9 @@ const nextCommands = (out: string) => [
   },
 ];
 
+/** What the report shows, whatever else is set. */
+const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
+
 async function writeDocument(
   out: string,
   threads: number | undefined,
@@ -139,7 +144,7 @@ async function writeDocument(
   const frames: DenoisingStep[] = [];
   let text = "";
   try {
-    for await (const event of generateSteps(model, [{}], {}, { signal })) {
+    for await (const event of generateSteps(model, [{}], ONE_TEXT, { signal })) {
       shown.onStep(event);
       const every = Math.max(1, Math.floor(event.of / FRAMES));
       if (event.step === 1 || event.step % every === 0 || event.finished.length > 0)

@@ -41,6 +41,11 @@ describe("evaluate", () => {
         "--temperature says how targets are written: give --accuracy with it",
       ],
       [["--model", model, "--set", "generation.topK=3"], "--set says how targets are written"],
+      [["--model", model, "--accuracy", "2", "--set", "generation.num=3"], "writes one text for each source"],
+      [
+        ["--model", model, "--accuracy", "2", "--set", "generation.sampler=ddim"],
+        'generation.sampler: expected "absorbing" or "auto", got "ddim"',
+      ],
       [["--suite", "addresses", "--model", model], "--model is for a trained run (--model), not for a suite"],
       [["--suite", "addresses", "--guidance", "2"], "--guidance is not for a suite"],
       [["--suite", "addresses", "--data", folder], "--data: addresses is embedded and reads no folder"],

@@ -45,6 +45,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     .option("--suite <name>", "instead of --model: train twins for one budget each and judge their texts")
     .option("--out <dir>", "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)")
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
+    .addOption(worded("temperature", "--accuracy: of the draw of tokens (default: 0, the likeliest)"))
     .addOption(worded("steps", "denoising steps (default: the model's; suite: 32, quick: 8)"))
     .addHelpText("after", examples);
   addSuiteOptions(command, "suite: ");
@@ -55,7 +56,6 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       "model",
       "valid",
       "onBadRecord",
-      "temperature",
       "seed",
       "guidance",
       "candidates",
@@ -89,10 +89,16 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         onProgress: ({ what, done, total }) =>
           line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
       }).finally(() => line.end());
+      const keep = async (accuracy: Awaited<ReturnType<typeof pairAccuracy>> | null) => {
+        const json = { ...report, accuracy };
+        if (flags.report !== undefined)
+          await writeFileAtomic(flags.report, `${JSON.stringify(json, null, 2)}\n`, "--report");
+        return json;
+      };
+      // Written before the targets are, which take long and may fail.
+      if (asked) await keep(null);
       const accuracy = asked && (await pairAccuracy(model, flags, asked, signal));
-      const json = { ...report, accuracy };
-      if (flags.report !== undefined)
-        await writeFileAtomic(flags.report, `${JSON.stringify(json, null, 2)}\n`, "--report");
+      const json = await keep(accuracy);
       const exact = accuracy
         ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)\n${formatScores(accuracy.scores)}`
         : "";
@@ -124,7 +130,10 @@ function refuseIdleFlags(command: Command, { suite, accuracy }: EvaluateFlags): 
   const refuse = (names: readonly string[], why: string) => refuseFlags(command, names, why);
   if (suite !== undefined) {
     refuse(ofRuns, "is for a trained run (--model), not for a suite");
-    refuse(ofWriting, "is not for a suite, whose texts are the likeliest: --set generation.* says what is");
+    refuse(
+      ofWriting,
+      "is not for a suite, which chooses temperature, candidates and seed itself; other settings: --set generation.*",
+    );
     return;
   }
   refuse(["data"], "is for a suite; the held-out texts of a run are given with --valid");
@@ -142,9 +151,18 @@ interface PairsToWrite {
 async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number): Promise<PairsToWrite> {
   const { readDocuments } = await import("../../data/index.js");
   const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
+  const { checkSettings } = await import("../../sampling/sampling-settings.js");
   const { withValidTexts } = await import("../../training/training-data.js");
   const config = await readPretrainedConfig(folder);
-  const settings = generationSettings(config, flags);
+  for (const name of ["num", "length", "blockLength"])
+    if (isSet(flags, name))
+      throw new UserError(
+        `--set generation.${name}: --accuracy writes one text for each source, as long as its target may be; leave it out.`,
+      );
+  // The likeliest tokens, at once, whatever the run's own settings are.
+  const coldest = flags.temperature === undefined && !isSet(flags, "temperature") ? { temperature: 0 } : {};
+  const asked = { ...generationSettings(config, flags), num: 1, blockLength: 0, ...coldest };
+  const settings = checkSettings(config, asked);
   const { train, valid } = config.data;
   const { onBadRecord = config.data.onBadRecord } = flags;
   const paths = flags.valid ?? (valid.length > 0 ? valid : await withValidTexts(train));
@@ -158,8 +176,11 @@ async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number)
     throw new UserError(
       '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
     );
-  return { pairs, settings: { ...settings, num: 1, temperature: flags.temperature ?? 0 } };
+  return { pairs, settings };
 }
+
+const isSet = ({ set = [] }: EvaluateFlags, name: string): boolean =>
+  set.some((setting) => setting.split("=", 1)[0].trim() === `generation.${name}`);
 
 /** Writes the target of each held-out source and compares. */
 async function pairAccuracy(
@@ -173,7 +194,7 @@ async function pairAccuracy(
   const model = await DiffusionModel.fromPretrained(folder, { threads, device, dtype });
   try {
     const tokens = (text: string) => model.tokenizer.encode(text).length;
-    const length = Math.max(...pairs.map(({ trg }) => tokens(trg))) + 1;
+    const length = pairs.reduce((most, { trg }) => Math.max(most, tokens(trg)), 0) + 1;
     // A source longer than the documents of training leaves the target no room of its own: it is told its length.
     const room = (src: string) =>
       (model.config.data.padTargets ?? Number.POSITIVE_INFINITY) - tokens(src) - 3;

@@ -7,6 +7,7 @@ import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
 import { generationSettings } from "../generation-settings.js";
+import { Interrupted } from "../interrupt.js";
 import type { Flags } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 import type { CommandResult, OutputStream } from "../terminal.js";
@@ -19,7 +20,9 @@ Examples:
   moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite" --candidates 10 --select mbr
   moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
   moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
-  moe-diffuseq generate --model runs/masked --infill draft.txt`;
+  moe-diffuseq generate --model runs/masked --infill draft.txt
+
+Defaults: the model's own settings (generation_config.json in its folder); meanings: moe-diffuseq config --list`;
 
 interface GenerateFlags extends Flags {
   model: string;
@@ -130,19 +133,26 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
+      let stepsOfBlock = 0;
       try {
         for await (const event of generateSteps(model, [request], settings, { signal })) {
           show.onStep(event);
+          stepsOfBlock = event.of;
           texts.push(...event.finished);
         }
+      } catch (error) {
+        // Whole texts that are there are worth having.
+        if (!(signal.reason instanceof Interrupted) || texts.length === 0) throw error;
       } finally {
         show.end();
         await model.dispose();
       }
       const seconds = (performance.now() - began) / 1000;
       const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
-      const steps = Math.max(...texts.map((text) => text.steps));
-      const most = settings.steps * Math.max(...texts.map((text) => text.blocks));
+      const most = stepsOfBlock * texts.reduce((blocks, text) => Math.max(blocks, text.blocks), 0);
+      const steps = texts.reduce((ran, text) => Math.max(ran, text.steps), 0);
+      const stopped = texts.length < settings.num;
+      if (stopped) terminal.stderr.write(`Stopped after ${texts.length} of ${settings.num} texts.\n`);
       const early = steps < most ? `, settled after ${steps} of ${most} steps` : "";
       terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}${early}\n`);
       return {
@@ -163,6 +173,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
           seconds,
         },
         text: printTexts(texts),
+        exitCode: stopped && signal.reason instanceof Interrupted ? signal.reason.exitCode : 0,
       };
     },
   );

@@ -24,6 +24,12 @@ export const ownedSettings: Readonly<Record<string, string | null>> = {
   "training.maxMinutes": "--max-minutes",
   "training.maxTokens": "--max-tokens",
   "training.maxSteps": "--max-tokens",
+  "generation.steps": "--steps",
+  "generation.length": null,
+  "generation.num": null,
+  "generation.candidates": null,
+  "generation.blockLength": null,
+  "generation.seed": null,
 };
 
 /** Laid over these with --quick: what is learned so is next to nothing. */
