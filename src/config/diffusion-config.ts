@@ -1,6 +1,6 @@
 /**
  * @file What the noise does and what the loss asks for: the soft absorbing process
- * `z_t = m` with probability `absorbRate * s_t`, else `m + a_t (x0 - m) + noiseScale * s_t * eps`.
+ * `z_t = m` with probability `absorbRate * s_t`, else `m + a_t (x0 - m) + sigma_t eps` (docs/method.md).
  */
 import { z } from "zod";
 

@@ -24,7 +24,11 @@ const pattern = {
     .enum(["none", "separators", "source"])
     .describe("positions of the text that are made global too: the separators, or the whole source side"),
   maxTextGlobals: count.describe("most text positions made global in one sequence"),
-  full: z.boolean().describe("every position sees its whole document (the pattern above is ignored)"),
+  full: z
+    .boolean()
+    .describe(
+      "every position sees its whole document (window and dilation are ignored; learned globals stay)",
+    ),
   causal: z
     .boolean()
     .describe(
@@ -57,7 +61,9 @@ export const expertsSchema = z.strictObject({
   numExperts: count
     .default(8)
     .describe("experts in every layer; 0 or 1: one dense feed-forward block instead"),
-  topK: size.default(2).describe("experts that run for a token (router top-k, expert-choice: on average)"),
+  topK: size
+    .default(2)
+    .describe("experts that run for a token (router top-k; top-p: at most; expert-choice: on average)"),
   intermediateSize: size.default(512).describe("hidden width of one expert"),
   router: z
     .enum(["top-k", "top-p", "expert-choice"])
@@ -67,7 +73,7 @@ export const expertsSchema = z.strictObject({
     ),
   topP: share
     .default(0.8)
-    .describe("router top-p: the fewest experts whose probabilities add up to this run"),
+    .describe("router top-p: the fewest experts whose probabilities add up to this run, at most topK"),
   sharedExpertSize: count.default(0).describe("hidden width of an expert that every token passes; 0: none"),
   balance: z
     .enum(["loss-free", "loss", "none"])
@@ -143,7 +149,9 @@ export const modelConfigSchema = z
     prediction: z
       .enum(["embedding", "mixture"])
       .default("mixture")
-      .describe("x0 for the solvers: the head's own output, or sum_v p(v) E_v"),
+      .describe(
+        "x0 for the solvers: the head's own output, or sum_v p(v) c_v, c the codebook that the noise acts on",
+      ),
     logitScale: positive.default(0.25).describe("factor on the output logits"),
     absorbingState: z
       .enum(["learned", "zero"])

@@ -25,7 +25,12 @@ export const trainingConfigSchema = z.strictObject({
   packing: z.boolean().default(true).describe("put several short documents into one sequence"),
   learningRate: z.number().positive().default(2e-3).describe("peak learning rate"),
   minLearningRateRatio: z.number().min(0).max(1).default(0.1).describe("learning rate at the end / peak"),
-  warmupRatio: z.number().min(0).max(1).default(0.05).describe("share of the budget spent warming up"),
+  warmupRatio: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.05)
+    .describe("share of the budget spent warming up; at least the first 20 steps"),
   beta1: z.number().min(0).lt(1).default(0.9).describe("AdamW: decay of the first moment"),
   beta2: z.number().min(0).lt(1).default(0.99).describe("AdamW: decay of the second moment"),
   epsilon: z.number().positive().default(1e-8).describe("AdamW: added to the root of the second moment"),

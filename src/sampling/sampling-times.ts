@@ -7,7 +7,7 @@
  *     log-snr     lambda(t_k) = lambda(1) + x (lambda(0) - lambda(1)),   lambda = log(a / sigma) (arXiv 2206.00927)
  *
  * By work, every step does an equal share: it releases equally many positions and, where nothing is absorbed, goes equally far in t.
- * With steps even in t alone, the sqrt schedule would leave a third of the absorbed positions to the last of 64 steps.
+ * With steps even in t alone, the sqrt schedule would leave 28 % of the absorbed positions to the last of 64 steps.
  */
 import type { GenerationConfig } from "../config/index.js";
 import { DiffusionProcess } from "../diffusion/process.js";

@@ -1,7 +1,7 @@
 /**
  * @file The absorbing update: which of the positions still absorbed at t are released on the way to s.
  *
- *     P(released | absorbed at t) = (g(t) - g(s)) / g(t)
+ *     P(released | absorbed at t) = (g(t) - g(s)) / (g(t) - g(0))
  *
  *     random                  every position by itself: the reverse of the forward process
  *     confidence              as many as expected, those with the largest p(token) first (MaskGIT, arXiv 2202.04200)
