@@ -56,7 +56,7 @@ for (const { numExperts, child, before, milliseconds } of sides) {
       String(numExperts).padStart(8),
       time.toFixed(0).padStart(9),
       (time / first.time).toFixed(2).padStart(7),
-      `${(bytes / 2 ** 20).toFixed(0)} MB`.padStart(19),
+      `${(bytes / 2 ** 20).toFixed(0)} MiB`.padStart(19),
       (bytes / first.bytes).toFixed(2).padStart(7),
     ].join(" "),
   );

@@ -58,7 +58,7 @@ async function measure(length: number, activationCheckpointing: "none" | "layers
 
 for (const kind of flags.checkpointing.split(",") as ("none" | "layers")[]) {
   console.log(`\n${flags.preset}, activation checkpointing: ${kind}, ${flags.threads} threads`);
-  console.log("  length   ms/token  over 4k   KB/token  over 4k   peak of the process");
+  console.log("  length   ms/token  over 4k  KiB/token  over 4k   peak of the process");
   let reference: Row | null = null;
   for (const length of flags.lengths.split(",").map(Number)) {
     const row = await measure(length, kind);
@@ -72,7 +72,7 @@ for (const kind of flags.checkpointing.split(",") as ("none" | "layers")[]) {
         ratio((r) => r.milliseconds).padStart(8),
         (row.bytes / length / 1024).toFixed(1).padStart(10),
         ratio((r) => r.bytes).padStart(8),
-        `${(row.peakBytes / 2 ** 30).toFixed(2)} GB`.padStart(14),
+        `${(row.peakBytes / 2 ** 30).toFixed(2)} GiB`.padStart(14),
       ].join(" "),
     );
   }

@@ -151,7 +151,7 @@ function main(): void {
       buckets: median(of("buckets")),
       leastBuckets: Math.min(...of("buckets")),
       whole: median(of("whole")),
-      peakMegabytes: Math.max(...found[i].map((m) => m.peakBytes)) / 2 ** 20,
+      peakMebibytes: Math.max(...found[i].map((m) => m.peakBytes)) / 2 ** 20,
     };
   });
   if (flags.json) {
@@ -171,7 +171,7 @@ function main(): void {
       `  ${row.ranks} x ${row.threads} thread${row.threads > 1 ? "s" : " "}${row.sharded ? " sharded" : "        "} ` +
         `step ${row.step.toFixed(0)} ms (least ${row.leastStep.toFixed(0)}), ` +
         `${(row.step / rows[0].step).toFixed(3)} of the first; processor time of its gradients ${row.processor.toFixed(0)} ms a rank; update ${row.update.toFixed(0)} ms (least ${row.leastUpdate.toFixed(0)})` +
-        `${sums}, peak ${row.peakMegabytes.toFixed(0)} MB a rank`,
+        `${sums}, peak ${row.peakMebibytes.toFixed(0)} MiB a rank`,
     );
   }
 }

@@ -50,7 +50,7 @@ await measure("AdamW with clipping and EMA, 11.8 M parameters", 20, (i) =>
 await measure("zeroGradients, 11.8 M parameters", 20, () => parameters.zeroGradients());
 await measure("read values, 11.8 M parameters", 10, () => parameters.read("value"));
 
-const size = 3_145_728; // 12 MB
+const size = 3_145_728; // 12 MiB
 const x = input("x", "float32", [4, size / 4]);
 const first = await device.compile({
   name: "read one feed",
@@ -62,10 +62,10 @@ await measure("run, 4 bytes of feeds", 200, () =>
 const sum = await device.compile({ name: "sum", outputs: { y: reduceSum(x, [0, 1]) } });
 const feed = () => ({ x: { dtype: "float32" as const, shape: [4, size / 4], data: new Float32Array(size) } });
 const kept = feed();
-await measure("run (sum), 12 MB of feeds, copied", 30, () => sum.run(kept));
+await measure("run (sum), 12 MiB of feeds, copied", 30, () => sum.run(kept));
 const given = Array.from({ length: 30 }, feed);
 for (const { x } of given) x.data.fill(1);
-await measure("run (sum), 12 MB of feeds, handed over", 30, (i) =>
+await measure("run (sum), 12 MiB of feeds, handed over", 30, (i) =>
   sum.run(given[i], { transferFeeds: true }),
 );
 

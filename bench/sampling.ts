@@ -15,18 +15,17 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
+import { requirePeer, solverLevels, startPeer } from "../src/benchmark/peers.js";
 import { median } from "../src/benchmark/statistics.js";
-import { StepProcess } from "../src/benchmark/step-process.js";
+import type { StepProcess } from "../src/benchmark/step-process.js";
 import type { GenerationConfig } from "../src/config/index.js";
 import { embeddedCorpus, Tokenizer } from "../src/data/index.js";
 import { denoiserParameters } from "../src/model/denoiser.js";
 import { createDevice } from "../src/runtime/index.js";
 import { DiffusionModel, generate } from "../src/sampling/index.js";
 import { readPretrained } from "../src/sampling/pretrained.js";
-import { SamplingProcess, samplingTimes } from "../src/sampling/sampling-times.js";
 import { PlainModel } from "./plain-model.js";
 import { referenceStep } from "./reference-step.js";
 
@@ -99,29 +98,19 @@ const settings: Partial<GenerationConfig> = {
   earlyStop: "off",
 };
 const folder = mkdtempSync(join(tmpdir(), "sampling-"));
-const peer = flags.peer ? await startPeer(flags.peer) : null;
+const peer = flags.peer ? await peerOf(flags.peer) : null;
 const peerMilliseconds: number[] = [];
 
 /** The same weights, a canvas of the same length, the same number of network runs. */
-async function startPeer(python: string): Promise<StepProcess> {
-  if (flags.model || !config.diffusion.gaussian)
-    throw new Error("--peer: expected a Gaussian preset, no --model");
+async function peerOf(path: string): Promise<StepProcess> {
+  const levels = flags.model ? null : solverLevels(config, steps);
+  if (!levels) throw new Error("--peer: expected a Gaussian preset, no --model");
   const own = config.training.sequenceLength;
   if (length !== own)
     throw new Error(`--peer: expected --length ${own}, the positions it writes, got ${length}`);
-  const process = new SamplingProcess(config.diffusion);
-  const grid = samplingTimes(process, steps, "uniform", config.diffusion.minTime);
-  const levels = Array.from(grid, (time) => process.level(Math.min(time, 1 - 1e-4)));
-  const column = (name: "time" | "signal" | "sigma" | "channel") => levels.map((level) => level[name]);
-  writeDump(folder, referenceStep({ preset: flags.preset, documents: 1, batchSize: 1 }), {
-    time: column("time"),
-    signal: column("signal"),
-    sigma: column("sigma"),
-    channel: column("channel"),
-  });
-  const script = fileURLToPath(new URL("./peers/denoiser.py", import.meta.url));
-  const args = [script, folder, "--serve", "--threads", flags.threads];
-  return (await StepProcess.start("PyTorch", python, args)).child;
+  const { python } = await requirePeer(path, "--peer");
+  writeDump(folder, referenceStep({ preset: flags.preset, documents: 1, batchSize: 1 }), levels);
+  return startPeer(python, folder, { variant: "eager", threads: Number(flags.threads) });
 }
 
 for (let round = 0; round <= rounds; round++) {

@@ -16,6 +16,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeDump } from "../src/benchmark/dump.js";
 import { compareGradients, formatError, gradientsOf, type Parity } from "../src/benchmark/parity.js";
+import { requirePeer, startPeer } from "../src/benchmark/peers.js";
 import { median } from "../src/benchmark/statistics.js";
 import { StepProcess, type StepTimes } from "../src/benchmark/step-process.js";
 import { type ReferenceOptions, referenceStep } from "./reference-step.js";
@@ -42,23 +43,18 @@ const startOurs = () =>
     documents: options.documents,
     threads: Number(flags.threads),
   });
-const startPeer = (folder: string, name: string, options: readonly string[] = []) =>
-  StepProcess.start(name, flags.peer!, [
-    here("./peers/denoiser.py"),
-    folder,
-    "--serve",
-    "--threads",
-    flags.threads,
-    ...options,
-  ]);
-const startPeers = async (folder: string) => [
-  await startPeer(folder, "PyTorch"),
-  await startPeer(folder, "PyTorch, all rows", ["--all-rows"]),
-];
+const peer = flags.peer ? await requirePeer(flags.peer, "--peer") : null;
+const startPeers = async ({ python }: { readonly python: string }) => {
+  const eager = { variant: "eager", threads: Number(flags.threads) } as const;
+  return [
+    await startPeer(python, folder, eager),
+    await startPeer(python, folder, { ...eager, allRows: true }),
+  ];
+};
 
 async function startTimed(): Promise<StepProcess[]> {
-  const ours = await startOurs();
-  return [ours, ...(flags.peer ? await startPeers(folder) : [])].map(({ child }) => child);
+  const { child } = await startOurs();
+  return [child, ...(peer ? await startPeers(peer) : [])];
 }
 
 interface Side extends StepTimes {
@@ -97,19 +93,19 @@ try {
     node: process.versions.node,
     "onnxruntime-node": version("onnxruntime-node"),
   };
-  if (flags.peer) {
+  if (peer) {
+    versions.torch = peer.torch;
     writeDump(folder, reference);
     const ask = (child: StepProcess) =>
       gradientsOf(child, reference.definitions, join(folder, "gradients.bin"));
     const ours = await startOurs();
     const expected = await ask(ours.child);
     await ours.child.end();
-    for (const peer of await startPeers(folder)) {
-      versions.torch = peer.ready.torch!;
-      const parity = compareGradients(expected, await ask(peer.child));
-      printParity(peer.child.name, parity);
+    for (const child of await startPeers(peer)) {
+      const parity = compareGradients(expected, await ask(child));
+      printParity(child.name, parity);
       parities.push(parity);
-      await peer.child.end(); // the timed processes do nothing but steps
+      await child.end(); // the timed processes do nothing but steps
     }
   }
   const before = loadavg();
@@ -171,9 +167,9 @@ function printTimes(results: readonly Result[], load: readonly number[]): void {
   );
   for (const { name, median, min, max, cpu, tokensPerSecond, peakBytes, losses } of results)
     console.log(
-      `  ${name.padEnd(17)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}, ` +
+      `  ${name.padEnd(23)} median ${median.toFixed(0)} ms (min ${min.toFixed(0)}, max ${max.toFixed(0)}, ` +
         `processor time ${cpu.toFixed(0)}), ` +
-        `${tokensPerSecond.toFixed(0)} tokens/s, peak ${(peakBytes / 2 ** 20).toFixed(0)} MB, last loss ${losses.at(-1)}`,
+        `${tokensPerSecond.toFixed(0)} tokens/s, peak ${(peakBytes / 2 ** 20).toFixed(0)} MiB, last loss ${losses.at(-1)}`,
     );
   const [ours, ...peers] = results;
   for (const peer of peers)

@@ -1,6 +1,7 @@
 /** @file The claims as Markdown and as a page with charts. */
-import { formatFree, formatGaps, formatScale, heldOutOf } from "../evaluation/suite/format.js";
+import { formatBudget, formatFree, formatGaps, formatScale, heldOutOf } from "../evaluation/suite/format.js";
 import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
+import { mean } from "../metrics/bootstrap.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
@@ -19,8 +20,7 @@ const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", 
 /** What every twin had: minutes or tokens, and threads. */
 function trainingOf({ budget, tasks }: ClaimsReport["suite"]): string {
   const threads = [...new Set(tasks.flatMap(({ runs }) => runs.map((run) => run.threads)))];
-  const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
-  return `${spent}, ${threads.join(" or ")} ${String(threads) === "1" ? "thread" : "threads"}`;
+  return `${formatBudget(budget)}, ${threads.join(" or ")} ${String(threads) === "1" ? "thread" : "threads"}`;
 }
 
 function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
@@ -249,7 +249,6 @@ function loads({ twin, experts }: TwinRun) {
 }
 
 function quality({ twin, quality: points, judged }: TwinRun, metric: string) {
-  const mean = (scores: readonly number[]) => scores.reduce((a, b) => a + b, 0) / scores.length;
   return {
     heading: "Quality against steps",
     note: `${twin}: mean ${metric} of the same sources.`,

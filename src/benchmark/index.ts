@@ -18,5 +18,5 @@ export {
 } from "./claims.js";
 export { claimsMarkdown, claimsPage } from "./claims-format.js";
 export { formatBench } from "./format.js";
-export { findPeer, type PeerPython, type PeerVariant, peerVariants } from "./peers.js";
+export { findPeer, type PeerPython, type PeerVariant, peerVariants, requirePeer } from "./peers.js";
 export { endRecord, formatRecord, type RunRecord, startRecord } from "./record.js";

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../config/index.js";
+import { UserError } from "../errors.js";
 import { SamplingProcess, samplingTimes } from "../sampling/sampling-times.js";
 import { StepProcess } from "./step-process.js";
 
@@ -36,6 +37,16 @@ export async function findPeer(path = "python3"): Promise<PeerPython> {
   return code === 0 ? { python: path, torch: output.trim() } : missing(`${path} has no PyTorch`);
 }
 
+/** The Python that `flag` names. @throws UserError where it has no PyTorch */
+export async function requirePeer(
+  path: string,
+  flag = "--python",
+): Promise<Extract<PeerPython, { python: string }>> {
+  const peer = await findPeer(path);
+  if (peer.python !== null) return peer;
+  throw new UserError(`${flag}: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+}
+
 /** Whether the peer computes in float32, so that its gradients must be ours. */
 export const isExact = (variant: PeerVariant): boolean => !variant.includes("bfloat16");
 
@@ -51,7 +62,7 @@ export async function startPeer(
     ...(allRows ? ["--all-rows"] : []),
   ];
   const args = [script, folder, "--serve", "--threads", String(threads), ...flags];
-  return (await StepProcess.start(`PyTorch ${variant}`, python, args)).child;
+  return (await StepProcess.start(`PyTorch ${variant}${allRows ? ", all rows" : ""}`, python, args)).child;
 }
 
 /** Levels of DiffuSeq-v2's solver, DPM-Solver++ 2M over even times, as the peer reads them; null in the masked limit, which has none. */

@@ -6,12 +6,14 @@ import type { AttentionHeads, AttentionPattern } from "../report/data.js";
 /** Longer sequences are drawn at this length: a mask has its square of entries. */
 const MAX_DRAWN = 2048;
 
-/** "layer 3" or "layers 0-2": counted from 0, as the configuration counts them. */
-const range = (name: string, numbers: readonly number[]): string =>
-  numbers.length === 1 ? `${name} ${numbers[0]}` : `${name}s ${numbers[0]}-${numbers[numbers.length - 1]}`;
+/** "layer 3" or "layers 0-2", from the first of `numbers` to the last: counted from 0, as the configuration counts them. */
+export function range(name: string, numbers: readonly number[]): string {
+  const [first, last] = [numbers[0], numbers[numbers.length - 1]];
+  return first === last ? `${name} ${first}` : `${name}s ${first}-${last}`;
+}
 
 /** Neighbours that `same` holds for, together: [first, ..., last] of each run. */
-function runs<T>(items: readonly T[], same: (a: T, b: T) => boolean): number[][] {
+export function runs<T>(items: readonly T[], same: (a: T, b: T) => boolean): number[][] {
   const found: number[][] = [];
   items.forEach((item, index) => {
     if (index > 0 && same(items[index - 1], item)) found[found.length - 1].push(index);

@@ -2,7 +2,7 @@
 
 /** 950, 12.3k, 4.57M: three digits and a power of a thousand. */
 export function formatCount(value: number): string {
-  const units = ["", "k", "M", "G", "T"];
+  const units = ["", "k", "M", "G", "T", "P"];
   let unit = 0;
   let scaled = value;
   while (Math.abs(scaled) >= 999.5 && unit < units.length - 1) {
@@ -22,11 +22,14 @@ export function formatCount(value: number): string {
   return scaled.toFixed(digits) + units[unit];
 }
 
-/** 512 B, 1.20 GB: powers of a thousand. */
-export function formatBytes(bytes: number): string {
-  const text = formatCount(bytes);
-  return /\d$/.test(text) ? `${text} B` : `${text.slice(0, -1)} ${text.slice(-1)}B`;
+/** 162 GFLOP, 47.4 MB: powers of a thousand. */
+export function formatUnit(value: number, unit: string): string {
+  const text = formatCount(value);
+  return /\d$/.test(text) ? `${text} ${unit}` : `${text.slice(0, -1)} ${text.slice(-1)}${unit}`;
 }
+
+/** 512 B, 1.20 GB: powers of a thousand. */
+export const formatBytes = (bytes: number): string => formatUnit(bytes, "B");
 
 /** 8s, 2m 05s, 3h 07m. */
 export function formatDuration(seconds: number): string {

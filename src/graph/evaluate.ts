@@ -7,6 +7,7 @@
 import { lower } from "./lower.js";
 import { type GraphModule, rootsOf } from "./module.js";
 import { NDArray } from "./ndarray.js";
+import { GRADIENT_PREFIX } from "./onnx.js";
 import type { Target } from "./target.js";
 import type { ConstantAttributes, LeafAttributes, Node, Tensor } from "./tensor.js";
 import type { TensorData } from "./types.js";
@@ -21,7 +22,7 @@ export interface EvaluateOptions {
   readonly target?: Target;
 }
 
-/** Values of all outputs and gradients (the latter under "gradient:" + parameter name). */
+/** Values of all outputs and gradients (the latter under GRADIENT_PREFIX + parameter name). */
 export function evaluate(
   module: GraphModule,
   feeds: Values,
@@ -30,7 +31,7 @@ export function evaluate(
 ): Record<string, NDArray> {
   const names = [
     ...Object.keys(module.outputs),
-    ...Object.keys(module.gradients ?? {}).map((name) => `gradient:${name}`),
+    ...Object.keys(module.gradients ?? {}).map((name) => GRADIENT_PREFIX + name),
   ];
   const hasAdjoint = () => topologicalOrder(rootsOf(module)).some((n) => n.operator.kind === "adjoint");
   const roots = (options.lowered ?? hasAdjoint()) ? lower(rootsOf(module), options.target) : rootsOf(module);

@@ -28,6 +28,7 @@ export { drawTokens } from "./operators/draw.js";
 export * from "./operators/elementwise.js";
 export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
 export { int8Range, linearInt8, packInt8, quantizeRows } from "./operators/linear-int8.js";
+export { logSumExp } from "./operators/log-sum-exp.js";
 export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";
 export { layerNorm, rmsNorm, softmax } from "./operators/normalise.js";
 export { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./operators/reduce.js";

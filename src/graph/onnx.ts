@@ -10,7 +10,7 @@ import { type ConstantAttributes, constantKey, type LeafAttributes, type Tensor 
 import { type DType, type IoSpec, onnxTypes, type TypedData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
-export const OPSET = 22;
+const OPSET = 22;
 const IR_VERSION = 10;
 export const GRADIENT_PREFIX = "gradient:";
 

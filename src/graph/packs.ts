@@ -19,7 +19,7 @@ export interface Pack {
   readonly parts: readonly PackPart[];
 }
 
-/** Elements of an array at most, unless one tensor alone has more: 128 MB, what every WebGPU implementation can bind. */
+/** Elements of an array at most, unless one tensor alone has more: 128 MiB, what every WebGPU implementation can bind. */
 const LARGEST = 2 ** 25;
 
 /** The arrays for float32 tensors, named `prefix` and a number. @throws Error when a shape is not known */

@@ -55,7 +55,7 @@ function check(values: readonly number[], level: number, resamples: number): voi
   checkCount("resamples", resamples);
 }
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /**
  * Samples of G out of G groups of items, with replacement: for each the sum of every column of values, and how many items it has.

@@ -154,8 +154,9 @@ export function transformerLayer(
   });
 }
 
-/** A dropout that feeds masks float32 [T, hidden] named "dropout:<site>" when the rate is above zero. */
+/** The identity: evaluation, or a rate of 0. */
 export const noDropout: Dropout = (_site, x) => x;
+/** A dropout that feeds masks float32 [T, hidden] named "dropout:<site>" when the rate is above zero. */
 export const fedDropout =
   (mask: (site: string, like: Tensor) => Tensor): Dropout =>
   (site, x) =>

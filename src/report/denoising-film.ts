@@ -31,7 +31,7 @@ const isSettled = (token: DenoisingToken | undefined) =>
   token !== undefined && (token.settled || token.given);
 
 /** Share of the positions to be written that have settled; 1 where all is given. */
-export function settledShare({ tokens }: DenoisingStep): number {
+function settledShare({ tokens }: DenoisingStep): number {
   const written = tokens.filter((token) => !token.given);
   return written.length === 0 ? 1 : written.filter((token) => token.settled).length / written.length;
 }

@@ -164,7 +164,7 @@ export interface Device {
   readonly target: Target;
   /** The processes that train together, for the caller's own sums. */
   readonly communicator: Communicator;
-  /** @throws UserError when there is less memory than the parameters need, or (cpu, webgpu) one of them needs more than 4 GB with all its slots */
+  /** @throws UserError when there is less memory than the parameters need, or (cpu, webgpu) one of them needs more than 4 GiB with all its slots */
   createParameters(specs: readonly ParameterSpec[], options?: ParameterOptions): Promise<ParameterStore>;
   compile(module: GraphModule): Promise<Executable>;
   /**

@@ -54,7 +54,7 @@ import { WorkerThread } from "./worker-thread.js";
 
 /** What memory there is, for tests of what happens when it is short. */
 export interface MemoryOptions {
-  /** Bytes that one WebAssembly memory holds at most; parameters that need more take several. Default: 4 GB. */
+  /** Bytes that one WebAssembly memory holds at most; parameters that need more take several. Default: 4 GiB. */
   readonly blockLimit?: number;
   /** Bytes that may be taken. Default: what the system says is free. */
   readonly available?: () => number;

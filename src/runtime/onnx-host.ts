@@ -117,7 +117,7 @@ export function allocateBlock(bytes: number, total = bytes): MemoryBlock {
     memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   } catch {
     throw new UserError(
-      `parameters: expected ${Math.ceil(total / 2 ** 20)} MB of memory, but the system refused; ` +
+      `parameters: expected ${Math.ceil(total / 1e6)} MB of memory, but the system refused; ` +
         "free memory or make the model smaller",
     );
   }

@@ -69,15 +69,15 @@ describe("parameter layout", () => {
   });
 
   it("refuses a parameter that no block holds, and more than there is memory for, before anything is allocated", async () => {
-    const device = await OnnxDevice.create("cpu", { threads: 1 }, { available: () => 5 * 2 ** 30 });
+    const device = await OnnxDevice.create("cpu", { threads: 1 }, { available: () => 5e9 });
     const spec = (size: number, name = "w") => ({ name, shape: [size], trainable: true });
     await expect(device.createParameters([spec(300_000_000)], { training: true })).rejects.toThrow(
-      'parameter "w": expected at most 4.00 GB with value, gradient, moment1, moment2 (one WebAssembly memory), got 4.47 GB for ' +
+      'parameter "w": expected at most 4.29 GB with value, gradient, moment1, moment2 (one WebAssembly memory), got 4.80 GB for ' +
         "[300000000]; make it smaller, or leave out training or ema",
     );
     const two = [spec(200_000_000), spec(200_000_000, "v")];
     await expect(device.createParameters(two, { training: true })).rejects.toThrow(
-      "expected at most 5.00 GB (the memory that is free), got 5.96 GB for 400.0 M parameters with " +
+      "expected at most 5.00 GB (the memory that is free), got 6.40 GB for 400.0 M parameters with " +
         "value, gradient, moment1, moment2; free memory, make the model smaller, or leave out training or ema",
     );
     await device.dispose();

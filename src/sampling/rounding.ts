@@ -1,13 +1,13 @@
 /**
  * @file Rounding: from logits to tokens, by temperature, top-k and top-p.
  *
- *     p ~ softmax(logits / temperature) over the tokens allowed
+ *     p ~ softmax(logits / temperature)
  *     kept = the topK likeliest, then the fewest likeliest of those that reach the share topP of their mass
  *     id = the first kept token, in order of id, at which the cumulative mass exceeds uniform * kept mass
  *
  * One uniform number per position draws it (inverse distribution function in order of id: no sort, and stable when two
  * tokens of about equal probability change places). Equal logits rank by id. Confidence, margin and entropy are of the plain
- * softmax over the allowed tokens (temperature 1, nothing cut), so that they mean the same under every setting.
+ * softmax (temperature 1, nothing cut), so that they mean the same under every setting.
  *
  * Fast form: tokens fall into bins by their distance from the largest logit, which give mass and count of everything
  * above a distance; only in the one bin in which the cut lies is it looked for, by halving what is left of it (quickselect).
@@ -22,10 +22,6 @@ export interface RoundingOptions {
   readonly topK?: number;
   /** In (0, 1]. Default 1. */
   readonly topP?: number;
-  /** Ids that are never drawn. Default: none. */
-  readonly forbidden?: readonly number[];
-  /** [rows] 1: draw this row, 0: skip it (id -1, the rest 0). Default: all. */
-  readonly active?: Uint8Array;
 }
 
 export interface RoundedTokens {
@@ -49,24 +45,26 @@ const BINS = RANGE * BINS_PER_UNIT;
  * @param logits float32 [rows, V]; -Infinity forbids a token
  * @param vocabSize V
  * @param uniforms [rows] numbers in [0, 1)
- * @throws UserError for options out of range, and for rows in which no token is left or a logit is NaN or +Infinity
+ * @throws UserError when there is not one number a row, and for rows in which no token is left or a logit is NaN or +Infinity
  */
 export function roundLogits(
   logits: Float32Array,
   vocabSize: number,
   uniforms: Float32Array,
-  options: RoundingOptions = {},
+  { temperature = 1, topK = 0, topP = 1 }: RoundingOptions = {},
 ): RoundedTokens {
   const rows = logits.length / vocabSize;
-  checkOptions(options, rows, uniforms.length);
-  const { temperature = 1, topK = 0, topP = 1, forbidden = [], active } = options;
-  const ids = new Int32Array(rows).fill(-1);
+  if (!Number.isInteger(rows) || uniforms.length !== rows) {
+    throw new UserError(
+      `Expected one uniform number for each row of logits, got ${uniforms.length} for ${rows} rows.`,
+    );
+  }
+  const ids = new Int32Array(rows);
   const confidence = new Float32Array(rows);
   const margin = new Float32Array(rows);
   const entropy = new Float32Array(rows);
-  const row = new RowSampler(vocabSize, forbidden);
+  const row = new RowSampler(vocabSize);
   for (let r = 0; r < rows; r++) {
-    if (active && active[r] === 0) continue;
     row.load(logits, r);
     ids[r] = temperature === 0 ? row.likeliest : row.draw(temperature, topK, topP, uniforms[r]);
     confidence[r] = row.probabilityOf(ids[r]);
@@ -96,10 +94,7 @@ class RowSampler {
   /** Tokens of the bin in which a cut lies, in any order. */
   private readonly members: Int32Array;
 
-  constructor(
-    private readonly size: number,
-    private readonly forbidden: readonly number[],
-  ) {
+  constructor(private readonly size: number) {
     this.logit = new Float32Array(size);
     this.members = new Int32Array(size);
     this.weight = new Float64Array(size);
@@ -110,7 +105,6 @@ class RowSampler {
   load(logits: Float32Array, r: number): void {
     const { size, logit, weight } = this;
     logit.set(logits.subarray(r * size, (r + 1) * size));
-    for (const id of this.forbidden) logit[id] = Number.NEGATIVE_INFINITY;
     let top = Number.NEGATIVE_INFINITY;
     let second = Number.NEGATIVE_INFINITY;
     for (let v = 0; v < size; v++) {
@@ -274,18 +268,4 @@ function expMinus(x: number): number {
   const k = scaled | 0;
   const rest = (scaled - k) / STEPS;
   return table[k] * (1 - rest * (1 - rest * (0.5 - rest * (1 / 6))));
-}
-
-function checkOptions(options: RoundingOptions, rows: number, uniforms: number): void {
-  const { temperature = 1, topK = 0, topP = 1 } = options;
-  if (!(temperature >= 0 && temperature < Infinity)) {
-    throw new UserError(`Expected a temperature >= 0, got ${temperature}.`);
-  }
-  if (!Number.isInteger(topK) || topK < 0) throw new UserError(`Expected topK 0 (all) or more, got ${topK}.`);
-  if (!(topP > 0 && topP <= 1)) throw new UserError(`Expected topP in (0, 1], got ${topP}.`);
-  if (!Number.isInteger(rows) || uniforms !== rows) {
-    throw new UserError(
-      `Expected one uniform number for each row of logits, got ${uniforms} for ${rows} rows.`,
-    );
-  }
 }

@@ -10,7 +10,7 @@
  *     left-to-right           ... standing furthest left
  *     confidence-threshold    all with p(token) from a threshold on, and at least as many as "confidence" would (2505.22618)
  *
- * All but the first are no reverse of the forward process, and repeat themselves; random numbers added to the score lie between the two.
+ * All but the first are no reverse of the forward process, and repeat themselves.
  * As the expected number is a share of those still absorbed, and at the last step all of them, everything is released in time.
  */
 import type { GenerationConfig } from "../config/index.js";
@@ -44,8 +44,6 @@ export interface ReleasePolicy {
   readonly score?: Float32Array;
   /** "confidence-threshold": positions whose score reaches this are all released. */
   readonly threshold?: number;
-  /** Scale of the Gumbel noise added to the score; with "confidence", 1 draws in proportion to the probabilities. Default 0. */
-  readonly noise?: number;
   /** Positions to release beyond the expected number. Default 0. */
   readonly extra?: number;
 }
@@ -97,7 +95,7 @@ function surest(
   candidates: number[],
   share: number,
   uniforms: Float32Array,
-  { release, score, threshold = Number.POSITIVE_INFINITY, noise = 0, count: wanted }: ReleasePolicy,
+  { release, score, threshold = Number.POSITIVE_INFINITY, count: wanted }: ReleasePolicy,
 ): number[] {
   if (!score && release !== "left-to-right") {
     throw new UserError(
@@ -110,17 +108,9 @@ function surest(
     // At least one: a step that releases nothing would leave the next one the same work.
     count = Math.max(count, 1, candidates.filter((p) => score[p] >= threshold).length);
   }
-  const scored = candidates.map((p) => ({
-    p,
-    score: score[p] + (noise > 0 ? noise * gumbel(uniforms[p]) : 0),
-  }));
   // Equal scores: the earlier position first, so that the order never depends on the sort.
-  scored.sort((a, b) => b.score - a.score || a.p - b.p);
-  return scored
+  return candidates
+    .sort((a, b) => score[b] - score[a] || a - b)
     .slice(0, count)
-    .map(({ p }) => p)
     .sort((a, b) => a - b);
 }
-
-/** A standard Gumbel number from a uniform one on the grid of 2^-24. */
-const gumbel = (uniform: number): number => -Math.log(-Math.log(uniform + 2 ** -25));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DiffusionProcess, type ProcessOptions } from "../diffusion/process.js";
 import { CounterRandom, Stream } from "../random/index.js";
+import { samplingTimes } from "./sampling-times.js";
 import {
   ancestralCoefficients,
   ddimCoefficients,
@@ -8,7 +9,6 @@ import {
   startAbsorbed,
   startState,
   stepGaussian,
-  timeGrid,
 } from "./steppers.js";
 import { releaseAbsorbed, releaseScores } from "./steppers-release.js";
 
@@ -70,7 +70,7 @@ function sample(
   const z = new Float32Array(2 * positions);
   const shared = { process, z, m, absorbed, target, random, sequence: 3 };
   startState({ ...shared, noiseTemperature: options.noiseTemperature });
-  const grid = timeGrid(steps);
+  const grid = samplingTimes(process, steps, "uniform");
   const uniforms = new Float32Array(positions);
   const drawn = new Float32Array(2 * positions);
   const mean = new Float32Array(2 * positions);
@@ -135,7 +135,7 @@ describe("with the exact denoiser, samples follow the known distribution", () =>
   it("and the test would notice a process taken for zero-mean", () => {
     // What DiffuSeq-v2's code does: the denoiser knows m, the update does not.
     const process = new DiffusionProcess({ ...soft, absorbRate: 0 });
-    const grid = timeGrid(50);
+    const grid = samplingTimes(process, 50, "uniform");
     const positions = 2000;
     const z = new Float32Array(2 * positions);
     const absorbed = new Uint8Array(positions);
@@ -256,7 +256,7 @@ describe("release", () => {
 
   it("masked limit: every target is released once, evenly over the steps", () => {
     const steps = 8;
-    const grid = timeGrid(steps);
+    const grid = samplingTimes(process, steps, "uniform");
     const state = start(5000);
     expect(state.absorbed).toEqual(state.target);
     const counts: number[] = [];
@@ -324,19 +324,6 @@ describe("release", () => {
     const all = releaseAbsorbed({ ...state, t: 0.9, s: 0.8, step: 2 }, { release: "random", extra: 1000 });
     expect(all.length).toBe(80 - 13);
   });
-
-  it("by confidence with unit noise: in proportion to the probabilities", () => {
-    let likely = 0;
-    for (let sequence = 0; sequence < 2000; sequence++) {
-      const state = { process, target: Uint8Array.of(1, 1), absorbed: Uint8Array.of(1, 1), random, sequence };
-      const score = Float32Array.of(Math.log(0.75), Math.log(0.25));
-      const policy = { release: "confidence", score, noise: 1 } as const;
-      const released = releaseAbsorbed({ ...state, t: 1, s: 0.5, step: 1 }, policy);
-      expect(released.length).toBe(1);
-      if (released[0] === 0) likely++;
-    }
-    expect(likely / 2000).toBeCloseTo(0.75, 1.3);
-  });
 });
 
 it("leaves given positions alone and depends on the sequence only", () => {
@@ -356,11 +343,4 @@ it("leaves given positions alone and depends on the sequence only", () => {
   const long = run(12);
   expect(long.z.subarray(0, 14)).toEqual(short.z);
   expect(long.absorbed.subarray(0, 7)).toEqual(short.absorbed);
-});
-
-it("time grids run from start to end", () => {
-  expect([...timeGrid(4)]).toEqual([1, 0.75, 0.5, 0.25, 0]);
-  expect([...timeGrid(2, 0.5, 0.1)]).toEqual([0.5, expect.closeTo(0.3, 12), 0.1]);
-  expect(() => timeGrid(0)).toThrow("at least one step");
-  expect(() => timeGrid(3, 0.5, 0.5)).toThrow("start > end");
 });

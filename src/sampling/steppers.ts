@@ -50,17 +50,6 @@ export interface StepCoefficients {
   readonly deviation: number;
 }
 
-/** S + 1 times from `start` down to `end`, evenly spaced: the network runs at all of them but the last. */
-export function timeGrid(steps: number, start = 1, end = 0): Float64Array {
-  if (!Number.isInteger(steps) || steps < 1) throw new UserError(`Expected at least one step, got ${steps}.`);
-  if (!(start <= 1 && end >= 0 && end < start)) {
-    throw new UserError(`Expected times 1 >= start > end >= 0, got start ${start}, end ${end}.`);
-  }
-  return Float64Array.from({ length: steps + 1 }, (_, k) =>
-    k === steps ? end : start + ((end - start) * k) / steps,
-  );
-}
-
 /** Coefficients of q(z_s | z_t, x0). */
 export function ancestralCoefficients(process: DiffusionProcess, s: number, t: number): StepCoefficients {
   const { x0Coefficient, zCoefficient, variance } = process.posterior(s, t);
@@ -95,10 +84,6 @@ export interface StartContext {
   readonly sequence: number;
   /** Step its random numbers belong to. Default 0. */
   readonly step?: number;
-  /** Time of the state. Default 1. */
-  readonly time?: number;
-  /** [N, D] codes under the noise, to start from a text at time < 1. Default: m, as nothing is known. */
-  readonly x0?: Floats;
   /** The noise is so many times as large as the process has it. Default 1. */
   readonly noiseTemperature?: number;
 }
@@ -113,29 +98,28 @@ function samplerNoise(
   return deviation === 1 ? noise : noise.map((x) => deviation * x);
 }
 
-/** Draws a state of the Gaussian branch at the start; `startAbsorbed` alone is enough in the masked limit. */
+/** Draws a state of the Gaussian branch at t = 1, m and noise; `startAbsorbed` alone is enough in the masked limit. */
 export function startState(context: StartContext): void {
-  const { process, z, absorbed, target, m, time = 1, x0 } = context;
+  const { process, z, absorbed, target, m } = context;
   startAbsorbed(context);
-  const { signal, sigma } = process.level(time);
+  const { sigma } = process.level(1);
   const width = m.length;
   const noise = samplerNoise(context, context.noiseTemperature);
   for (let p = 0; p < target.length; p++) {
     if (target[p] === 0) continue;
     for (let d = 0; d < width; d++) {
       const at = p * width + d;
-      const free = (x0 ? signal * (x0[at] - m[d]) : 0) + sigma * noise[at];
-      z[at] = absorbed[p] === 1 ? m[d] : m[d] + free;
+      z[at] = absorbed[p] === 1 ? m[d] : m[d] + sigma * noise[at];
     }
   }
 }
 
 /** Draws which targets are absorbed at the start: `absorbed` [N] is filled in place. */
 export function startAbsorbed(
-  context: Pick<StartContext, "process" | "absorbed" | "target" | "random" | "sequence" | "step" | "time">,
+  context: Pick<StartContext, "process" | "absorbed" | "target" | "random" | "sequence" | "step">,
 ): void {
-  const { process, absorbed, target, random, sequence, step = 0, time = 1 } = context;
-  const probability = process.absorbed(time);
+  const { process, absorbed, target, random, sequence, step = 0 } = context;
+  const probability = process.absorbed(1);
   const uniforms = new Float32Array(target.length);
   random.fillUniform(uniforms, Stream.Absorb, sequence, step);
   for (let p = 0; p < target.length; p++) absorbed[p] = target[p] === 1 && uniforms[p] < probability ? 1 : 0;

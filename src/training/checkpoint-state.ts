@@ -10,8 +10,6 @@ import { isMissing } from "../errors.js";
 import { damageOfFile, type WrittenFile } from "../hub/durable-file.js";
 
 const count = z.int().min(0);
-/** A part whose owner (the timestep sampler, the router) knows what it means. */
-const owned = z.record(z.string(), z.json());
 
 export const checkpointStateSchema = z.strictObject({
   step: count.describe("optimiser steps done"),
@@ -19,19 +17,26 @@ export const checkpointStateSchema = z.strictObject({
   seconds: z.number().min(0).describe("wall-clock time spent training"),
   seed: count.describe("the run's seed"),
   row: count.describe("number of the next row of training data, over all epochs"),
-  timeSampler: owned.default({}).describe("state of the timestep sampler (loss-aware: its loss history)"),
-  router: owned.default({}).describe("router statistics that outlive a step"),
+  timeSampler: z
+    .record(z.string(), z.json())
+    .default({})
+    .describe("state of the timestep sampler (loss-aware: its loss history), which knows what it means"),
 });
 
 /** Where training stands after `step` steps. */
 export type CheckpointState = z.infer<typeof checkpointStateSchema>;
+
+/** Checkpoints of older versions have a field more, always empty. */
+const storedStateSchema = checkpointStateSchema
+  .extend({ router: z.unknown().optional() })
+  .transform(({ router: _, ...state }): CheckpointState => state);
 
 const manifestSchema = z.strictObject({
   formatVersion: z.literal(1),
   version: z.string().describe("version of the program that wrote it"),
   sha256: z.string().describe("checksum of JSON.stringify([state, files])"),
   files: z.record(z.string(), z.strictObject({ bytes: count, sha256: z.string() })),
-  state: checkpointStateSchema,
+  state: storedStateSchema,
 });
 
 export const stateFile = "state.json";

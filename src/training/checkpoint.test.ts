@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import {
   cpSync,
@@ -44,7 +45,6 @@ const stateAt = (step: number): CheckpointState => ({
   seed: 7,
   row: step * 2,
   timeSampler: { losses: [[0.1, 1e-30], [2 / 3]], "10": null },
-  router: { "layers.0": { load: [1, 0.97] } },
 });
 const save = (step: number, keep = 2) =>
   saveCheckpoint(run, stateAt(step), new MemoryStore(undefined, step), { keep });
@@ -65,6 +65,17 @@ describe("checkpoints", () => {
     const restored = new MemoryStore(undefined, 0);
     await restoreCheckpoint(folder, restored);
     expect(restored.slots).toEqual(new MemoryStore(undefined, 12).slots);
+  });
+
+  it("of older versions open: what they say of the router is left out", async () => {
+    const path = join(await save(4), "state.json");
+    const { state, files, ...manifest } = JSON.parse(readFileSync(path, "utf8"));
+    const older = { ...state, router: {} };
+    const sha256 = createHash("sha256")
+      .update(JSON.stringify([older, files]))
+      .digest("hex");
+    writeFileSync(path, JSON.stringify({ ...manifest, sha256, files, state: older }));
+    expect((await latestCheckpoint(run))?.state).toEqual(stateAt(4));
   });
 
   it("do without averages", async () => {

@@ -3,6 +3,7 @@
  * lie, and how text is drawn. Everything else is what the checkpoint was made with, and a change would silently make another run.
  */
 import { type RunConfig, runConfigSchema } from "../config/index.js";
+import { isTree } from "../config/layers.js";
 import { UserError } from "../errors.js";
 
 const changeable = [
@@ -28,8 +29,6 @@ const changeable = [
 
 function differences(before: unknown, after: unknown, path: string): string[] {
   if (JSON.stringify(before) === JSON.stringify(after)) return [];
-  const isTree = (value: unknown): value is Record<string, unknown> =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
   if (!isTree(before) || !isTree(after)) return [path];
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
   return [...keys].flatMap((key) => differences(before[key], after[key], path ? `${path}.${key}` : key));

@@ -262,8 +262,7 @@ export class TrainingStep {
 }
 
 /** The decay of the average at a step: short while there is little to average, so that the start is soon forgotten. */
-export const averageDecay = (decay: number, step: number): number =>
-  Math.min(decay, (1 + step) / (10 + step));
+const averageDecay = (decay: number, step: number): number => Math.min(decay, (1 + step) / (10 + step));
 
 /** 1 / targets of the row at its target positions, 0 elsewhere: [B * N]. */
 function rowShares(given: TensorData, segment: TensorData): Float32Array {

@@ -186,7 +186,6 @@ class Trainer {
       seed,
       row: 0,
       timeSampler: {},
-      router: {},
     };
     this.secondsBefore = this.state.seconds;
     this.seconds = this.state.seconds;

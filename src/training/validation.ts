@@ -13,6 +13,7 @@ import { lossOfRows } from "../diffusion/batch-loss.js";
 import { type ExpertUse, ExpertUseCounter } from "../diffusion/expert-use.js";
 import { evaluationModule, type LossTerm, lossTerms } from "../diffusion/modules.js";
 import { padRows } from "../diffusion/padding.js";
+import { forEachTarget } from "../diffusion/targets.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
 import { type Communicator, sumOverRanks } from "../distributed/index.js";
 import type { TensorData } from "../graph/index.js";
@@ -145,24 +146,21 @@ export class Validation {
     nll: Float32Array,
     sums: { nll: number; counted: number; boundNats: number; targets: number; bytes: number },
   ): void {
-    const length = this.config.training.sequenceLength;
     const masked = !this.config.diffusion.gaussian;
     const weights = feeds.ceWeight.data as Float32Array;
-    for (const [b, row] of rows.entries()) {
-      const targets: number[] = [];
-      let weighted = 0;
-      for (let p = 0; p < length; p++) {
-        if (row.given[p] === 1 || row.segment[p] < 0) continue;
-        targets.push(row.ids[p]);
-        const at = b * length + p;
-        if (masked && weights[at] === 0) continue; // it is not absorbed
-        weighted += weights[at] * nll[at];
-        sums.nll += nll[at];
-        sums.counted++;
-      }
-      sums.boundNats += (weighted * targets.length * rows.length) / this.config.diffusion.ceWeight;
-      sums.targets += targets.length;
-      sums.bytes += this.tokenizer.countBytes(Int32Array.from(targets));
+    const targets: number[][] = rows.map(() => []);
+    const weighted = new Float64Array(rows.length);
+    forEachTarget({ rows, feeds }, (b, p, at, absorbed) => {
+      targets[b].push(rows[b].ids[p]);
+      if (masked && !absorbed) return;
+      weighted[b] += weights[at] * nll[at];
+      sums.nll += nll[at];
+      sums.counted++;
+    });
+    for (const [b, own] of targets.entries()) {
+      sums.boundNats += (weighted[b] * own.length * rows.length) / this.config.diffusion.ceWeight;
+      sums.targets += own.length;
+      sums.bytes += this.tokenizer.countBytes(Int32Array.from(own));
     }
   }
 

@@ -59,13 +59,11 @@ export function registerBench(program: Command, host: CommandHost): void {
     host,
     ["config", "set", "threads"],
     async (flags, { terminal, signal }) => {
-      const { benchTasks, findPeer, formatBench, peerVariants, runBench } = await import(
+      const { benchTasks, findPeer, formatBench, peerVariants, requirePeer, runBench } = await import(
         "../../benchmark/index.js"
       );
       const { twinNames } = await import("../../evaluation/suite/twins.js");
-      const peer = await findPeer(flags.python);
-      if (flags.python !== undefined && peer.python === null)
-        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+      const peer = flags.python === undefined ? await findPeer() : await requirePeer(flags.python);
       const line = new ProgressLine(terminal.stderr);
       const report = await runBench({
         base: resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set }),

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
-import { shellWord, UserError } from "../../errors.js";
+import { shellWord } from "../../errors.js";
 import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
@@ -68,7 +68,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
     host,
     ["onBadRecord", "set", "threads"],
     async (flags, { terminal, signal }) => {
-      const { claimsMarkdown, claimsOf, claimsPage, findPeer, runClaims } = await import(
+      const { claimsMarkdown, claimsOf, claimsPage, requirePeer, runClaims } = await import(
         "../../benchmark/index.js"
       );
       const { tasksOf } = await import("../../evaluation/suite/index.js");
@@ -83,9 +83,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const line = new ProgressLine(terminal.stderr);
       const onProgress = (what: string) => line.update(what);
       const suite = await suiteOptions(flags, chosen, join(out, "suites"));
-      const peer = flags.python === undefined ? undefined : await findPeer(flags.python);
-      if (peer?.python === null)
-        throw new UserError(`--python: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+      const peer = flags.python === undefined ? undefined : await requirePeer(flags.python);
       const defaults = quick ? quickBench : wholeBench;
       const rounds = flags.rounds ?? defaults.rounds;
       const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];

@@ -28,7 +28,7 @@ export function registerInspect(program: Command, host: CommandHost): void {
       sets: flags.set,
     });
     const { costOf } = await import("../../model/cost.js");
-    const { describeModel } = await import("../../model/describe.js");
+    const { describeModel } = await import("../describe-model.js");
     const { batchSize, sequenceLength, emaDecay, activationCheckpointing } = config.training;
     const cost = costOf(config.model, {
       batchSize,
@@ -40,13 +40,13 @@ export function registerInspect(program: Command, host: CommandHost): void {
       const { attentionGroups } = await import("../attention-groups.js");
       const { attentionPicture } = await import("../../report/charts/attention.js");
       const { svgDocument } = await import("../../report/charts/svg-document.js");
-      const picture = svgDocument(attentionPicture(attentionGroups(config)).svg);
+      const picture = svgDocument(attentionPicture(attentionGroups(config)));
       await writeFileAtomic(flags.picture, picture, "--picture");
     }
     const drawn = flags.picture === undefined ? "" : `\n\nPicture of the attention: ${flags.picture}`;
     return {
       json: { ...cost, batch: { batchSize, sequenceLength }, picture: flags.picture ?? null, config },
-      text: `Preset         ${config.preset ?? "none"}\n${describeModel(config)}${drawn}`,
+      text: `Preset         ${config.preset ?? "none"}\n${describeModel(config, cost)}${drawn}`,
     };
   });
 }

@@ -4,6 +4,7 @@ import type { Interval } from "../../metrics/index.js";
 import { type FilledGaps, infillings } from "./infill.js";
 import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
+import type { SuiteBudget } from "./twin-run.js";
 import type { Judged } from "./write-texts.js";
 
 /** An empty table without colours. */
@@ -36,10 +37,13 @@ export function formatGaps({ given, missing, written }: FilledGaps): string {
 const AROUND = 80;
 const SHORTEST = 15;
 
+/** "20 minutes", "400000 text tokens". */
+export const formatBudget = (budget: SuiteBudget): string =>
+  "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
+
 export function formatSuite({ tasks, budget, seeds, steps }: SuiteReport): string {
-  const spent = "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
   return [
-    `Each twin: ${spent} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents.`,
+    `Each twin: ${formatBudget(budget)} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents.`,
     ...tasks.flatMap(formatTask),
   ].join("\n\n");
 }

@@ -1,6 +1,5 @@
 /** @file Suites: twins of one model, trained for the same budget and judged on the same texts. */
-export { formatGaps, formatRatio, formatSuite } from "./format.js";
-export { NextTurnClassifier } from "./next-turn.js";
+export { formatGaps, formatSuite } from "./format.js";
 export {
   runSuite,
   type SuiteOptions,
@@ -8,15 +7,7 @@ export {
   type TaskReport,
 } from "./run-suite.js";
 export { ownedSettings, quickOptions, quickSettings, suiteSettings } from "./settings.js";
-export {
-  requireFiles,
-  type SuiteName,
-  type SuiteTask,
-  suiteMetrics,
-  suiteNames,
-  suiteTasks,
-  tasksOf,
-} from "./suites.js";
-export type { RatioInterval, TaskSummary, TwinSummary } from "./summary.js";
-export type { SuiteBudget, TwinRun } from "./twin-run.js";
-export { learningParameters, type TwinName, twin, twinDefinitions, twinNames, twins } from "./twins.js";
+export { requireFiles, type SuiteTask, tasksOf } from "./suites.js";
+export type { RatioInterval } from "./summary.js";
+export type { TwinRun } from "./twin-run.js";
+export { type TwinName, twinNames, twins } from "./twins.js";

@@ -8,6 +8,7 @@
  *
  * Trained by AdaGrad on true pairs and as many wrong ones, of both kinds in turn. No random numbers.
  */
+import { mean } from "../../metrics/bootstrap.js";
 import type { Pair } from "../accuracy.js";
 import type { GroupedPair } from "./pairs.js";
 
@@ -95,7 +96,6 @@ export class NextTurnClassifier {
       wrong ? [[this.score(pairs[i]), this.score(wrong)]] : [],
     );
     if (compared.length === 0) return null;
-    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
     return {
       score: mean(compared.map(([, other]) => other)),
       accuracy: mean(compared.map(([right, other]) => (right === other ? 0.5 : Number(right > other)))),

@@ -5,7 +5,7 @@
  *
  * What is drawn are documents, with all their sources, as those of one document are alike.
  */
-import { resample } from "../../metrics/bootstrap.js";
+import { mean, resample } from "../../metrics/bootstrap.js";
 import { bootstrapInterval, type Interval } from "../../metrics/index.js";
 import { seededRandom } from "../statistics.js";
 import type { TwinRun } from "./twin-run.js";
@@ -47,8 +47,6 @@ export interface TaskSummary {
     readonly value: RatioInterval;
   }[];
 }
-
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Scores of each source, averaged over seeds. */
 function overSeeds(runs: readonly TwinRun[], metric: string): number[] {

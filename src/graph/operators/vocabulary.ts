@@ -16,7 +16,7 @@ import { chunksWhere, fromGroups, type RowGroups } from "./row-groups.js";
 import { concat, reshape, slice } from "./shape.js";
 
 const CHUNK_ROWS = 1024;
-/** Above this many probabilities the backward pass recomputes them instead of keeping them (256 MB in float32). */
+/** Above this many probabilities the backward pass recomputes them instead of keeping them (256 MiB in float32). */
 const KEEP_AT_MOST = 64 * 2 ** 20;
 
 /** The rows in work, cut into chunks. */

@@ -10,6 +10,7 @@
 import {
   cast,
   div,
+  logSumExp,
   maximum,
   mul,
   reduceSum,
@@ -19,7 +20,6 @@ import {
   type Tensor,
   withScope,
 } from "../../graph/index.js";
-import { logSumExp } from "./log-sum-exp.js";
 import type { Routing, RoutingOptions } from "./router.js";
 
 export interface RouterLosses {

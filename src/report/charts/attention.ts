@@ -1,7 +1,7 @@
 /**
- * @file The picture of an attention pattern: a square of queries (rows) against keys (columns), as SVG and as characters.
+ * @file The picture of an attention pattern: a square of queries (rows) against keys (columns).
  *
- * Both are drawn coarser than the mask: a cell stands for a square of pairs, and the share of them that is seen is its
+ * It is drawn coarser than the mask: a cell stands for a square of pairs, and the share of them that is seen is its
  * strength, separately for pairs that are seen through the window and for pairs that a global position is part of.
  */
 import type { AttentionHeads, AttentionPattern } from "../data.js";
@@ -9,8 +9,7 @@ import { exact, percent } from "../numbers.js";
 import { shadePaths, svgCells, svgElement, svgText } from "./svg.js";
 
 /** Cells a side, at most. */
-const SVG_CELLS = 128;
-const TEXT_CELLS = 64;
+const MAX_CELLS = 128;
 const SIDE = 300;
 
 /** Shares of seen pairs, 0 to 1. [cells, cells] row-major. */
@@ -80,7 +79,7 @@ export function describeHeads(heads: AttentionHeads, pattern: AttentionPattern):
 
 /** One group of heads as an <svg> element. */
 export function attentionSvg(heads: AttentionHeads, pattern: AttentionPattern): string {
-  const { cells, local, global } = coarsen(heads, pattern, SVG_CELLS);
+  const { cells, local, global } = coarsen(heads, pattern, MAX_CELLS);
   return svgElement(
     {
       width: SIDE + 26,
@@ -103,48 +102,8 @@ export function attentionSvg(heads: AttentionHeads, pattern: AttentionPattern): 
   );
 }
 
-/**
- * One group of heads as characters, at most 72 columns and 36 lines: a character is one cell wide and two high.
- * █ ▀ ▄ seen through the window (▒ every n-th position), ░ through a global position, a dot where nothing is seen.
- */
-export function attentionText(heads: AttentionHeads, pattern: AttentionPattern): string {
-  const { cells, local, global } = coarsen(heads, pattern, TEXT_CELLS);
-  const lines: string[] = [];
-  for (let row = 0; row < cells; row += 2) {
-    let line = "";
-    for (let column = 0; column < cells; column++) {
-      const here = row * cells + column;
-      const below = row + 1 < cells ? here + cells : -1;
-      const upper = local[here] > 0;
-      const lower = below >= 0 && local[below] > 0;
-      const isGlobal = global[here] > 0 || (below >= 0 && global[below] > 0);
-      const sparse = heads.dilation > 1 && (local[here] + (below >= 0 ? local[below] : 0)) / 2 <= 0.5;
-      line += upper && lower ? (sparse ? "▒" : "█") : upper ? "▀" : lower ? "▄" : isGlobal ? "░" : "·";
-    }
-    lines.push(`  ${line}`);
-  }
-  return lines.join("\n");
-}
-
-/**
- * The pattern as text of at most 80 columns and as one standalone <svg> element, a square for each group of heads.
- */
-export function attentionPicture(pattern: AttentionPattern): { svg: string; text: string } {
-  const text = pattern.groups
-    .map((heads) => `${heads.label}: ${describeHeads(heads, pattern)}\n\n${attentionText(heads, pattern)}`)
-    .join("\n\n");
-  const sparse = pattern.groups.some((heads) => !heads.full && heads.dilation > 1);
-  const legend = [
-    "█ seen through the window",
-    ...(sparse ? ["▒ every n-th"] : []),
-    "░ through a global position",
-    "· not seen",
-  ].join("   ");
-  return { svg: sheet(pattern), text: `${text}\n\n  ${legend}` };
-}
-
-/** All groups on one sheet, three in a row, each under its name. */
-function sheet(pattern: AttentionPattern): string {
+/** The pattern as one standalone <svg> element: a square for each group of heads, three in a row, each under its name. */
+export function attentionPicture(pattern: AttentionPattern): string {
   const columns = Math.min(3, pattern.groups.length);
   const [cellWidth, cellHeight] = [SIDE + 50, SIDE + 96];
   const width = columns * cellWidth;

@@ -1,7 +1,8 @@
 import { parseHTML } from "linkedom";
 import { expect, it } from "vitest";
+import { DEAD_LOAD as DEAD_IN_METRICS } from "../../diffusion/expert-use.js";
 import { LOAD_STEPS } from "../theme.js";
-import { expertLoadSvg, loadOfStep, loadStep, summariseLoad } from "./expert-load.js";
+import { DEAD_LOAD, expertLoadSvg, loadOfStep, loadStep, summariseLoad } from "./expert-load.js";
 
 const snapshots = (...loads: number[][]) =>
   loads.map((load, i) => ({ step: i, tokens: 1000 * i, load: [load] }));
@@ -34,6 +35,7 @@ it("draws one snapshot, many experts, and steps where tokens are not known", () 
   expect(document.querySelector("svg")?.textContent).toContain("7 steps");
 });
 
-it("counts the dead", () => {
-  expect(summariseLoad([0.01, 1, 2])).toEqual({ lowest: 0.01, highest: 2, dead: 1 });
+it("counts the dead as metrics do", () => {
+  expect(DEAD_LOAD).toBe(DEAD_IN_METRICS);
+  expect(summariseLoad([0.005, 0.01, 2])).toEqual({ lowest: 0.005, highest: 2, dead: 1 });
 });

@@ -8,8 +8,8 @@ import { LOAD_STEPS } from "../theme.js";
 import { pick } from "./series.js";
 import { colorPaths, svgCells, svgElement, svgText } from "./svg.js";
 
-/** Below this an expert is called dead. */
-export const DEAD_LOAD = 0.1;
+/** An expert with less than this share of an even load is called dead, as in `metrics.jsonl`. */
+export const DEAD_LOAD = 0.01;
 
 /** Columns of one picture. */
 const MAX_COLUMNS = 64;

@@ -4,7 +4,7 @@
  */
 import stringWidth from "string-width";
 
-export const TAB_WIDTH = 4;
+const TAB_WIDTH = 4;
 
 const LINE_ENDS = /\r\n?|[\u2028\u2029]/g;
 /** Bytes that a terminal takes as commands (C0, DEL, C1), and halves of surrogate pairs. */

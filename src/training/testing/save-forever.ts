@@ -4,7 +4,7 @@ import { MemoryStore } from "./memory-store.js";
 
 const specs = [{ name: "weight", shape: [100_000], trainable: true }];
 for (let step = 1; ; step++) {
-  const state = { step, tokens: 0, seconds: 0, seed: 1, row: step, timeSampler: {}, router: {} };
+  const state = { step, tokens: 0, seconds: 0, seed: 1, row: step, timeSampler: {} };
   await saveCheckpoint(process.argv[2], state, new MemoryStore(specs, step), { keep: 2 });
   if (step === 1) process.stdout.write("saving\n");
 }

@@ -1,15 +1,10 @@
 /** @file log sum_e exp(x_e) over the last axis, without overflow: max(x) - log max(softmax(x)). Its gradient is softmax(x). */
-import {
-  apply,
-  defineComposite,
-  log,
-  mul,
-  NDArray,
-  reduceMax,
-  softmax,
-  sub,
-  type Tensor,
-} from "../../graph/index.js";
+import { NDArray } from "../ndarray.js";
+import { defineComposite } from "../operator.js";
+import { apply, type Tensor } from "../tensor.js";
+import { log, mul, sub } from "./elementwise.js";
+import { softmax } from "./normalise.js";
+import { reduceMax } from "./reduce.js";
 
 const logSumExpOperator = defineComposite<object, { probabilities: Tensor }>({
   name: "logSumExp",

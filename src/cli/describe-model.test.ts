@@ -1,6 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { runConfigSchema } from "../config/index.js";
-import { attentionPicture, describeModel } from "./describe.js";
+import { type RunConfig, runConfigSchema } from "../config/index.js";
+import { costOf } from "../model/cost.js";
+import { attentionPicture, describeModel } from "./describe-model.js";
+
+const described = (config: RunConfig) => {
+  const { batchSize, sequenceLength: length } = config.training;
+  return describeModel(config, costOf(config.model, { batchSize, length }));
+};
 
 describe("describeModel", () => {
   it("tells parameters, a step's cost and every layer's attention", () => {
@@ -11,7 +17,7 @@ describe("describeModel", () => {
       },
       training: { batchSize: 2, sequenceLength: 2048, gradientAccumulation: 3 },
     });
-    const text = describeModel(config, { pictureSize: 8 });
+    const text = described(config);
     expect(text).toMatch(/^Parameters +11\.9M, of which 10\.8M learn and 5\.55M work on a token$/m);
     expect(text).toMatch(/8 experts of 512, 2 a token \(top-k\)/);
     expect(text).toMatch(/2 x 2048 tokens, 3 of them a step/);
@@ -25,16 +31,14 @@ describe("describeModel", () => {
 
   it("says what a causal model sees", () => {
     const attention = { causal: true, window: 16, layers: { 1: { full: true } } };
-    const text = describeModel(runConfigSchema.parse({ model: { numLayers: 2, attention } }), {
-      pictureSize: 4,
-    });
+    const text = described(runConfigSchema.parse({ model: { numLayers: 2, attention } }));
     expect(text).toMatch(/layer 0: 16 positions before itself; computes/);
     expect(text).toMatch(/layer 1: the document up to itself; computes 100 %/);
   });
 
   it("describes dense models", () => {
     const config = runConfigSchema.parse({ model: { experts: { numExperts: 0 } } });
-    expect(describeModel(config, { pictureSize: 0 })).toMatch(/feed-forward +\S+ +dense, 1024/);
+    expect(described(config)).toMatch(/feed-forward +\S+ +dense, 1024/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** @file A model in words and numbers: its parts, what a training step costs, and what each layer's attention looks at. */
-import type { RunConfig } from "../config/run-config.js";
+import type { RunConfig } from "../config/index.js";
 import {
   computedPairs,
   type HeadGroup,
@@ -7,27 +7,20 @@ import {
   layerPattern,
   type RowLayout,
   sees,
-} from "./attention/pattern.js";
-import { costOf, type FlopPart, globalSlotsOf, type ModelCost } from "./cost.js";
-
-export interface DescribeOptions {
-  /** Characters a side of the attention pictures; 0: none. Default 24. */
-  readonly pictureSize?: number;
-}
+} from "../model/attention/pattern.js";
+import { type FlopPart, globalSlotsOf, type ModelCost } from "../model/cost.js";
+import { range, runs } from "./attention-groups.js";
+import { formatBytes as bytes, formatCount as count, formatUnit as unit } from "./format.js";
 
 /** Parameters, cost of a training step, and the attention of every layer, as text of at most 100 columns. */
-export function describeModel(config: RunConfig, { pictureSize = 24 }: DescribeOptions = {}): string {
-  const { batchSize, sequenceLength: length, emaDecay, activationCheckpointing } = config.training;
-  const recompute = activationCheckpointing === "layers";
-  const cost = costOf(config.model, { batchSize, length, ema: emaDecay !== null, recompute });
-  return [
+export const describeModel = (config: RunConfig, cost: ModelCost): string =>
+  [
     ...describeParameters(config, cost),
     "",
     ...describeStep(config, cost),
     "",
-    ...describeAttention(config, pictureSize),
+    ...describeAttention(config),
   ].join("\n");
-}
 
 function describeParameters({ model }: RunConfig, { parameters }: ModelCost): string[] {
   const { byPart, total, trainable, active } = parameters;
@@ -79,8 +72,10 @@ function describeStep({ training }: RunConfig, { flops, flopsPerToken, memory }:
   ];
 }
 
-function describeAttention(config: RunConfig, pictureSize: number): string[] {
-  const { model, training } = config;
+/** Lines of an attention picture; a cell is two characters wide. */
+const PICTURE_SIZE = 24;
+
+function describeAttention({ model, training }: RunConfig): string[] {
   const { sequenceLength: length } = training;
   const slots = globalSlotsOf(model);
   const layers = Array.from({ length: model.numLayers }, (_, layer) =>
@@ -91,32 +86,22 @@ function describeAttention(config: RunConfig, pictureSize: number): string[] {
   const lines = [`Attention      ${globalTokens} learned global tokens a document${text}`];
   const pictures: string[] = [];
   const same = (a: readonly HeadGroup[], b: readonly HeadGroup[]) => JSON.stringify(a) === JSON.stringify(b);
-  for (let first = 0; first < layers.length; ) {
-    let end = first + 1;
-    while (end < layers.length && same(layers[first], layers[end])) end++;
-    const name = end === first + 1 ? `layer ${first}` : `layers ${first}-${end - 1}`;
-    for (const { pattern, start, count: heads } of layers[first]) {
-      const which =
-        heads === model.numHeads
-          ? ""
-          : heads === 1
-            ? `, head ${start}`
-            : `, heads ${start}-${start + heads - 1}`;
+  for (const layerRun of runs(layers, same))
+    for (const { pattern, start, count: heads } of layers[layerRun[0]]) {
+      const which = heads === model.numHeads ? "" : `, ${range("head", [start, start + heads - 1])}`;
+      const name = range("layer", layerRun) + which;
       const share = computedPairs(pattern, length, slots) / length ** 2;
       const window = `${pattern.window} positions ${pattern.causal ? "before itself" : "to each side"}`;
       const step = pattern.dilation > 1 ? `, every ${pattern.dilation}th` : "";
       const whole = pattern.causal ? "the document up to itself" : "the whole document";
       const what = pattern.full ? whole : `${window}${step}`;
-      lines.push(`  ${name}${which}: ${what}; computes ${percent(share)} of all pairs`);
-      if (pictureSize > 0)
-        pictures.push(
-          "",
-          `${name}${which}, one document of ${length} positions (rows look at columns):`,
-          ...attentionPicture(pattern, documentOf(length, globalTokens), pictureSize),
-        );
+      lines.push(`  ${name}: ${what}; computes ${percent(share)} of all pairs`);
+      pictures.push(
+        "",
+        `${name}, one document of ${length} positions (rows look at columns):`,
+        ...attentionPicture(pattern, documentOf(length, globalTokens), PICTURE_SIZE),
+      );
     }
-    first = end;
-  }
   return [...lines, ...pictures];
 }
 
@@ -150,26 +135,6 @@ export function attentionPicture(head: HeadGroup["pattern"], row: RowLayout, siz
       .join(""),
   );
 }
-
-/** 11.9M, 162G: three digits and a power of a thousand. */
-function count(value: number): string {
-  const units = ["", "k", "M", "G", "T", "P"];
-  let unit = 0;
-  let scaled = value;
-  while (scaled >= 999.5 && unit < units.length - 1) {
-    scaled /= 1000;
-    unit++;
-  }
-  const digits = unit === 0 || scaled >= 99.95 ? 0 : scaled >= 9.995 ? 1 : 2;
-  return scaled.toFixed(digits) + units[unit];
-}
-
-/** 162 GFLOP, 47.4 MB. */
-function unit(value: number, name: string): string {
-  const [, number, prefix] = /^([\d.]+)(\D?)$/.exec(count(value))!;
-  return `${number} ${prefix}${name}`;
-}
-const bytes = (value: number): string => unit(value, "B");
 
 const percent = (share: number): string => {
   const value = 100 * share;
