@@ -79,7 +79,7 @@ describe.skipIf(noMpirun)(`training by ranks${noMpirun ? `: skipped, ${noMpirun}
     for (const name of Object.keys(wanted))
       for (const [i, x] of (wanted[name].data as Float32Array).entries())
         expect(Math.abs(x - Number(got[name].data[i]))).toBeLessThan(1e-4);
-  });
+  }, 180_000);
 
   /** A run that goes on until something happens to it; `act` is called once there are checkpoints. */
   async function disturbed(out: string, options: readonly string[], act: (mpirunProcess: number) => void) {
