@@ -4,13 +4,14 @@
  *
  *     npx tsx bench/kill.ts [--kills 50] [--seed 1] [--preset moe-diffuseq]
  */
-import { rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { PresetName } from "../src/config/index.js";
 import { prepareCache } from "../src/data/index.js";
 import { killRuns } from "../src/training/testing/kill-runs.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "../src/training/testing/tiny-run.js";
+import { tinyRunConfig, writeCorpus } from "../src/training/testing/tiny-run.js";
 
 const { values: flags } = parseArgs({
   options: {
@@ -19,7 +20,7 @@ const { values: flags } = parseArgs({
     preset: { type: "string", default: "moe-diffuseq" },
   },
 });
-const folder = temporaryFolder();
+const folder = mkdtempSync(join(tmpdir(), "moe-diffuseq-"));
 const cache = join(folder, "cache");
 await prepareCache({ data: [writeCorpus(folder)], vocabSize: 320, out: cache, shardBytes: 2000 });
 const config = tinyRunConfig(cache, flags.preset as PresetName, {

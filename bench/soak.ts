@@ -5,7 +5,8 @@
  *     npx tsx bench/soak.ts [--steps 2000] [--warm-up 500] [--preset moe-diffuseq] [--threads 1] [--data FILE]
  */
 import { execFileSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
@@ -14,7 +15,6 @@ import { median } from "../src/benchmark/statistics.js";
 import { type PartialRunConfig, type PresetName, presets, runConfigSchema } from "../src/config/index.js";
 import { mergeConfig } from "../src/config/layers.js";
 import { embeddedCorpus } from "../src/data/index.js";
-import { temporaryFolder } from "../src/training/testing/tiny-run.js";
 import { train } from "../src/training/trainer.js";
 
 const { values: flags } = parseArgs({
@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
 const STRETCHES = 10;
 const BOUND = 0.02;
 const [steps, warmUp] = [Number(flags.steps), Number(flags["warm-up"])];
-const folder = temporaryFolder();
+const folder = mkdtempSync(join(tmpdir(), "moe-diffuseq-"));
 const texts = flags.data ?? join(folder, "texts.jsonl");
 if (!flags.data)
   writeFileSync(

@@ -9,6 +9,7 @@
 import type { RunConfig } from "../config/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import type { Interval } from "../metrics/index.js";
+import { CEILING_SIZE } from "../training/profile.js";
 import { KeptParts } from "./kept-parts.js";
 import { type Agreement, type MeasuredPart, measurePart, sideName } from "./measure-part.js";
 import type { Parity } from "./parity.js";
@@ -37,6 +38,8 @@ export interface BenchOptions {
   /** Turns each side takes, after one to warm up, and units of work in a turn. Default 5 and 1. */
   readonly rounds?: number;
   readonly count?: number;
+  /** Rows and columns of the matrices that the ceiling is measured with. Default 1024. */
+  readonly ceilingSize?: number;
   /**
    * Every turn starts its side anew and ends it, so that no two are in memory together: for sizes of which two do not fit. Slower by all the
    * starts, which are not timed. Default false: all sides stay.
@@ -108,8 +111,9 @@ export interface BenchReport {
   readonly samplingSteps: number;
   /** One side in memory at a time (`BenchOptions.alone`). */
   readonly alone: boolean;
-  /** GFLOP/s of square matrix products, between the rounds. */
+  /** GFLOP/s of products of so many rows and columns, between the rounds. */
   readonly ceiling: Spread;
+  readonly ceilingSize: number;
   readonly rows: readonly BenchRow[];
   readonly ratios: readonly BenchRatio[];
   readonly parities: readonly (Parity & { readonly twin: TwinName; readonly variant: PeerVariant })[];
@@ -165,6 +169,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     samplingSteps,
     alone: options.alone ?? false,
     ceiling,
+    ceilingSize: options.ceilingSize ?? CEILING_SIZE,
     rows,
     ratios: ratiosOf(rows),
     parities: measured.flatMap(({ parities }) => parities),
@@ -183,13 +188,14 @@ function partSettings(
     samplingSteps = 20,
     rounds = 5,
     count = 1,
+    ceilingSize = CEILING_SIZE,
     alone = false,
   }: BenchOptions,
   task: BenchTask,
   length: number,
 ): object {
   const python = peer?.python ?? null;
-  const turns = { samplingSteps, rounds, count, alone };
+  const turns = { samplingSteps, rounds, count, ceilingSize, alone };
   return { task, length, base, twins: names, python, variants, tokens, ...turns };
 }
 

@@ -6,15 +6,19 @@ export class SgemmCeiling {
   /** GFLOP/s, a number each time it was measured. */
   readonly gflops: number[] = [];
 
-  private constructor(private readonly device: Device) {}
+  private constructor(
+    private readonly device: Device,
+    private readonly size?: number,
+  ) {}
 
-  static async create(threads: number): Promise<SgemmCeiling> {
-    return new SgemmCeiling(await createDevice("cpu", { threads }));
+  /** @param size rows and columns; default: those of `train --profile` */
+  static async create(threads: number, size?: number): Promise<SgemmCeiling> {
+    return new SgemmCeiling(await createDevice("cpu", { threads }), size);
   }
 
   /** A few products: call it between the rounds of what is measured. */
   async measure(): Promise<void> {
-    this.gflops.push(await measureCeiling(this.device));
+    this.gflops.push(await measureCeiling(this.device, this.size));
   }
 
   dispose(): Promise<void> {

@@ -77,7 +77,7 @@ export async function measurePart(
   const found = new Map(agreement);
   const leftOut = new LeftOut();
   signal?.throwIfAborted();
-  const ceiling = await SgemmCeiling.create(threads);
+  const ceiling = await SgemmCeiling.create(threads, options.ceilingSize);
   try {
     const chosen = chooseSides(options, task, length, leftOut);
     for (const side of chosen) {

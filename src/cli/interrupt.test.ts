@@ -3,13 +3,14 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { UserError } from "../errors.js";
+import { ownScript } from "../runtime/own-script.js";
 import { Interrupted, orGoOn } from "./interrupt.js";
 
-const script = new URL("./testing/wait-for-signal.ts", import.meta.url).pathname;
+const script = ownScript(import.meta.url, "testing/wait-for-signal");
 
 /** Starts work that takes `ms` to stop and sends it signals after the given pauses. */
 async function run(ms: number, signals: [pause: number, signal: NodeJS.Signals][]) {
-  const child: ChildProcess = spawn(process.execPath, ["--import", "tsx", script, String(ms)]);
+  const child: ChildProcess = spawn(process.execPath, [...script, String(ms)]);
   let output = "";
   child.stdout?.on("data", (chunk) => {
     output += chunk;

@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { UserError } from "../errors.js";
 import { type Job, ownProgram, runJobs } from "./processes.js";
 
@@ -66,8 +66,10 @@ describe("runJobs", () => {
     await expect(run).rejects.toBe(reason);
   });
 
-  it("starts this program itself", async () => {
+  it("starts this program itself, from its sources too", async () => {
+    vi.stubEnv("MOE_DIFFUSEQ_COMPILED", "");
     await runJobs([{ name: "version", args: ownProgram(["--version"]) }], 1);
+    vi.unstubAllEnvs();
     const wrong = runJobs([{ name: "poem", args: ownProgram(["evaluate", "--suite", "poem"]) }], 1);
     await expect(wrong).rejects.toThrow(/There is no suite "poem"/);
   });

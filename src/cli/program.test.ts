@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { quickOptions } from "../evaluation/suite/index.js";
+import { ownScript } from "../runtime/own-script.js";
 import { version } from "../version.js";
 import { generationOverrides, trainingOverrides } from "./options.js";
 import { runCommandLine } from "./program.js";
@@ -165,7 +166,7 @@ describe("what cannot be written", () => {
 });
 
 describe("the executable", () => {
-  const main = ["--import", "tsx", new URL("./main.ts", import.meta.url).pathname];
+  const main = ownScript(import.meta.url, "main");
 
   it("exits with the code", async () => {
     const failure = await promisify(execFile)(process.execPath, [...main, "config", "--preset", "x"]).catch(

@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { OpenMpi } from "./open-mpi.js";
 import { mpirun, noMpirun } from "./testing/mpirun.js";
 
+const room = pathToFileURL(join(process.env.MOE_DIFFUSEQ_COMPILED as string, "distributed/index.js")).href;
 const operations = fileURLToPath(new URL("testing/operations.ts", import.meta.url));
 
 describe.skipIf(noMpirun)(`through mpirun${noMpirun ? `: skipped, ${noMpirun}` : ""}`, () => {
@@ -20,12 +22,11 @@ describe.skipIf(noMpirun)(`through mpirun${noMpirun ? `: skipped, ${noMpirun}` :
 
   it("a rank that fails takes the others along", async () => {
     const fails = `
-      const { joinRanks } = await import(${JSON.stringify(new URL("index.ts", import.meta.url).href)});
+      const { joinRanks } = await import(${JSON.stringify(room)});
       const communicator = await joinRanks();
       if (communicator.rank === 1) throw new Error("rank 1 has had enough");
       await communicator.barrier();`;
-    const { code, output } = await mpirun(2, ["--import", "tsx", "--input-type=module", "--eval", fails])
-      .ended;
+    const { code, output } = await mpirun(2, ["--input-type=module", "--eval", fails]).ended;
     expect(output).toContain("rank 1 has had enough");
     expect(code).not.toBe(0);
   });
@@ -49,31 +50,25 @@ describe("without a launcher's help", () => {
     ["MPICH", { PMI_SIZE: "2", PMI_RANK: "0" }, /Expected to be started by Open MPI.*MPICH/],
   ])("a process started by %s says so", (_name, environment, message) => {
     const program = `
-      const { joinRanks } = await import(${JSON.stringify(new URL("index.ts", import.meta.url).href)});
+      const { joinRanks } = await import(${JSON.stringify(room)});
       await joinRanks().catch((error) => console.log(error.name, error.message));`;
-    const { stdout } = spawnSync(
-      process.execPath,
-      ["--import", "tsx", "--input-type=module", "--eval", program],
-      {
-        encoding: "utf8",
-        env: { ...process.env, ...environment },
-      },
-    );
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+      encoding: "utf8",
+      env: { ...process.env, ...environment },
+    });
     expect(stdout).toMatch(/^UserError/);
     expect(stdout).toMatch(message);
   });
 
   it("a process by itself loads nothing native", () => {
     const program = `
-      const { joinRanks } = await import(${JSON.stringify(new URL("index.ts", import.meta.url).href)});
+      const { joinRanks } = await import(${JSON.stringify(room)});
       const { size } = await joinRanks();
       const native = process.report.getReport().sharedObjects.filter((file) => /koffi|libmpi/.test(file));
       console.log(JSON.stringify({ size, native }));`;
-    const { stdout } = spawnSync(
-      process.execPath,
-      ["--import", "tsx", "--input-type=module", "--eval", program],
-      { encoding: "utf8" },
-    );
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+      encoding: "utf8",
+    });
     expect(JSON.parse(stdout)).toEqual({ size: 1, native: [] });
   });
 });

@@ -1,8 +1,10 @@
+import { cpSync } from "node:fs";
 import { appendFile, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { Tokenizer } from "../data/index.js";
+import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { createDevice } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
@@ -51,6 +53,13 @@ describe("evaluateRun, masked limit", () => {
   });
 
   afterAll(() => removeRun(run));
+
+  /** For tests that damage it. */
+  function copyOfRun(): TinyRun {
+    const path = join(temporaryFolder(), "run");
+    cpSync(run.path, path, { recursive: true });
+    return { ...run, path };
+  }
 
   it("measures what weights in eight bits cost, on the same noise", async () => {
     const options = { draws: 1, threads: 1, levels: [], baselines: false };
@@ -150,6 +159,7 @@ describe("evaluateRun, masked limit", () => {
 
     const gone = join(run.path, "..", "train.jsonl");
     const content = await readFile(gone);
+    onTestFinished(() => writeFile(gone, content));
     await rm(gone);
     const without = await evaluateRun(run.path, {
       data: [run.unseen],
@@ -163,21 +173,17 @@ describe("evaluateRun, masked limit", () => {
     );
     expect(without.loss).toEqual(loss);
     await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(/train\.jsonl/);
-    await writeFile(gone, content);
   });
 
   it("knows how far a run came from its log when there are no checkpoints", async () => {
-    await rm(join(run.path, "checkpoints"), { recursive: true });
-    await appendFile(join(run.path, "metrics.jsonl"), '{"kind":"train","st');
-    const { run: about } = await evaluateRun(run.path, { levels: [], draws: 1, sequences: 1, threads: 1 });
+    const { path } = copyOfRun();
+    await rm(join(path, "checkpoints"), { recursive: true });
+    await appendFile(join(path, "metrics.jsonl"), '{"kind":"train","st');
+    const options = { levels: [], draws: 1, sequences: 1, threads: 1 };
+    const { run: about } = await evaluateRun(path, options);
     expect(about.trained).toMatchObject({ steps: 2, rows: 6, tokens: 384 });
-    await rm(join(run.path, "metrics.jsonl"));
-    const { run: unknown, notes } = await evaluateRun(run.path, {
-      levels: [],
-      draws: 1,
-      sequences: 1,
-      threads: 1,
-    });
+    await rm(join(path, "metrics.jsonl"));
+    const { run: unknown, notes } = await evaluateRun(path, options);
     expect(unknown.trained).toBeNull();
     expect(notes.join()).toMatch(/is not known/);
   });
@@ -197,8 +203,9 @@ describe("evaluateRun, masked limit", () => {
   });
 
   it("a network that is silent is the unigram model, and so is its bound", async () => {
-    await silence(run);
-    const { levels, loss } = await evaluateRun(run.path, {
+    const silent = copyOfRun();
+    await silence(silent);
+    const { levels, loss } = await evaluateRun(silent.path, {
       draws: 1,
       levels: [0.5, 1],
       baselines: false,

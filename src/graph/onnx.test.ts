@@ -1,9 +1,10 @@
 /** @file The writer: constants that are equal to the bit alone are one, and no two values have one name. */
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { KnownTensors } from "./known-tensors.js";
 import { writeOnnx } from "./onnx.js";
+import { definePrimitive, type OnnxForm } from "./operator.js";
 import { mul, reciprocal } from "./operators/elementwise.js";
-import { constant, input, parameter } from "./tensor.js";
+import { apply, constant, input, parameter } from "./tensor.js";
 import { runOnnx } from "./testing/check.js";
 
 it("tells 0 from -0", async () => {
@@ -31,4 +32,33 @@ it("refuses one name for two values", () => {
   expect(() => writeOnnx({ name: "m", outputs: { "gradient:w": mul(x, 2) }, gradients })).toThrow(
     twice("gradient:w"),
   );
+});
+
+describe("operators known to be wrong", () => {
+  const written = (form: OnnxForm) => {
+    const operator = definePrimitive({
+      name: "suspect",
+      infer: ([x]) => [x],
+      onnx: () => form,
+      evaluate: ([x]) => [x],
+    });
+    const [y] = apply(operator, [input("x", "float32", [2])], {});
+    return writeOnnx({ name: "m", outputs: { y } });
+  };
+
+  it.each<[OnnxForm, string]>([
+    [{ type: "ScatterND", attributes: { reduction: "add" } }, "loses updates on duplicate indices"],
+    [{ type: "ConstantOfShape" }, "yields floats whatever is asked of it"],
+    [{ type: "RandomNormal" }, "random operators ignore the counter-based generator"],
+    [{ type: "Multinomial" }, "random operators ignore the counter-based generator"],
+    [{ type: "Bernoulli" }, "random operators ignore the counter-based generator"],
+    [{ type: "Dropout" }, "multiply by a mask that is fed"],
+  ])("are refused: %j", (form, why) => {
+    expect(() => written(form)).toThrow(new RegExp(`^onnx: ${form.type} at .* is refused: .*${why}`));
+  });
+
+  it("are told from those that are not", () => {
+    for (const attributes of [{}, { reduction: "none" }] as OnnxForm["attributes"][])
+      expect(written({ type: "ScatterND", attributes }).nodeCount).toBe(1);
+  });
 });

@@ -56,9 +56,7 @@ it("of a process that was killed is taken over at once; of another machine when 
     writeFileSync(join(folder, ".in-use"), JSON.stringify(owner));
     if (state !== "none") mkdirSync(join(folder, ".in-use.lock"));
     if (state === "old") utimesSync(join(folder, ".in-use.lock"), 1e9, 1e9);
-    const began = performance.now();
     const release = await lockFolder(folder);
-    expect(performance.now() - began).toBeLessThan(5000);
     await release();
     expect(readdirSync(folder)).toEqual([]);
   }

@@ -12,7 +12,7 @@ import {
 } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import { createDevice, type ParameterSpec, type RunOptions } from "./index.js";
-import { float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
+import { expectClose, float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
 
 /** loss = sum((x W + b)^2), W trainable [3, 5], b a buffer [5]; x float32 [2, 3]. */
 function regression(): GraphModule {
@@ -47,11 +47,6 @@ function byHand(w: ArrayLike<number> = values.w) {
   });
   return { y, loss: y.reduce((sum, v) => sum + v * v, 0), dw };
 }
-const expectClose = (actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-5) => {
-  expect(actual.length).toBe(expected.length);
-  for (let i = 0; i < actual.length; i++)
-    expect(Math.abs(actual[i] - expected[i])).toBeLessThanOrEqual(tolerance * (1 + Math.abs(expected[i])));
-};
 const adamw = {
   learningRate: 0.1,
   beta1: 0.9,

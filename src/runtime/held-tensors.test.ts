@@ -1,14 +1,9 @@
 import { expect, it } from "vitest";
 import { add, constant, expand, gather, input, mul, reduceSum } from "../graph/index.js";
-import { float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
+import { expectClose, float32, int64, numbersOf, onEveryDevice } from "./testing/devices.js";
 
 const xs = [0.5, -1, 2, 1, 0, -0.25];
 const x = float32([2, 3], xs);
-const expectClose = (actual: ArrayLike<number>, expected: ArrayLike<number>) => {
-  expect(actual.length).toBe(expected.length);
-  for (let i = 0; i < actual.length; i++)
-    expect(Math.abs(actual[i] - expected[i])).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(expected[i])));
-};
 
 onEveryDevice((device) => {
   it("leave held tensors on the device and take them from there", async () => {

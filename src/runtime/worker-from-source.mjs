@@ -1,8 +1,14 @@
 /**
- * @file Runs worker.ts from its source (tests, development). tsx must be registered inside the thread: before Node 22 its `--import`
- * flag has no effect on workers. Not part of the build, where worker.js is started directly.
+ * @file Runs worker.ts from its source (development), or as test/compiled-sources.ts has compiled it (tests). tsx must be registered inside
+ * the thread: before Node 22 its `--import` flag has no effect on workers. Not part of the build, where worker.js is started directly.
  */
-import { register } from "tsx/esm/api";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
-register();
-await import("./worker.ts");
+const compiled = process.env.MOE_DIFFUSEQ_COMPILED;
+if (compiled) await import(pathToFileURL(join(compiled, "runtime/worker.js")).href);
+else {
+  const { register } = await import("tsx/esm/api");
+  register();
+  await import("./worker.ts");
+}

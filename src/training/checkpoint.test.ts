@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
+import { ownScript } from "../runtime/own-script.js";
 import {
   latestCheckpoint,
   listCheckpoints,
@@ -188,10 +189,10 @@ describe("damage", () => {
   });
 
   it("by kill -9 at any moment: a whole checkpoint is left, at most one behind", async () => {
-    const script = new URL("./testing/save-forever.ts", import.meta.url).pathname;
+    const script = ownScript(import.meta.url, "testing/save-forever");
     for (const wait of [0, 13, 37, 61]) {
       rmSync(run, { recursive: true, force: true });
-      const child = spawn(process.execPath, ["--import", "tsx", script, run], {
+      const child = spawn(process.execPath, [...script, run], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       await once(child.stdout, "data");

@@ -3,8 +3,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { prepareCache } from "../data/index.js";
+import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { endOf, killRuns, startTraining, traceOf } from "./testing/kill-runs.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
 import { train } from "./trainer.js";
 
 async function configFrom(folder: string) {

@@ -36,21 +36,22 @@ export interface StepProfile {
 }
 
 const RUNS = 3;
-const CEILING_SIZE = 1024;
+/** Rows and columns of the matrices that a machine is measured with. */
+export const CEILING_SIZE = 1024;
 const CEILING_RUNS = 10;
 
-/** GFLOP/s of the best of ten products of 1,024 cubed. */
-export async function measureCeiling(device: Device): Promise<number> {
-  const shape = [CEILING_SIZE, CEILING_SIZE];
+/** GFLOP/s of the best of ten products of `size` cubed. */
+export async function measureCeiling(device: Device, size = CEILING_SIZE): Promise<number> {
+  const shape = [size, size];
   const product = matmul(input("a", "float32", shape), input("b", "float32", shape));
   const operand: TensorData = {
     dtype: "float32",
     shape,
-    data: Float32Array.from({ length: CEILING_SIZE ** 2 }, (_, i) => Math.sin(i)),
+    data: Float32Array.from({ length: size ** 2 }, (_, i) => Math.sin(i)),
   };
   const feeds = { a: operand, b: operand };
   const runs = await device.profile({ name: "ceiling", outputs: { product } }, feeds, { runs: CEILING_RUNS });
-  return (2 * CEILING_SIZE ** 3) / totalTime(leastTimes(runs)) / 1000;
+  return (2 * size ** 3) / totalTime(leastTimes(runs)) / 1000;
 }
 
 /** Profiles loss and gradients. Gradients in the store are not zero afterwards. @throws UserError on the reference device */

@@ -1,13 +1,21 @@
 /** @file Runs from a token cache are the runs from the texts, to the last bit; and texts that change under a run are noticed. */
-import { appendFileSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
 import { embeddedCorpus, prepareCache, Tokenizer } from "../data/index.js";
 import { evaluateRun } from "../evaluation/index.js";
-import { readSafetensors } from "../hub/safetensors.js";
-import { readMetrics } from "./metrics-log.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { temporaryFolder } from "../hub/testing/temporary-folder.js";
+import { lossesOf, stopAfter, weightsOf } from "./testing/run-outcome.js";
+import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
 import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
 import { loadTrainingData } from "./training-data.js";
 
@@ -16,6 +24,10 @@ let corpus = "";
 let held = "";
 let pairs = "";
 let tokenizer = "";
+/** Of the corpus; tests that damage it take a copy. */
+let cache = "";
+/** A run of six steps from the corpus, done. */
+let texts = "";
 beforeAll(async () => {
   folder = temporaryFolder();
   corpus = writeCorpus(folder);
@@ -27,12 +39,20 @@ beforeAll(async () => {
     JSON.stringify({ src: text.slice(9 * i, 9 * i + 50), trg: text.slice(9 * i + 50, 10 * i + 70) }),
   );
   writeFileSync(pairs, lines.join("\n"));
-  await prepareCache({ data: [corpus], vocabSize: 320, out: join(folder, "vocabulary"), shardBytes: 1000 });
-  tokenizer = join(folder, "vocabulary", "tokenizer.json");
+  cache = newFolder();
+  await prepareCache({ data: [corpus], vocabSize: 320, out: cache, shardBytes: 1000 });
+  tokenizer = join(cache, "tokenizer.json");
+  texts = newFolder();
+  await run({ train: [corpus], tokenizer }, texts);
 });
 
 let serial = 0;
 const newFolder = () => join(folder, `f${serial++}`);
+function copyOf(path: string): string {
+  const out = newFolder();
+  cpSync(path, out, { recursive: true });
+  return out;
+}
 async function cacheOf(data: string[], valid: string[] = []): Promise<string> {
   const out = newFolder();
   await prepareCache({ data, valid, tokenizer, out, shardBytes: 1000 });
@@ -50,30 +70,16 @@ const run = (
     threads: 1,
     ...options,
   });
-const losses = (out: string) =>
-  readMetrics(join(out, "metrics.jsonl")).map(({ seconds: _s, tokensPerSecond: _t, ...rest }) => rest);
-const weights = async (out: string) => (await readSafetensors(join(out, "model.safetensors"))).tensors;
 
 async function expectEqualRuns(a: string, b: string): Promise<void> {
-  expect(losses(a).length).toBeGreaterThan(6);
-  expect(losses(b)).toEqual(losses(a));
-  expect(await weights(b)).toEqual(await weights(a));
-}
-
-/** Stops after `steps` steps. */
-function stopAfter(steps: number): Partial<TrainOptions> {
-  const controller = new AbortController();
-  const onEvent = (event: TrainEvent) => {
-    if (event.kind === "step" && event.metrics.step === steps) controller.abort();
-  };
-  return { signal: controller.signal, onEvent };
+  expect(lossesOf(a).length).toBeGreaterThan(6);
+  expect(lossesOf(b)).toEqual(lossesOf(a));
+  expect(await weightsOf(b)).toEqual(await weightsOf(a));
 }
 
 describe("a run from a token cache", () => {
   it("is the run from the texts, documents held out by the seed, also stopped and resumed", async () => {
-    const [texts, cached] = [newFolder(), newFolder()];
-    const cache = await cacheOf([corpus]);
-    await run({ train: [corpus], tokenizer }, texts);
+    const cached = newFolder();
     await run({ train: [cache] }, cached, {}, stopAfter(3));
     const summary = await run({ train: [cache] }, cached, {}, { resume: true });
     expect(summary).toMatchObject({ steps: 6, interrupted: false });
@@ -90,9 +96,9 @@ describe("a run from a token cache", () => {
   });
 
   it.each([
-    ["of its own", (cache: string) => ({ train: [cache] })],
-    ["named", (cache: string) => ({ train: [cache], valid: [cache] })],
-    ["as texts", (cache: string) => ({ train: [cache], valid: [held] })],
+    ["of its own", (both: string) => ({ train: [both] })],
+    ["named", (both: string) => ({ train: [both], valid: [both] })],
+    ["as texts", (both: string) => ({ train: [both], valid: [held] })],
   ])("with validation texts %s", async (_, data) => {
     const rowsOf = async (section: PartialRunConfig["data"]) => {
       const loaded = await loadTrainingData(tinyRunConfig(corpus, "masked", { data: section }));
@@ -100,43 +106,40 @@ describe("a run from a token cache", () => {
       loaded.close();
       return rows;
     };
-    const cache = await cacheOf([corpus], [held]);
-    expect(await rowsOf(data(cache))).toEqual(await rowsOf({ train: [corpus], valid: [held], tokenizer }));
+    const both = await cacheOf([corpus], [held]);
+    expect(await rowsOf(data(both))).toEqual(await rowsOf({ train: [corpus], valid: [held], tokenizer }));
   });
 
   it("of pairs, filled up with [PAD]", async () => {
-    const [texts, cached] = [newFolder(), newFolder()];
+    const [plain, cached] = [newFolder(), newFolder()];
     const data = { padTargets: 44 };
     const extra = { model: { attention: { textGlobals: "source", maxTextGlobals: 3 } } } as PartialRunConfig;
-    await run({ ...data, train: [pairs], tokenizer }, texts, extra);
+    await run({ ...data, train: [pairs], tokenizer }, plain, extra);
     await run({ ...data, train: [await cacheOf([pairs])] }, cached, extra);
-    await expectEqualRuns(texts, cached);
+    await expectEqualRuns(plain, cached);
   });
 
   it("shards that are cut short under the run end it; mended, the run goes on to the same bits", async () => {
-    const [whole, hurt] = [newFolder(), newFolder()];
-    const cache = await cacheOf([corpus]);
-    await run({ train: [cache] }, whole);
-    const shards = readdirSync(cache).filter((name) => name.startsWith("train-"));
+    const [hurt, mine] = [newFolder(), copyOf(cache)];
+    const shards = readdirSync(mine).filter((name) => name.startsWith("train-"));
     const onEvent = (event: TrainEvent) => {
       if (event.kind === "step" && event.metrics.step === 4)
-        for (const name of shards) truncateSync(join(cache, name), 60);
+        for (const name of shards) truncateSync(join(mine, name), 60);
     };
-    await expect(run({ train: [cache] }, hurt, {}, { onEvent })).rejects.toThrow(
+    await expect(run({ train: [mine] }, hurt, {}, { onEvent })).rejects.toThrow(
       /train-\d+.tokens is damaged: it has 60 bytes, expected \d+.*\n {2}moe-diffuseq prepare/,
     );
-    await expect(run({ train: [cache] }, hurt, {}, { resume: true })).rejects.toThrow(
+    await expect(run({ train: [mine] }, hurt, {}, { resume: true })).rejects.toThrow(
       /train-\d+.tokens is damaged/,
     );
-    await prepareCache({ data: [corpus], tokenizer, out: cache, shardBytes: 1000 });
-    await run({ train: [cache] }, hurt, {}, { resume: true });
-    await expectEqualRuns(whole, hurt);
+    await prepareCache({ data: [corpus], vocabSize: 320, out: mine, shardBytes: 1000 });
+    await run({ train: [mine] }, hurt, {}, { resume: true });
+    await expectEqualRuns(texts, hurt);
   });
 });
 
 describe("what does not fit", () => {
   it("another vocabulary, texts beside caches, a cache that is not complete", async () => {
-    const cache = await cacheOf([corpus]);
     const other = newFolder();
     await prepareCache({ data: [corpus], vocabSize: 330, out: other });
     await expect(run({ train: [other] }, newFolder())).rejects.toThrow(
@@ -146,9 +149,7 @@ describe("what does not fit", () => {
     await expect(run(foreign, newFolder())).rejects.toThrow(
       /was made with another tokenizer than .*tokenizer.json: .* says 320 tokens, .* has 330 tokens/,
     );
-    const out = newFolder();
-    await run({ train: [cache] }, out, { training: { maxSteps: 1 } });
-    await expect(evaluateRun(out, { data: [other], baselines: false })).rejects.toThrow(
+    await expect(evaluateRun(texts, { data: [other], baselines: false })).rejects.toThrow(
       /was made with another tokenizer than the run/,
     );
     await expect(run({ train: [cache, corpus] }, newFolder())).rejects.toThrow(
@@ -198,7 +199,7 @@ describe("what does not fit", () => {
   it("texts that have changed since the run began: resuming says so", async () => {
     const mine = writeCorpus(temporaryFolder());
     const out = newFolder();
-    await run({ train: [mine], valid: [held], tokenizer }, out, {}, stopAfter(3));
+    await run({ train: [mine], valid: [held], tokenizer }, out, {}, stopAfter(1));
     const before = readFileSync(mine);
     const resume = (data: PartialRunConfig["data"]) => run(data, out, {}, { resume: true });
     appendFileSync(mine, '{"text":"more"}\n');
@@ -230,7 +231,7 @@ describe("what does not fit", () => {
 
   it("another vocabulary of the same size in the run's directory: resuming says so", async () => {
     const out = newFolder();
-    await run({ train: [corpus], tokenizer }, out, {}, stopAfter(3));
+    await run({ train: [corpus], tokenizer }, out, {}, stopAfter(1));
     const other = await Tokenizer.train([readFileSync(held, "utf8")], { vocabSize: 320 });
     await other.save(out);
     await expect(run({ train: [corpus] }, out, {}, { resume: true })).rejects.toThrow(
@@ -254,9 +255,8 @@ describe("what does not fit", () => {
   });
 
   it("a cache made anew of other texts: resuming says so", async () => {
-    const [a, b] = [await cacheOf([corpus]), await cacheOf([corpus, held])];
-    const out = newFolder();
-    await run({ train: [a] }, out, {}, stopAfter(3));
+    const [a, b, out] = [copyOf(cache), await cacheOf([corpus, held]), newFolder()];
+    await run({ train: [a] }, out, {}, stopAfter(1));
     renameSync(a, `${a}.old`);
     renameSync(b, a);
     await expect(run({ train: [a] }, out, {}, { resume: true })).rejects.toThrow(

@@ -1,28 +1,32 @@
 /** @file Whole runs: they learn, they continue to the last bit after any kind of stop, and they say what went wrong. */
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PartialRunConfig, type PresetName, presetNames, type RunConfig } from "../config/index.js";
 import { lockFolder } from "../hub/folder-lock.js";
 import { readSafetensors } from "../hub/safetensors.js";
+import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { readMetrics } from "./metrics-log.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { lossesOf, stopAfter, weightsOf } from "./testing/run-outcome.js";
+import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
 import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
 
-let corpus: string;
-beforeAll(() => {
-  corpus = writeCorpus(temporaryFolder());
-});
+const corpus = writeCorpus(temporaryFolder());
 const configOf = (preset: PresetName = "moe-diffuseq", extra: PartialRunConfig = {}) =>
   tinyRunConfig(corpus, preset, extra);
 const outFolder = () => join(temporaryFolder(), "run");
 const run = (config: RunConfig, out: string, options: Partial<TrainOptions> = {}) =>
   train({ config, out, threads: 1, ...options });
 
-/** Everything in the log that does not depend on the clock. */
-const losses = (out: string) =>
-  readMetrics(join(out, "metrics.jsonl")).map(({ seconds: _s, tokensPerSecond: _t, ...rest }) => rest);
-const weights = async (out: string) => (await readSafetensors(join(out, "model.safetensors"))).tensors;
+/** A run of six steps, done. */
+const six = configOf("masked", { training: { maxSteps: 6 } });
+const done = outFolder();
+beforeAll(() => run(six, done));
+function copyOfDone(): string {
+  const out = outFolder();
+  cpSync(done, out, { recursive: true });
+  return out;
+}
 
 describe("a training run", () => {
   it.each(presetNames)(
@@ -32,8 +36,8 @@ describe("a training run", () => {
       const [a, b] = [outFolder(), outFolder()];
       const first = await run(config, a);
       await run(config, b, { threads: 2 });
-      expect(losses(b)).toEqual(losses(a));
-      expect(await weights(b)).toEqual(await weights(a));
+      expect(lossesOf(b)).toEqual(lossesOf(a));
+      expect(await weightsOf(b)).toEqual(await weightsOf(a));
       expect(first).toMatchObject({ steps: 12, tokens: 12 * 96, interrupted: false });
       const lines = readMetrics(join(a, "metrics.jsonl"));
       const valid = lines.filter((line) => line.kind === "valid").map((line) => line.loss as number);
@@ -59,32 +63,23 @@ describe("a training run", () => {
       const config = configOf("moe-diffuseq", extra);
       const [whole, parts] = [outFolder(), outFolder()];
       await run(config, whole);
-      for (const stopAfter of [2, 4, 7, 99]) {
-        const controller = new AbortController();
-        const onEvent = (event: TrainEvent) => {
-          if (event.kind === "step" && event.metrics.step === stopAfter) controller.abort();
-        };
-        const summary = await run(config, parts, {
-          resume: stopAfter > 2,
-          signal: controller.signal,
-          onEvent,
-        });
-        expect(summary.interrupted).toBe(stopAfter !== 99);
-        expect(summary.steps).toBe(Math.min(stopAfter, 10));
+      // At a validation (step 4) and between two; a checkpoint is due at neither.
+      for (const last of [4, 7, 99]) {
+        const summary = await run(config, parts, { resume: last > 4, ...stopAfter(last) });
+        expect(summary.interrupted).toBe(last !== 99);
+        expect(summary.steps).toBe(Math.min(last, 10));
       }
-      expect(losses(parts)).toEqual(losses(whole));
-      expect(await weights(parts)).toEqual(await weights(whole));
+      expect(lossesOf(parts)).toEqual(lossesOf(whole));
+      expect(await weightsOf(parts)).toEqual(await weightsOf(whole));
     },
   );
 
   it("stopping during a validation ends the run at once, saved; the one that goes on makes up for it", async () => {
-    const config = configOf("masked", { training: { maxSteps: 6 } });
-    const [whole, parts] = [outFolder(), outFolder()];
-    await run(config, whole);
+    const parts = outFolder();
     for (const last of [4, 6, null]) {
       const controller = new AbortController();
       let step = 0;
-      const summary = await run(config, parts, {
+      const summary = await run(six, parts, {
         resume: last !== 4,
         signal: controller.signal,
         onEvent: (event) => {
@@ -94,10 +89,10 @@ describe("a training run", () => {
         },
       });
       expect(summary).toMatchObject({ steps: last ?? 6, interrupted: last !== null });
-      expect(losses(parts).some((line) => line.kind === "valid" && line.step === last)).toBe(false);
+      expect(lossesOf(parts).some((line) => line.kind === "valid" && line.step === last)).toBe(false);
       expect(readdirSync(join(parts, "checkpoints"))).toContain(`step-0000000${last ?? 6}`);
     }
-    expect(losses(parts)).toEqual(losses(whole));
+    expect(lossesOf(parts)).toEqual(lossesOf(done));
   });
 
   it("stopping before the first step takes the directory back", async () => {
@@ -112,33 +107,32 @@ describe("a training run", () => {
   });
 
   it("a larger budget continues a finished run; other settings are refused", async () => {
-    const out = outFolder();
-    await run(configOf("masked", { training: { maxSteps: 3 } }), out);
-    const more = await run(configOf("masked", { training: { maxSteps: 5 } }), out, { resume: true });
-    expect(more.steps).toBe(5);
+    const out = copyOfDone();
+    const more = await run(configOf("masked", { training: { maxSteps: 8 } }), out, { resume: true });
+    expect(more.steps).toBe(8);
     await expect(
       run(configOf("masked", { training: { learningRate: 1 } }), out, { resume: true }),
     ).rejects.toThrow(/training.learningRate/);
     await expect(run(configOf("masked"), out)).rejects.toThrow(/holds a run already/);
   });
 
-  it("a loss that is not finite names step and cause and keeps the last checkpoint", async () => {
+  it("a loss that is not finite names step and cause; the checkpoint before it has finite numbers", async () => {
     const out = outFolder();
-    const config = configOf("masked", { training: { maxSteps: 3 } });
-    await run(config, out);
-    const checkpoint = join(out, "checkpoints", "step-00000003");
-    const before = readFileSync(join(checkpoint, "model.safetensors"));
-    // An infinite learning rate in effect: the next update throws the weights out of the float range.
-    const wild = configOf("masked", { training: { maxSteps: 40, learningRate: 1e30, maxGradNorm: null } });
-    const broken = outFolder();
-    await expect(run(wild, broken)).rejects.toThrow(/Step \d+: .*not finite.*another --out/);
-    expect(readFileSync(join(checkpoint, "model.safetensors"))).toEqual(before);
-    for (const line of readMetrics(join(broken, "metrics.jsonl"))) expect(line.loss).not.toBeNull();
+    // An infinite learning rate in effect: the next loss is out of the float range.
+    const wild = { learningRate: 1e30, maxGradNorm: null, checkpointEvery: 1, evalEvery: 100 };
+    const training = { maxSteps: 40, ...wild };
+    const message = await run(configOf("masked", { training }), out).catch((error: Error) => error.message);
+    expect(message).toMatch(/Step \d+: .*not finite.*another --out/);
+    const newest = readdirSync(join(out, "checkpoints")).sort().at(-1)!;
+    expect(message).toContain(`The checkpoint of step ${Number(newest.slice("step-".length))} is kept`);
+    const { tensors } = await readSafetensors(join(out, "checkpoints", newest, "model.safetensors"));
+    for (const [name, { data }] of Object.entries(tensors))
+      expect((data as Float32Array).every(Number.isFinite), name).toBe(true);
+    for (const line of readMetrics(join(out, "metrics.jsonl"))) expect(line.loss).not.toBeNull();
   });
 
   it("a damaged newest checkpoint is named and the one before it offered", async () => {
-    const out = outFolder();
-    await run(configOf("masked", { training: { maxSteps: 6 } }), out);
+    const out = copyOfDone();
     truncateSync(join(out, "checkpoints", "step-00000006", "optimizer.safetensors"), 100);
     const config = configOf("masked", { training: { maxSteps: 8 } });
     await expect(run(config, out, { resume: true })).rejects.toThrow(
@@ -170,8 +164,7 @@ describe("a training run", () => {
   });
 
   it("resuming that is refused changes nothing: not the configuration, not a model without checkpoints", async () => {
-    const out = outFolder();
-    await run(configOf("masked", { training: { maxSteps: 3 } }), out);
+    const out = copyOfDone();
     const [before, model] = ["config.json", "model.safetensors"].map((name) => readFileSync(join(out, name)));
     const nowhere = configOf("masked", { data: { train: [join(temporaryFolder(), "nowhere.jsonl")] } });
     await expect(run(nowhere, out, { resume: true })).rejects.toThrow(/expected a file or folder/);
@@ -179,7 +172,7 @@ describe("a training run", () => {
     await expect(run(other, out, { resume: true })).rejects.toThrow(/The run began with/);
     expect(readFileSync(join(out, "config.json"))).toEqual(before);
     rmSync(join(out, "checkpoints"), { recursive: true });
-    const more = configOf("masked", { training: { maxSteps: 5 } });
+    const more = configOf("masked", { training: { maxSteps: 8 } });
     await expect(run(more, out, { resume: true })).rejects.toThrow(/trained model but no checkpoint/);
     expect(readFileSync(join(out, "model.safetensors"))).toEqual(model);
   });
@@ -187,12 +180,12 @@ describe("a training run", () => {
   it("a run inside of what it reads is refused, before anything is written", async () => {
     const texts = temporaryFolder();
     writeCorpus(texts);
-    const config = configOf("masked", { data: { train: [texts] } });
+    const config = configOf("masked", { data: { train: [texts] }, training: { maxSteps: 1 } });
     await expect(run(config, join(texts, "runs", "mine"))).rejects.toThrow(
       /lies in .*whose files are read as texts/,
     );
     expect(existsSync(join(texts, "runs"))).toBe(false);
-    await expect(run(config, join(texts, ".runs", "mine"))).resolves.toMatchObject({ steps: 10 });
+    await expect(run(config, join(texts, ".runs", "mine"))).resolves.toMatchObject({ steps: 1 });
   });
 
   it("says what is missing: a budget, a run to resume, documents", async () => {

@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { embeddedCorpus } from "../../data/index.js";
+import { ownScript } from "../../runtime/own-script.js";
 import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
@@ -68,9 +68,19 @@ it("Ctrl-C leaves what is finished and prints the command that continues, which 
   const lines = embeddedCorpus().map(({ text }) => `${JSON.stringify({ text })}\n`);
   writeFileSync(big, lines.join(""));
   const out = join(folder, "stopped");
-  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
-  const args = ["prepare", "--data", big, "--vocab-size", "259", "--threads", "1", "--out", out];
-  const child = spawn(process.execPath, ["--import", "tsx", main, ...args]);
+  const args = [
+    ...ownScript(import.meta.url, "../main"),
+    "prepare",
+    "--data",
+    big,
+    "--vocab-size",
+    "259",
+    "--threads",
+    "1",
+    "--out",
+    out,
+  ];
+  const child = spawn(process.execPath, args);
   let stdout = "";
   child.stdout.on("data", (chunk: Buffer) => {
     stdout += chunk;

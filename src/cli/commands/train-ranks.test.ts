@@ -1,15 +1,15 @@
 /** @file Training by several processes, from the command line that users type: `mpirun -n N moe-diffuseq train`. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { mpirun, noMpirun } from "../../distributed/testing/mpirun.js";
-import { readSafetensors } from "../../hub/safetensors.js";
+import { temporaryFolder } from "../../hub/testing/temporary-folder.js";
+import { ownScript } from "../../runtime/own-script.js";
 import { readMetrics } from "../../training/metrics-log.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
+import { weightsOf } from "../../training/testing/run-outcome.js";
+import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
 import { train } from "../../training/trainer.js";
-import { buildProgram } from "../testing/built-program.js";
 
-let main: string;
 const folder = temporaryFolder();
 const configPath = join(folder, "config.json");
 /** A step has four rows; everything that ranks must agree upon is in it. */
@@ -18,13 +18,10 @@ const config = tinyRunConfig(writeCorpus(folder), "moe-diffuseq", {
   diffusion: { timeSampler: "loss-aware" },
   training: { batchSize: 2, gradientAccumulation: 2, evalEvery: 2, evalSequences: 3, learningRate: 1e-2 },
 });
-beforeAll(() => {
-  writeFileSync(configPath, JSON.stringify(config));
-  if (!noMpirun) main = buildProgram(folder);
-}, 60_000);
+writeFileSync(configPath, JSON.stringify(config));
 
 const arguments_ = (out: string, ...more: string[]) => [
-  main,
+  ...ownScript(import.meta.url, "../main"),
   "train",
   "--threads",
   "1",
@@ -44,7 +41,6 @@ function difference(a: unknown, b: unknown): number {
 }
 const lines = (out: string) => readMetrics(join(out, "metrics.jsonl"));
 const newestCheckpoint = (out: string) => readdirSync(join(out, "checkpoints")).sort().at(-1)!;
-const weights = async (out: string) => (await readSafetensors(join(out, "model.safetensors"))).tensors;
 
 describe.skipIf(noMpirun)(`training by ranks${noMpirun ? `: skipped, ${noMpirun}` : ""}`, () => {
   it("two ranks, then four, then one: the losses of a run that was always one", async () => {
@@ -79,11 +75,11 @@ describe.skipIf(noMpirun)(`training by ranks${noMpirun ? `: skipped, ${noMpirun}
       JSON.parse(readFileSync(join(out, "checkpoints", newestCheckpoint(out), "state.json"), "utf8")),
     );
     expect(difference(states[0].state, states[1].state)).toBeLessThan(1e-5);
-    const [wanted, got] = [await weights(one), await weights(many)];
+    const [wanted, got] = [await weightsOf(one), await weightsOf(many)];
     for (const name of Object.keys(wanted))
       for (const [i, x] of (wanted[name].data as Float32Array).entries())
         expect(Math.abs(x - Number(got[name].data[i]))).toBeLessThan(1e-4);
-  });
+  }, 180_000);
 
   /** A run that goes on until something happens to it; `act` is called once there are checkpoints. */
   async function disturbed(out: string, options: readonly string[], act: (mpirunProcess: number) => void) {
@@ -91,20 +87,18 @@ describe.skipIf(noMpirun)(`training by ranks${noMpirun ? `: skipped, ${noMpirun}
     const { child, ended } = mpirun(2, arguments_(out, "--max-steps", "100000", ...sets), options);
     while (child.exitCode === null && !(existsSync(join(out, "checkpoints")) && lines(out).length > 3))
       await new Promise((resolve) => setTimeout(resolve, 50));
-    const began = performance.now();
     act(child.pid!);
-    return { ...(await ended), seconds: (performance.now() - began) / 1000 };
+    return ended;
   }
 
   it("a rank that is killed ends the job, which can be resumed", async () => {
     const out = join(folder, "killed");
-    const { code, output, seconds } = await disturbed(out, [], (pid) => {
+    const { code, output } = await disturbed(out, [], (pid) => {
       const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
       process.kill(Number(children[1]), "SIGKILL");
     });
     expect(code).not.toBe(0);
     expect(output).toMatch(/process rank \d .* on signal 9/);
-    expect(seconds).toBeLessThan(20); // two, on a machine that has time
     const { step } = lines(out).at(-1)!;
     const steps = step + 1;
     const resumed = { ...config, training: { ...config.training, maxSteps: steps, checkpointEvery: 1 } };

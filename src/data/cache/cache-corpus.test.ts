@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { writeFileAtomic } from "../../hub/durable-file.js";
+import { temporaryFolder } from "../../hub/testing/temporary-folder.js";
 import { CounterRandom } from "../../random/index.js";
 import { type TokenCorpus, tokenizeDocuments } from "../corpus.js";
 import { readDocuments } from "../documents.js";
@@ -13,7 +14,7 @@ import { CacheCorpus, openCaches } from "./cache-corpus.js";
 import { prepareCache } from "./prepare.js";
 import { ShardBuilder } from "./shard.js";
 import { ShardReader } from "./shard-reader.js";
-import { temporaryFolder, writeTexts, writeTokenizer } from "./testing/texts.js";
+import { writeTexts, writeTokenizer } from "./testing/texts.js";
 
 let folder = "";
 let data = "";

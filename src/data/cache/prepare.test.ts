@@ -2,6 +2,7 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
+  cpSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -12,15 +13,16 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
+import { temporaryFolder } from "../../hub/testing/temporary-folder.js";
+import { ownScript } from "../../runtime/own-script.js";
 import { type Document, readDocuments } from "../documents.js";
 import { Tokenizer } from "../tokenizer.js";
 import { readManifest } from "./manifest.js";
 import { embeddedSource } from "./part-writer.js";
 import { type PrepareOptions, type PrepareProgress, prepareCache } from "./prepare.js";
-import { contents, temporaryFolder, writeTexts, writeTokenizer } from "./testing/texts.js";
+import { contents, writeTexts, writeTokenizer } from "./testing/texts.js";
 
 let folder = "";
 let data = "";
@@ -36,8 +38,14 @@ beforeAll(async () => {
   await prepare({ out: whole });
 });
 
+const script = ownScript(import.meta.url, "testing/prepare-child");
 let serial = 0;
 const newOut = () => join(folder, `cache${serial++}`);
+function copyOfWhole(): string {
+  const out = newOut();
+  cpSync(whole, out, { recursive: true });
+  return out;
+}
 const prepare = (options: Partial<PrepareOptions> & { out: string }) =>
   prepareCache({ data: [data], tokenizer, shardBytes, ...options });
 const read = async (path: string): Promise<Omit<Document, "source">[]> => {
@@ -150,13 +158,12 @@ describe("what is left unfinished", () => {
   });
 
   it("by kill -9 at any moment: the same command ends in the same bytes", async () => {
-    const script = fileURLToPath(new URL("testing/prepare-child.ts", import.meta.url));
     const out = newOut();
     const options = join(folder, "options.json");
     writeFileSync(options, JSON.stringify({ data: [data], tokenizer, shardBytes, out }));
     const lengths: number[] = [];
     for (const lines of [4, 6]) {
-      const child = spawn(process.execPath, ["--import", "tsx", script, options], {
+      const child = spawn(process.execPath, [...script, options], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const ended = once(child, "exit");
@@ -176,14 +183,12 @@ describe("what is left unfinished", () => {
   });
 
   it("by a write that fails: says so, keeps what is finished", async () => {
-    const out = newOut();
-    const script = fileURLToPath(new URL("testing/prepare-child.ts", import.meta.url));
+    const out = copyOfWhole();
     const options = join(folder, "options.json");
     // No file may be longer than 1 KiB: what is longer is there before.
-    await prepare({ out });
     for (const name of shardsIn(out).slice(2)) rmSync(join(out, name));
     writeFileSync(options, JSON.stringify({ data: [data], tokenizer, shardBytes, out }));
-    const limited = `ulimit -f 1; exec ${process.execPath} --import tsx ${script} ${options}`;
+    const limited = `ulimit -f 1; exec ${process.execPath} ${script.join(" ")} ${options}`;
     const { status, stderr } = spawnSync("bash", ["-c", limited], { encoding: "utf8" });
     expect(status).not.toBe(0);
     expect(stderr).toMatch(
@@ -206,8 +211,7 @@ describe("what is left unfinished", () => {
     ],
     ["missing", (path: string) => rmSync(path)],
   ])("a shard %s is named by the reader and mended by the same command, alone", async (_, inflict) => {
-    const out = newOut();
-    await prepare({ out });
+    const out = copyOfWhole();
     const hurt = join(out, "train-00003.tokens");
     inflict(hurt);
     await expect(read(out)).rejects.toThrow(
@@ -220,8 +224,7 @@ describe("what is left unfinished", () => {
   });
 
   it("a damaged manifest or tokenizer is made again", async () => {
-    const out = newOut();
-    await prepare({ out });
+    const out = copyOfWhole();
     const manifest = join(out, "manifest.json");
     writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"documents": ', '"documents": 1'));
     await expect(read(out)).rejects.toThrow(/manifest.json is damaged: it is not what was written/);
@@ -281,8 +284,7 @@ describe("what does not fit", () => {
   });
 
   it("another command, another tokenizer, a folder of other things, no vocabulary", async () => {
-    const out = newOut();
-    await prepare({ out });
+    const out = copyOfWhole();
     await expect(prepare({ out, onBadRecord: "skip" })).rejects.toThrow(
       /was made with\n {2}moe-diffuseq prepare/,
     );

@@ -8,7 +8,7 @@ import * as e from "./elementwise.js";
 import { argMax, gather, gatherElements, scatterElements, topK } from "./indexing.js";
 import { gemm, linear, matmul } from "./matmul.js";
 import { layerNorm, rmsNorm, softmax } from "./normalise.js";
-import { cumulativeSum, reduceMax, reduceMean, reduceSum } from "./reduce.js";
+import { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./reduce.js";
 import { concat, expand, pad, reshape, slice, splitByCounts, transpose } from "./shape.js";
 
 type Build = (p: Record<string, Tensor>) => Tensor;
@@ -141,9 +141,10 @@ describe("shape operators", () => {
     await checkOperator(parameters, ({ x, w, b }) => layerNorm(x, w, b));
   });
 
-  it("reduceMax and cumulativeSum", async () => {
+  it("reduceMax, reduceMin and cumulativeSum", async () => {
     const parameters = { x: array([3, 5]) };
     await checkOperator(parameters, ({ x }) => reduceMax(x, [1], true), { differentiable: [] });
+    await checkOperator(parameters, ({ x }) => reduceMin(x, [0]), { differentiable: [] });
     await checkOperator(parameters, ({ x }) => cumulativeSum(x, 1), { differentiable: [] });
     await checkOperator(parameters, ({ x }) => cumulativeSum(x, 0, true), { differentiable: [] });
   });

@@ -91,66 +91,89 @@ export function distance(actual: NDArray, expected: NDArray): number {
   return worst / scale;
 }
 
+type Build = (p: Record<string, Tensor>) => Tensor;
+
 /**
  * The three checks every operator must pass, lowered for each target: ONNX Runtime agrees with the oracle; the lowered graph agrees with
  * the oracle in float64 (to 1e-7: constants in a graph are float32); gradients (float64, lowered) agree with central differences of the
  * oracle, and ONNX Runtime's with those.
+ * @param builds forms of one operator: the first one's oracle is held against all
  */
 export async function checkOperator(
   parameters: Record<string, NDArray>,
-  build: (p: Record<string, Tensor>) => Tensor,
+  builds: Build | readonly Build[],
   options: { tolerance?: number; differentiable?: readonly string[]; step?: number } = {},
 ): Promise<void> {
   const { tolerance = 2e-6, step = 1e-5 } = options;
   const leaves = Object.fromEntries(Object.entries(parameters).map(([n, v]) => [n, parameter(n, v.shape)]));
-  const out = build(leaves);
-  const module = { name: "operator", outputs: { out } };
-  const oracle = evaluate(module, {}, parameters, { lowered: false }).out;
-  for (const [name, target] of Object.entries(targets)) {
-    const lowered = evaluate(module, {}, parameters, { lowered: true, target }).out;
-    expect(distance(lowered, oracle), name).toBeLessThan(1e-7);
-    const bound = onGraphicsCard && target === webgpuTarget ? 5 * tolerance : tolerance;
-    expect(distance((await runOnnx(module, {}, parameters, target)).out, oracle), name).toBeLessThan(bound);
-  }
+  const outs = [builds].flat().map((build) => build(leaves));
+  const [oracle, ...others] = outs.map(
+    (out) => evaluate(moduleOf(out), {}, parameters, { lowered: false }).out,
+  );
+  for (const other of others) expect(distance(other, oracle)).toBeLessThan(1e-9);
+  for (const [form, out] of outs.entries())
+    for (const [name, target] of Object.entries(targets)) {
+      const what = `${name}, form ${form}`;
+      const module = moduleOf(out);
+      const lowered = evaluate(module, {}, parameters, { lowered: true, target }).out;
+      expect(distance(lowered, oracle), what).toBeLessThan(1e-7);
+      const bound = onGraphicsCard && target === webgpuTarget ? 5 * tolerance : tolerance;
+      expect(distance((await runOnnx(module, {}, parameters, target)).out, oracle), what).toBeLessThan(bound);
+    }
 
   const names = options.differentiable ?? Object.keys(parameters);
   if (names.length === 0) return;
   const weights = constant(wave(sizeOf(oracle.shape), 7), oracle.shape);
-  const loss = reduceSum(
+  const losses = outs.map((out) => lossOf(out, weights));
+  const numeric = Object.fromEntries(
+    names.map((name) => [name, centralDifferences(losses[0], parameters, name, step)]),
+  );
+  for (const [form, loss] of losses.entries()) {
+    const gradients = gradient(
+      loss,
+      names.map((n) => leaves[n]),
+    );
+    const both = {
+      name: "gradients",
+      outputs: { loss },
+      gradients: Object.fromEntries(names.map((n, i) => [n, gradients[i]])),
+    };
+    for (const [targetName, target] of Object.entries(targets)) {
+      const exact = evaluate(both, {}, parameters, { target });
+      const fast = await runOnnx(both, {}, parameters, target);
+      for (const name of names) {
+        const [key, what] = [`gradient:${name}`, `${name}, ${targetName}, form ${form}`];
+        expect(distance(exact[key], numeric[name]), `gradient of ${what}`).toBeLessThan(1e-6);
+        expect(distance(fast[key], exact[key]), `ONNX ${what}`).toBeLessThan(1e-5);
+      }
+    }
+  }
+}
+
+const moduleOf = (out: Tensor) => ({ name: "operator", outputs: { out } });
+
+const lossOf = (out: Tensor, weights: Tensor): Tensor =>
+  reduceSum(
     mul(out, weights),
     out.shape.map((_, i) => i),
   );
-  const gradients = gradient(
-    loss,
-    names.map((n) => leaves[n]),
-  );
-  const both = {
-    name: "gradients",
-    outputs: { loss },
-    gradients: Object.fromEntries(names.map((n, i) => [n, gradients[i]])),
+
+/** Of the oracle's loss, at every entry of the parameter. */
+function centralDifferences(
+  loss: Tensor,
+  parameters: Record<string, NDArray>,
+  name: string,
+  step: number,
+): NDArray {
+  const { shape, data: start } = parameters[name];
+  const shifted = (i: number, delta: number) => {
+    const data = start.slice();
+    data[i] += delta;
+    const at = { ...parameters, [name]: new NDArray("float32", shape, data) };
+    return evaluate({ name: "loss", outputs: { loss } }, {}, at, { lowered: false }).loss.data[0];
   };
-  const exact: Record<string, NDArray>[] = [];
-  const fast: Record<string, NDArray>[] = [];
-  for (const target of Object.values(targets)) {
-    exact.push(evaluate(both, {}, parameters, { target }));
-    fast.push(await runOnnx(both, {}, parameters, target));
-  }
-  const value = (at: Record<string, NDArray>) =>
-    evaluate({ name: "loss", outputs: { loss } }, {}, at, { lowered: false }).loss.data[0];
-  for (const name of names) {
-    const numeric = NDArray.zeros(parameters[name].shape);
-    for (let i = 0; i < numeric.data.length; i++) {
-      const shifted = (delta: number) => {
-        const data = parameters[name].data.slice();
-        data[i] += delta;
-        return value({ ...parameters, [name]: new NDArray("float32", parameters[name].shape, data) });
-      };
-      numeric.data[i] = (shifted(step) - shifted(-step)) / (2 * step);
-    }
-    const key = `gradient:${name}`;
-    for (const [i, target] of Object.keys(targets).entries()) {
-      expect(distance(exact[i][key], numeric), `gradient of ${name}, ${target}`).toBeLessThan(1e-6);
-      expect(distance(fast[i][key], exact[i][key]), `ONNX ${name}, ${target}`).toBeLessThan(1e-5);
-    }
-  }
+  const numeric = NDArray.zeros(shape);
+  for (let i = 0; i < start.length; i++)
+    numeric.data[i] = (shifted(i, step) - shifted(i, -step)) / (2 * step);
+  return numeric;
 }

@@ -1,6 +1,6 @@
 /** @file Window, dilated and full attention against the dense oracle; gradients; window >= length equals full attention. */
 import { describe, expect, it } from "vitest";
-import { constant, evaluate, input, parameter, type TensorData } from "../../graph/index.js";
+import { constant, evaluate, input, parameter, type Tensor, type TensorData } from "../../graph/index.js";
 import { array, checkOperator, distance, runOnnx, wave } from "../../graph/testing/check.js";
 import type { Layout } from "./masks.js";
 import { attention, MaskCache } from "./operator.js";
@@ -192,10 +192,13 @@ describe("window attention", () => {
     };
     const layout = layoutOf(rows, spare);
     const plan = makeBlockPlan(pattern, length, layout.globals?.count ?? 0, { reach });
-    for (const own of [plan, null])
-      await checkOperator(parameters, ({ q, k, v }) =>
-        attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan: own }),
-      );
+    // In blocks and dense, each with masks of its own.
+    const forms = [plan, null].map(
+      (own) =>
+        ({ q, k, v }: Record<string, Tensor>) =>
+          attention(q, k, v, { heads, pattern, masks: new MaskCache(layout), plan: own }),
+    );
+    await checkOperator(parameters, forms);
   });
 
   it.each([

@@ -8,7 +8,7 @@
  *       });
  *     });
  */
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe, expect } from "vitest";
 import type { TensorData } from "../../graph/index.js";
 import { createDevice, type Device, type DeviceKind } from "../index.js";
 
@@ -44,3 +44,9 @@ export const int64 = (shape: readonly number[], values: readonly number[]): Tens
 
 /** The values of an output as numbers. */
 export const numbersOf = ({ data }: TensorData): number[] => Array.from(data as ArrayLike<number>, Number);
+
+export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-5): void {
+  expect(actual.length).toBe(expected.length);
+  for (let i = 0; i < actual.length; i++)
+    expect(Math.abs(actual[i] - expected[i])).toBeLessThanOrEqual(tolerance * (1 + Math.abs(expected[i])));
+}

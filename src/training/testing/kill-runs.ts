@@ -7,13 +7,12 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../../config/index.js";
 import { CounterRandom } from "../../random/index.js";
+import { ownScript } from "../../runtime/own-script.js";
 import { readMetrics } from "../metrics-log.js";
 import { RunDirectory } from "../run-directory.js";
-
-const script = fileURLToPath(new URL("train-child.ts", import.meta.url));
+import { lossesOf } from "./run-outcome.js";
 
 /** Starts training in `out`, or goes on with what is there; resolves when its own work begins. */
 export async function startTraining(config: RunConfig, out: string, shell?: string): Promise<ChildProcess> {
@@ -22,9 +21,7 @@ export async function startTraining(config: RunConfig, out: string, shell?: stri
   writeFileSync(configPath, JSON.stringify(config));
   const command = [
     process.execPath,
-    "--import",
-    "tsx",
-    script,
+    ...ownScript(import.meta.url, "train-child"),
     configPath,
     out,
     ...(resume ? ["resume"] : []),
@@ -60,9 +57,7 @@ export function traceOf(out: string): Record<string, unknown> {
   const newest = readdirSync(checkpoints).sort().at(-1)!;
   const base64 = (...path: string[]) => readFileSync(join(...path)).toString("base64");
   return {
-    metrics: readMetrics(join(out, "metrics.jsonl")).map(
-      ({ seconds: _s, tokensPerSecond: _t, ...rest }) => rest,
-    ),
+    metrics: lossesOf(out),
     checkpoints: readdirSync(checkpoints),
     files: readdirSync(out).sort(),
     model: base64(out, "model.safetensors"),

@@ -1,6 +1,5 @@
 /** @file A run of seconds: a small corpus on disk and a configuration to match. */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type PartialRunConfig,
@@ -11,8 +10,6 @@ import {
 } from "../../config/index.js";
 import { mergeConfig } from "../../config/layers.js";
 import { embeddedCorpus } from "../../data/index.js";
-
-export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), "moe-diffuseq-"));
 
 /** A JSONL file of `count` short pieces of the embedded corpus. */
 export function writeCorpus(folder: string, count = 24): string {

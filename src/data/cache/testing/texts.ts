@@ -1,11 +1,8 @@
 /** @file For tests: small corpora in files, a tokenizer for them, and what a folder holds. */
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { embeddedCorpus } from "../../embedded.js";
 import { Tokenizer } from "../../tokenizer.js";
-
-export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), "moe-diffuseq-cache-"));
 
 /** JSON Lines of `count` free texts and pairs in turn. */
 export function writeTexts(path: string, count = 60): string {
