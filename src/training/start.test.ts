@@ -3,8 +3,9 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
+import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { readMetrics } from "./metrics-log.js";
-import { temporaryFolder, tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
+import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
 import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
 
 let folder = "";
