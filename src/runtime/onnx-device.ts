@@ -44,6 +44,7 @@ import type {
   Slot,
   StepResult,
 } from "./device.js";
+import { keepFreedMemory } from "./heap.js";
 import { Lifetime } from "./lifetime.js";
 import { buffersOf, sendable } from "./messages.js";
 import type { OnnxHost, Provider } from "./onnx-host.js";
@@ -101,6 +102,7 @@ export class OnnxDevice implements Device {
   ): Promise<OnnxDevice> {
     if (!Number.isInteger(threads) || threads < 1)
       throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
+    if (kind === "cpu") await keepFreedMemory();
     // The caller's thread goes on using its own.
     const { handle } = communicator.size > 1 ? await communicator.duplicate() : alone;
     if (communicator.size > 1 && !handle)
