@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
+import { keepingFreedMemory } from "../runtime/heap.js";
 import { SamplingProcess, samplingTimes } from "../sampling/sampling-times.js";
 import { StepProcess } from "./step-process.js";
 
@@ -50,7 +51,7 @@ export async function requirePeer(
 /** Whether the peer computes in float32, so that its gradients must be ours. */
 export const isExact = (variant: PeerVariant): boolean => !variant.includes("bfloat16");
 
-/** Starts a peer on a dump (see dump.ts). */
+/** Starts a peer on a dump (see dump.ts). What it frees is kept, as ours is: by the C library's defaults its steps take up to half longer. */
 export async function startPeer(
   python: string,
   folder: string,
@@ -62,7 +63,8 @@ export async function startPeer(
     ...(allRows ? ["--all-rows"] : []),
   ];
   const args = [script, folder, "--serve", "--threads", String(threads), ...flags];
-  return (await StepProcess.start(`PyTorch ${variant}${allRows ? ", all rows" : ""}`, python, args)).child;
+  const name = `PyTorch ${variant}${allRows ? ", all rows" : ""}`;
+  return (await StepProcess.start(name, python, args, keepingFreedMemory(process.env))).child;
 }
 
 /** Levels of DiffuSeq-v2's solver, DPM-Solver++ 2M over even times, as the peer reads them; null in the masked limit, which has none. */

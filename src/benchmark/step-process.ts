@@ -21,9 +21,10 @@ export class StepProcess {
     readonly name: string,
     command: string,
     args: readonly string[],
+    env: NodeJS.ProcessEnv,
   ) {
     // In a process group of its own: Ctrl-C in a terminal is for the caller alone, who ends its children when it is ready.
-    this.#child = spawn(command, args, { detached: true });
+    this.#child = spawn(command, args, { detached: true, env });
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => this.#errors.push(text));
     // A process that cannot be started, or has ended, is noticed where its answer is missing.
     this.#child.on("error", (error) => this.#errors.push(error.message));
@@ -32,8 +33,8 @@ export class StepProcess {
   }
 
   /** Starts the process; resolves with what it says when it is ready. */
-  static async start(name: string, command: string, args: readonly string[]) {
-    const child = new StepProcess(name, command, args);
+  static async start(name: string, command: string, args: readonly string[], env = process.env) {
+    const child = new StepProcess(name, command, args, env);
     try {
       return { child, ready: await child.#next<{ nodes?: number; torch?: string }>() };
     } catch (error) {

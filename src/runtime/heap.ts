@@ -1,24 +1,43 @@
 /**
  * @file How the C library keeps the memory that a run of the network frees.
  *
- * glibc gives the free end of a heap back to the system, by a threshold that it raises as it goes, while a training step frees and asks
- * for the same tens of megabytes again. Within a hundred steps one of 1,152 positions, with experts, went from 0.26 s to 0.43 s, though
- * the graph took 0.2 s all along (a virtual machine, where a new page is dear). Told to keep what is free, it stayed at 0.25 to 0.3.
+ * glibc gives memory back to the system: the free end of a heap, by a threshold that it raises as it goes, and whatever was large, which
+ * it maps anew each time. A training step frees and asks for the same tens or hundreds of megabytes again, and where a new page is dear (a
+ * virtual machine) that shows. Within a hundred steps one of 1,152 positions, with experts, went from 0.26 s to 0.43 s, though the graph
+ * took 0.2 s all along; told to keep what is free it stayed at 0.25 to 0.3. With experts of 768 x 1,536 in twelve layers every step mapped
+ * a gigabyte anew, and took 18 to 21 s; with large blocks from the heap it takes 13.
  */
 
-/** Parameters of mallopt(3). */
-const [M_TRIM_THRESHOLD, M_TOP_PAD] = [-1, -2];
+/** Settings of mallopt(3), and the variables by which a process is started with them. */
+const settings = [
+  { parameter: -1, variable: "MALLOC_TRIM_THRESHOLD_", value: 2 ** 31 - 1 },
+  { parameter: -2, variable: "MALLOC_TOP_PAD_", value: 64 * 2 ** 20 },
+  { parameter: -4, variable: "MALLOC_MMAP_MAX_", value: 0 },
+] as const;
+
+/** Whether an environment says itself what becomes of memory (`MALLOC_..._`, `GLIBC_TUNABLES`, another allocator). */
+const decides = (environment: NodeJS.ProcessEnv): boolean =>
+  Object.keys(environment).some((name) => /^(MALLOC_|(GLIBC_TUNABLES|LD_PRELOAD)$)/.test(name));
+
+/** An environment that gives a process to be started the same; as it is where it decides itself. */
+export const keepingFreedMemory = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  decides(environment)
+    ? environment
+    : {
+        ...environment,
+        ...Object.fromEntries(settings.map(({ variable, value }) => [variable, String(value)])),
+      };
 
 let done = false;
 
-/** For the whole process, once. Does nothing where the environment decides (`MALLOC_..._`, `GLIBC_TUNABLES`) or the C library is another. */
+/** For the whole process, once. Does nothing where the environment decides or the C library is another. */
 export async function keepFreedMemory(environment: NodeJS.ProcessEnv = process.env): Promise<boolean> {
   if (done || process.platform !== "linux") return done;
-  if (Object.keys(environment).some((name) => /^(MALLOC_|GLIBC_TUNABLES$)/.test(name))) return false;
+  if (decides(environment)) return false;
   try {
     const { default: koffi } = await import("koffi");
     const mallopt = koffi.load("libc.so.6").func("int mallopt(int, int)");
-    done = mallopt(M_TRIM_THRESHOLD, 2 ** 31 - 1) === 1 && mallopt(M_TOP_PAD, 64 * 2 ** 20) === 1;
+    done = settings.every(({ parameter, value }) => mallopt(parameter, value) === 1);
   } catch {
     // No glibc: nothing of this is known there.
   }
