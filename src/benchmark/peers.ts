@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
-import { keepingFreedMemory } from "../runtime/heap.js";
+import { environmentKeepingMemory } from "../runtime/heap.js";
 import { SamplingProcess, samplingTimes } from "../sampling/sampling-times.js";
 import { StepProcess } from "./step-process.js";
 
@@ -64,7 +64,7 @@ export async function startPeer(
   ];
   const args = [script, folder, "--serve", "--threads", String(threads), ...flags];
   const name = `PyTorch ${variant}${allRows ? ", all rows" : ""}`;
-  return (await StepProcess.start(name, python, args, keepingFreedMemory(process.env))).child;
+  return (await StepProcess.start(name, python, args, environmentKeepingMemory(process.env))).child;
 }
 
 /** Levels of DiffuSeq-v2's solver, DPM-Solver++ 2M over even times, as the peer reads them; null in the masked limit, which has none. */

@@ -19,8 +19,8 @@ const settings = [
 const decides = (environment: NodeJS.ProcessEnv): boolean =>
   Object.keys(environment).some((name) => /^(MALLOC_|(GLIBC_TUNABLES|LD_PRELOAD)$)/.test(name));
 
-/** An environment that gives a process to be started the same; as it is where it decides itself. */
-export const keepingFreedMemory = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+/** The environment of a process that is to keep what it frees from its start, as PyTorch beside ours is; unchanged where it decides itself. */
+export const environmentKeepingMemory = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   decides(environment)
     ? environment
     : {
