@@ -1,6 +1,6 @@
 """The denoiser in PyTorch, training and sampling: a peer to measure against, for speed, memory and parity.
 
-    python denoiser.py FOLDER [--threads 2] [--steps 10] [--all-rows] [--compile] [--bfloat16]
+    python denoiser.py FOLDER [--threads 2] [--steps 10] [--all-rows] [--compile] [--bfloat16] [--device cuda]
     python denoiser.py FOLDER --serve
 
 The configuration says which model it is: MoE-DiffuSeq, dense DiffuSeq, DiffuSeq-v2 (sampled with its solver), the masked limit, or the
@@ -15,6 +15,7 @@ Idiomatic PyTorch, and the fastest of the formulations that were tried: scaled_d
 products and a softmax take 1.6 times as long), over whole rows without a mask where there is one document, cross entropy in chunks of 256 rows (1,024: 1.5 times), experts over one sorted gather,
 fused AdamW. Shapes in comments: B rows of N positions, T = B N, H heads of d, D embedding, C hidden,
 E experts, K choices, M global slots, V words, w window. --compile: torch.compile of the loss. --bfloat16: autocast.
+--device cuda: all of it on a graphics card, in float32 proper (no TF32); memory is still the process's, without the card's.
 """
 
 import argparse
@@ -31,7 +32,7 @@ BLOCKED = -1e9
 CHUNK = 256  # rows of [rows, vocabulary] at a time: they stay in the cache
 
 
-def load(folder):
+def load(folder, device):
     """The description, parameters and feeds by name."""
     with open(f"{folder}/step.json") as file:
         description = json.load(file)
@@ -42,7 +43,7 @@ def load(folder):
         dtype = TYPES[spec.get("dtype", "float32")]
         return torch.frombuffer(
             data, dtype=dtype, count=math.prod(spec["shape"]), offset=spec["offset"]
-        ).clone().view(spec["shape"])
+        ).clone().view(spec["shape"]).to(device)
 
     parameters = {p["name"]: tensor(p).requires_grad_(p["trainable"]) for p in description["parameters"]}
     feeds = {f["name"]: tensor(f) for f in description["feeds"]}
@@ -407,8 +408,11 @@ class Denoiser:
 
 
 class Trainer:
-    def __init__(self, folder, all_rows, compiled, bfloat16):
-        description, self.parameters, self.feeds = load(folder)
+    def __init__(self, folder, all_rows, compiled, bfloat16, device):
+        self.device = device
+        # What is made on the way (masks, angles, noise) lies where the parameters do.
+        torch.set_default_device(device)
+        description, self.parameters, self.feeds = load(folder, device)
         self.denoiser = Denoiser(description, self.parameters, all_rows)
         if compiled:
             # Rows and experts change their number with every step: few recompilations are not enough, sizes are best left open.
@@ -427,10 +431,15 @@ class Trainer:
     def backward(self):
         self.optimiser.zero_grad(set_to_none=True)
         self.denoiser.prepare(self.feeds)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             loss = self.loss(self.feeds)
         loss.backward()
         return float(loss.detach())
+
+    def settle(self):
+        """A card works on after the calls have returned."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def steps(self, count):
         milliseconds, processor, losses = [], [], []
@@ -440,6 +449,7 @@ class Trainer:
             if self.settings["maxGradNorm"] is not None:
                 torch.nn.utils.clip_grad_norm_(self.trainable, self.settings["maxGradNorm"], foreach=True)
             self.optimiser.step()
+            self.settle()
             milliseconds.append((time.perf_counter() - start) * 1e3)
             processor.append((time.process_time() - cpu) * 1e3)
         return {"milliseconds": milliseconds, "cpuMilliseconds": processor, "losses": losses}
@@ -449,8 +459,9 @@ class Trainer:
         milliseconds = []
         for _ in range(count):
             start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
                 self.denoiser.sample(self.feeds, self.levels)
+            self.settle()
             milliseconds.append((time.perf_counter() - start) * 1e3)
         return {"milliseconds": milliseconds}
 
@@ -458,7 +469,7 @@ class Trainer:
         """Writes the gradients of the trainable parameters in their order; no update."""
         loss = self.backward()
         sizes = [p.numel() for p in self.trainable]
-        file = torch.from_file(path, shared=True, size=sum(sizes), dtype=torch.float32)
+        file = torch.from_file(path, shared=True, size=sum(sizes), dtype=torch.float32, device="cpu")
         for part, parameter in zip(file.split(sizes), self.trainable):
             part.copy_(torch.zeros_like(part) if parameter.grad is None else parameter.grad.reshape(-1))
         return {"loss": loss}
@@ -478,10 +489,11 @@ def main():
     arguments.add_argument("--all-rows", action="store_true")
     arguments.add_argument("--compile", action="store_true")
     arguments.add_argument("--bfloat16", action="store_true")
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments.add_argument("--serve", action="store_true")
     a = arguments.parse_args()
     torch.set_num_threads(a.threads)
-    trainer = Trainer(a.folder, a.all_rows, a.compile, a.bfloat16)
+    trainer = Trainer(a.folder, a.all_rows, a.compile, a.bfloat16, a.device)
     show = lambda answer: print(json.dumps(answer), flush=True)
     if not a.serve:
         trainer.steps(a.warm_up)

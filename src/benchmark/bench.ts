@@ -9,6 +9,7 @@
 import type { RunConfig } from "../config/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
 import type { Interval } from "../metrics/index.js";
+import { createDevice, type DeviceKind } from "../runtime/index.js";
 import { CEILING_SIZE } from "../training/profile.js";
 import { KeptParts } from "./kept-parts.js";
 import { type Agreement, type MeasuredPart, measurePart, sideName } from "./measure-part.js";
@@ -47,6 +48,11 @@ export interface BenchOptions {
   readonly alone?: boolean;
   readonly threads: number;
   /**
+   * Where ours computes: "cpu" (default) or "webgpu", a graphics card; PyTorch then on CUDA (`findPeer` with the same device). The ceiling
+   * is the processor's all the same, and peaks of memory are those of the processes, without the card's.
+   */
+  readonly device?: DeviceKind;
+  /**
    * Folder where a part (a task at one length, all its sides) is kept as soon as it is complete, and taken over from where it was measured
    * with the same settings, code and machine. Default: nothing is kept.
    */
@@ -71,7 +77,7 @@ export interface BenchRow {
   readonly peakBytes: number;
   /** Floating-point operations of a unit (model/cost.ts): the same for all sides, whatever they really compute. */
   readonly flops: number;
-  /** flops over time, as a share of the measured ceiling. */
+  /** flops over time, as a share of the measured ceiling of the processor. */
   readonly shareOfCeiling: number;
 }
 
@@ -111,6 +117,7 @@ export interface BenchReport {
   readonly samplingSteps: number;
   /** One side in memory at a time (`BenchOptions.alone`). */
   readonly alone: boolean;
+  readonly device: DeviceKind;
   /** GFLOP/s of products of so many rows and columns, between the rounds. */
   readonly ceiling: Spread;
   readonly ceilingSize: number;
@@ -128,9 +135,12 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     tasks = benchTasks,
     peer,
     samplingSteps = 20,
+    device = "cpu",
     keep,
     onProgress = () => {},
   } = options;
+  // Without a card this says so, before anything is measured.
+  await (await createDevice(device, { threads })).dispose();
   const versions: Record<string, string> = peer?.python ? { torch: peer.torch } : {};
   const now = startRecord(threads, versions);
   const store = new KeptParts<MeasuredPart>(keep);
@@ -168,6 +178,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     config: base,
     samplingSteps,
     alone: options.alone ?? false,
+    device,
     ceiling,
     ceilingSize: options.ceilingSize ?? CEILING_SIZE,
     rows,
@@ -190,12 +201,13 @@ function partSettings(
     count = 1,
     ceilingSize = CEILING_SIZE,
     alone = false,
+    device = "cpu",
   }: BenchOptions,
   task: BenchTask,
   length: number,
 ): object {
   const python = peer?.python ?? null;
-  const turns = { samplingSteps, rounds, count, ceilingSize, alone };
+  const turns = { samplingSteps, rounds, count, ceilingSize, alone, device };
   return { task, length, base, twins: names, python, variants, tokens, ...turns };
 }
 

@@ -297,15 +297,17 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
   });
 }
 
+/** Seeds from which an interval over them is worth something. */
+const ENOUGH_SEEDS = 5;
 /** Documents from which an interval over them is worth something, and below which it is worth nothing. */
 const ENOUGH_DOCUMENTS = 20;
 const FEWEST_DOCUMENTS = 5;
 
-/** An interval over documents says nothing of seeds, and little where they are few; over a score of 0 there is no ratio. */
+/** An interval of one seed says nothing of others, of few seeds or documents little; over a score of 0 there is no ratio. */
 function qualityVerdict(value: RatioInterval, seeds: number, paperRatio: number | null): string {
   const { ratio, first, groups } = value;
   const doubts = [
-    ...(seeds === 1 ? ["one seed"] : []),
+    ...(seeds < ENOUGH_SEEDS ? [seeds === 1 ? "one seed" : `${seeds} seeds`] : []),
     ...(groups < ENOUGH_DOCUMENTS ? [`${groups} ${groups === 1 ? "document" : "documents"}`] : []),
   ];
   const few = doubts.length > 0 ? ` (${doubts.join(", ")})` : "";

@@ -25,13 +25,18 @@ export function formatParts(parts: BenchReport["parts"]): string {
 }
 
 export function formatBench(report: BenchReport): string {
-  const { rows, ratios, ceiling, record, parts, leftOut, parities, samplingSteps, alone } = report;
+  const { rows, ratios, ceiling, record, parts, leftOut, parities, samplingSteps, alone, device } = report;
   const size = report.ceilingSize.toLocaleString("en-US");
   const tasks = [...new Set(rows.map(({ task }) => task))];
   return [
     formatRecord(record),
     ...(parts.some(({ reused }) => reused) ? [`Parts ${formatParts(parts)}`] : []),
     `Ceiling of the machine: ${ceiling.median.toFixed(0)} GFLOP/s (quartiles ${ceiling.lowerQuartile.toFixed(0)} to ${ceiling.upperQuartile.toFixed(0)}), float32 products of ${size} x ${size} between the rounds`,
+    ...(device === "webgpu"
+      ? [
+          "On the graphics card: ours by WebGPU, PyTorch by CUDA. The ceiling is the processor's; peaks are the processes' own memory, without the card's",
+        ]
+      : []),
     ...(alone ? ["Started anew for every turn, one side in memory at a time"] : []),
     ...parities.map(
       ({ twin, variant, holds, lossError, gradientErrors }) =>

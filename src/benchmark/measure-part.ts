@@ -72,12 +72,12 @@ export async function measurePart(
   record: RunRecord,
   agreement: Readonly<Agreement>,
 ): Promise<MeasuredPart> {
-  const { threads, peer, signal, onProgress = () => {} } = options;
+  const { peer, signal, onProgress = () => {} } = options;
   const parities: BenchReport["parities"][number][] = [];
   const found = new Map(agreement);
   const leftOut = new LeftOut();
   signal?.throwIfAborted();
-  const ceiling = await SgemmCeiling.create(threads, options.ceilingSize);
+  const ceiling = await SgemmCeiling.create(options.threads, options.ceilingSize);
   try {
     const chosen = chooseSides(options, task, length, leftOut);
     for (const side of chosen) {
@@ -85,7 +85,7 @@ export async function measurePart(
       if (!needsParity(side) || task !== "training" || found.has(name)) continue;
       signal?.throwIfAborted();
       onProgress(`parity of ${side.twin} with PyTorch, ${side.side}`);
-      const parity = await parityOf(side, threads, peer!.python!);
+      const parity = await parityOf(side, options, peer!.python!);
       if (typeof parity === "string") leftOut.add(parity, true);
       else {
         parities.push({ ...parity, twin: side.twin, variant: side.side as PeerVariant });
@@ -175,18 +175,17 @@ async function timesOf(
 async function startSide(
   { side, config, twin }: Side,
   task: BenchTask,
-  threads: number,
+  { threads, device, samplingSteps = 20 }: BenchOptions,
   python: string,
-  samplingSteps: number,
 ): Promise<StartedSide> {
   const folder = side === "ours" ? null : mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
   let child: StepProcess | null = null;
   try {
     if (side === "ours")
-      child = (await StepProcess.startOurs(`${twin}, ${side}`, { config, threads, task })).child;
+      child = (await StepProcess.startOurs(`${twin}, ${side}`, { config, threads, device, task })).child;
     else {
       writeDump(folder!, workload(config), solverLevels(config, samplingSteps) ?? undefined);
-      child = await startPeer(python, folder!, { variant: side, threads });
+      child = await startPeer(python, folder!, { variant: side, threads, device });
     }
     // What is compiled for sizes that change from step to step is compiled several times before it stands.
     await timesOf(child, task, side.startsWith("compiled") ? COMPILED_WARM_UP : 1, samplingSteps);
@@ -214,11 +213,11 @@ async function measureSides(
   leftOut: LeftOut,
   onProgress: (what: string) => void,
 ): Promise<Omit<BenchRow, "shareOfCeiling">[]> {
-  const { threads, peer, rounds = 5, count = 1, samplingSteps = 20, alone = false, signal } = options;
+  const { peer, rounds = 5, count = 1, samplingSteps = 20, alone = false, signal } = options;
   let measured: Measured[] = sides.map((side) => ({ side, times: [], peakBytes: 0, started: null }));
   const start = async (one: Measured) => {
     onProgress(`${one.side.twin}, ${one.side.side}: starting`);
-    one.started = await startSide(one.side, task, threads, peer?.python ?? "", samplingSteps);
+    one.started = await startSide(one.side, task, options, peer?.python ?? "");
   };
   const stop = ({ started }: Measured) => {
     started?.child.kill();
@@ -293,7 +292,11 @@ function rowOf(
 }
 
 /** Loss and gradients of both from equal weights and an equal batch; a sentence where the peer cannot say. */
-async function parityOf(side: Side, threads: number, python: string): Promise<Parity | string> {
+async function parityOf(
+  side: Side,
+  { threads, device }: BenchOptions,
+  python: string,
+): Promise<Parity | string> {
   const variant = side.side as PeerVariant;
   const folder = mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
   const started: StepProcess[] = [];
@@ -307,9 +310,9 @@ async function parityOf(side: Side, threads: number, python: string): Promise<Pa
       await child.end();
       return found;
     };
-    const { child } = await StepProcess.startOurs("ours", { config: side.config, threads });
+    const { child } = await StepProcess.startOurs("ours", { config: side.config, threads, device });
     const ours = await ask(child);
-    return compareGradients(ours, await ask(await startPeer(python, folder, { variant, threads })));
+    return compareGradients(ours, await ask(await startPeer(python, folder, { variant, threads, device })));
   } catch (error) {
     return `parity of ${side.twin} with PyTorch ${variant}: ${lastLine(error)}`;
   } finally {

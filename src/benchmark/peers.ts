@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { environmentKeepingMemory } from "../runtime/heap.js";
+import type { DeviceKind } from "../runtime/index.js";
 import { SamplingProcess, samplingTimes } from "../sampling/sampling-times.js";
 import { StepProcess } from "./step-process.js";
 
@@ -19,11 +20,17 @@ export type PeerPython =
 
 const script = fileURLToPath(new URL("../../bench/peers/denoiser.py", import.meta.url));
 
-/** @param path a Python. Default: `python3` on the path */
-export async function findPeer(path = "python3"): Promise<PeerPython> {
+/** PyTorch's name for where it computes what ours computes on a device. */
+const torchDevice = (device: DeviceKind): "cuda" | "cpu" => (device === "webgpu" ? "cuda" : "cpu");
+
+/**
+ * @param path a Python. Default: `python3` on the path
+ * @param device where ours is measured: for a graphics card PyTorch must see one too. Default "cpu"
+ */
+export async function findPeer(path = "python3", device: DeviceKind = "cpu"): Promise<PeerPython> {
   const missing = (why: string): PeerPython => ({ python: null, missing: why });
   if (!existsSync(script)) return missing("the peers (bench/peers) are not part of this installation");
-  const child = spawn(path, ["-c", "import torch; print(torch.__version__)"], {
+  const child = spawn(path, ["-c", VERSION], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   let output = "";
@@ -35,29 +42,48 @@ export async function findPeer(path = "python3"): Promise<PeerPython> {
     child.once("close", resolve);
   });
   if (code === null) return missing(`there is no ${path}`);
-  return code === 0 ? { python: path, torch: output.trim() } : missing(`${path} has no PyTorch`);
+  if (code !== 0) return missing(`${path} has no PyTorch`);
+  const [torch, cards] = output.trim().split(" ");
+  if (torchDevice(device) === "cuda" && cards === "0")
+    return missing(`PyTorch ${torch} of ${path} sees no card that speaks CUDA`);
+  return { python: path, torch };
 }
+
+const VERSION = "import torch; print(torch.__version__, torch.cuda.device_count())";
 
 /** The Python that `flag` names. @throws UserError where it has no PyTorch */
 export async function requirePeer(
   path: string,
   flag = "--python",
+  device: DeviceKind = "cpu",
 ): Promise<Extract<PeerPython, { python: string }>> {
-  const peer = await findPeer(path);
+  const peer = await findPeer(path, device);
   if (peer.python !== null) return peer;
-  throw new UserError(`${flag}: ${peer.missing}; pass a Python in which \`import torch\` works.`);
+  throw new UserError(
+    `${flag}: ${peer.missing}; pass a Python in which \`import torch\` works${device === "webgpu" ? " and finds a card" : ""}.`,
+  );
 }
 
 /** Whether the peer computes in float32, so that its gradients must be ours. */
 export const isExact = (variant: PeerVariant): boolean => !variant.includes("bfloat16");
 
+export interface PeerOptions {
+  readonly variant: PeerVariant;
+  readonly threads: number;
+  /** Where ours is measured. Default "cpu". */
+  readonly device?: DeviceKind;
+  /** The vocabulary's products at every position. Default false. */
+  readonly allRows?: boolean;
+}
+
 /** Starts a peer on a dump (see dump.ts). What it frees is kept, as ours is: by the C library's defaults its steps take up to half longer. */
 export async function startPeer(
   python: string,
   folder: string,
-  { variant, threads, allRows = false }: { variant: PeerVariant; threads: number; allRows?: boolean },
+  { variant, threads, device = "cpu", allRows = false }: PeerOptions,
 ): Promise<StepProcess> {
   const flags = [
+    ...["--device", torchDevice(device)],
     ...(variant.includes("compiled") ? ["--compile"] : []),
     ...(isExact(variant) ? [] : ["--bfloat16"]),
     ...(allRows ? ["--all-rows"] : []),

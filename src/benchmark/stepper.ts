@@ -11,7 +11,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { RunConfig } from "../config/index.js";
-import { createDevice, type Executable } from "../runtime/index.js";
+import { createDevice, type DeviceKind, type Executable } from "../runtime/index.js";
 import { DiffusionModel, generate } from "../sampling/index.js";
 import { peakBytes, restartPeak } from "./process-memory.js";
 import { pairTokenizer } from "./synthetic-tokenizer.js";
@@ -22,6 +22,8 @@ export interface StepperOptions {
   /** Default 1. */
   readonly documents?: number;
   readonly threads: number;
+  /** Default "cpu". */
+  readonly device?: DeviceKind;
   /** What the process is for. Default "training". */
   readonly task?: "training" | "sampling";
 }
@@ -33,9 +35,10 @@ interface Command {
   readonly path: string;
 }
 
-const { config, documents, threads, task = "training" } = JSON.parse(process.argv[2]) as StepperOptions;
+const options = JSON.parse(process.argv[2]) as StepperOptions;
+const { config, documents, threads, task = "training" } = options;
 const { definitions, values, module, feeds, optimiser } = workload(config, documents);
-const device = await createDevice("cpu", { threads });
+const device = await createDevice(options.device ?? "cpu", { threads });
 const specs = definitions.map(({ name, shape, trainable }) => ({ name, shape, trainable }));
 const parameters = await device.createParameters(specs, { training: task === "training" });
 await parameters.write("value", values);

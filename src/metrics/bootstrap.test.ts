@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CounterRandom } from "../random/index.js";
-import { bootstrapInterval, pairedBootstrap, type Random } from "./bootstrap.js";
+import { bootstrapInterval, bootstrapRuns, pairedBootstrap, type Random } from "./bootstrap.js";
 
 function seeded(seed: number): Random {
   const random = new CounterRandom(seed);
@@ -12,6 +12,10 @@ function seeded(seed: number): Random {
 /** Near enough to normal, mean 0 and variance 1: the sum of twelve uniform numbers less six. */
 const normal = (random: Random): number => Array.from({ length: 12 }, random).reduce((a, b) => a + b, -6);
 const options = { resamples: 400 };
+
+const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const variance = (values: readonly number[]): number =>
+  average(values.map((value) => (value - average(values)) ** 2));
 
 describe("bootstrap", () => {
   it("is as wide as the standard error says", () => {
@@ -46,6 +50,24 @@ describe("bootstrap", () => {
     expect(bootstrapInterval(values, seeded(3), options)).not.toEqual(
       bootstrapInterval(values, seeded(4), options),
     );
+  });
+
+  it("knows of runs as well as of items", () => {
+    const random = seeded(6);
+    const items = Array.from({ length: 100 }, () => normal(random));
+    const shifts = Array.from({ length: 20 }, () => 0.5 * normal(random));
+    const runs = shifts.map((shift) => items.map((value) => value + shift));
+    const { mean, low, high } = bootstrapRuns(runs, random);
+    // Variances of the means over items, 1 / 100, and over runs, 0.25 / 20, add up.
+    const error = Math.sqrt(variance(items) / 100 + variance(shifts) / 20);
+    expect((high - low) / (2 * 1.96 * error)).toBeGreaterThan(0.9);
+    expect((high - low) / (2 * 1.96 * error)).toBeLessThan(1.1);
+    expect(mean).toBeCloseTo(average(items) + average(shifts), 10);
+    expect(bootstrapRuns([items], seeded(7), options)).toEqual(bootstrapInterval(items, seeded(7), options));
+    expect(() => bootstrapRuns([[1, 2], [1]], random)).toThrow(
+      /a score of every item by every run, got 2 and 1/,
+    );
+    expect(() => bootstrapRuns([], random)).toThrow(/at least one value/);
   });
 
   it("sees a small difference where pairs move together, which separate intervals hide", () => {

@@ -4,7 +4,8 @@
  *     interval = quantiles (1 - level) / 2 and (1 + level) / 2 of the means of B samples of n out of n values, with replacement
  *
  * Resample what is independent: documents, not tokens. Values with something in common (several of one document) are drawn together:
- * samples are then of G out of G groups, and their mean is over all values in them.
+ * samples are then of G out of G groups, and their mean is over all values in them. Several runs (training seeds) that were scored on the
+ * same items are drawn as well, R out of R, so that the interval knows of both; of few runs it is too narrow, by sqrt((R - 1) / R).
  */
 import { UserError } from "../errors.js";
 import { checkCount } from "./text.js";
@@ -57,17 +58,21 @@ function check(values: readonly number[], level: number, resamples: number): voi
 
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** Scores of the same items by several runs: `scores[run][item]`. */
+export type RunScores = readonly (readonly number[])[];
+
 /**
- * Samples of G out of G groups of items, with replacement: for each the sum of every column of values, and how many items it has.
+ * Samples of G out of G groups of items, with replacement, and of R out of R runs of every column, each column's own: for each the sum of
+ * every column over items, a mean over its runs, and how many items it has. One run is taken as it is, without a random number.
  *
  * @throws UserError when there are not as many groups as values, or a random number is out of range
  */
 export function* resample(
-  columns: readonly (readonly number[])[],
+  columns: readonly RunScores[],
   random: Random,
   { resamples = 2000, groups }: Pick<BootstrapOptions, "resamples" | "groups"> = {},
 ): Generator<{ readonly sums: readonly number[]; readonly count: number }> {
-  const items = columns[0].length;
+  const items = columns[0][0].length;
   if (groups && groups.length !== items)
     throw new UserError(`bootstrap: expected a group for each of ${items} values, got ${groups.length}`);
   const places = new Map<unknown, number[]>();
@@ -78,29 +83,30 @@ export function* resample(
     else places.set(group, [i]);
   }
   const drawn = [...places.values()].map((own) => ({
-    sums: columns.map((values) => own.reduce((sum, i) => sum + values[i], 0)),
+    sums: columns.map((runs) => runs.map((values) => own.reduce((sum, i) => sum + values[i], 0))),
     count: own.length,
   }));
+  const below = (n: number): number => {
+    const u = random();
+    if (!(u >= 0 && u < 1))
+      throw new UserError(
+        `bootstrap: expected random numbers from 0 to below 1, got ${u}; mend the generator`,
+      );
+    return Math.floor(u * n);
+  };
   for (let b = 0; b < resamples; b++) {
-    const sums = columns.map(() => 0);
-    let count = 0;
-    for (let g = 0; g < drawn.length; g++) {
-      const u = random();
-      if (!(u >= 0 && u < 1))
-        throw new UserError(
-          `bootstrap: expected random numbers from 0 to below 1, got ${u}; mend the generator`,
-        );
-      const one = drawn[Math.floor(u * drawn.length)];
-      for (let c = 0; c < sums.length; c++) sums[c] += one.sums[c];
-      count += one.count;
-    }
-    yield { sums, count };
+    const taken = drawn.map(() => drawn[below(drawn.length)]);
+    const sums = columns.map((runs, c) => {
+      const chosen = runs.map((_, run) => (runs.length === 1 ? run : below(runs.length)));
+      return mean(chosen.map((run) => taken.reduce((sum, one) => sum + one.sums[c][run], 0)));
+    });
+    yield { sums, count: taken.reduce((sum, one) => sum + one.count, 0) };
   }
 }
 
 /** Means of samples of as many values, or groups of them, as there are. */
-const resampledMeans = (values: readonly number[], random: Random, options: BootstrapOptions): Float64Array =>
-  Float64Array.from(resample([values], random, options), ({ sums, count }) => sums[0] / count);
+const resampledMeans = (runs: RunScores, random: Random, options: BootstrapOptions): Float64Array =>
+  Float64Array.from(resample([runs], random, options), ({ sums, count }) => sums[0] / count);
 
 function interval(values: readonly number[], means: Float64Array, level: number): Interval {
   const sorted = means.toSorted();
@@ -122,8 +128,28 @@ export function bootstrapInterval(
   random: Random,
   { level = 0.95, resamples = 2000, groups }: BootstrapOptions = {},
 ): Interval {
+  return bootstrapRuns([values], random, { level, resamples, groups });
+}
+
+/**
+ * The mean of several runs' scores with a percentile interval over items and runs, as `bootstrapInterval` gives it for one run. All runs
+ * have a score of every item, in the same order.
+ *
+ * @throws UserError when runs differ in length, there is none, and as `bootstrapInterval`
+ */
+export function bootstrapRuns(
+  runs: RunScores,
+  random: Random,
+  { level = 0.95, resamples = 2000, groups }: BootstrapOptions = {},
+): Interval {
+  const values = runs.flat();
   check(values, level, resamples);
-  return interval(values, resampledMeans(values, random, { resamples, groups }), level);
+  const odd = runs.find((one) => one.length !== runs[0].length);
+  if (odd)
+    throw new UserError(
+      `bootstrap: expected a score of every item by every run, got ${runs[0].length} and ${odd.length}; score all runs on the same items`,
+    );
+  return interval(values, resampledMeans(runs, random, { resamples, groups }), level);
 }
 
 /**
@@ -144,7 +170,7 @@ export function pairedBootstrap(
     );
   const differences = first.map((value, i) => value - second[i]);
   check(differences, level, resamples);
-  const means = resampledMeans(differences, random, { resamples, groups });
+  const means = resampledMeans([differences], random, { resamples, groups });
   const wins = means.reduce((sum, value) => sum + (value > 0 ? 1 : value === 0 ? 0.5 : 0), 0);
   return { ...interval(differences, means, level), firstBetter: wins / resamples };
 }

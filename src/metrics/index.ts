@@ -10,10 +10,12 @@ export { type BleuOptions, type BleuReport, bleuReport, corpusBleu, sentenceBleu
 export {
   type BootstrapOptions,
   bootstrapInterval,
+  bootstrapRuns,
   type Interval,
   type PairedDifference,
   pairedBootstrap,
   type Random,
+  type RunScores,
 } from "./bootstrap.js";
 export { type ChrfOptions, chrf, corpusChrf } from "./chrf.js";
 export { dist1, distinctN, div4, type SelfBleuOptions, selfBleu } from "./diversity.js";

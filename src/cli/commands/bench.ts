@@ -13,7 +13,8 @@ const examples = `
 Examples:
   moe-diffuseq bench
   moe-diffuseq bench --lengths 512,2048,8192 --twins moe-diffuseq,dense-active,sparse-attention
-  moe-diffuseq bench --python venv/bin/python --variants eager,compiled,compiled-bfloat16 --json`;
+  moe-diffuseq bench --python venv/bin/python --variants eager,compiled,compiled-bfloat16 --json
+  moe-diffuseq bench --device webgpu --lengths 2048 --rounds 3`;
 
 interface BenchFlags extends Flags {
   twins: string[];
@@ -22,6 +23,8 @@ interface BenchFlags extends Flags {
   python?: string;
   variants: string[];
   rounds: number;
+  count: number;
+  tokens: number;
   samplingSteps: number;
   alone?: boolean;
 }
@@ -50,20 +53,25 @@ export function registerBench(program: Command, host: CommandHost): void {
     .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", nameList, [
       "eager",
     ])
+    .option("--tokens <n>", "positions of a training step, in whole rows (at least one)", wholeNumber, 4096)
     .option("--rounds <n>", "turns each side takes", wholeNumber, 5)
+    .option("--count <n>", "training steps, or documents, in a turn", wholeNumber, 1)
     .option("--alone", "end a side before the next one starts: for sizes of which two do not fit in memory")
     .option("--sampling-steps <n>", "runs of the network for a document", wholeNumber, 20)
     .addHelpText("after", examples);
   defineCommand<BenchFlags>(
     command,
     host,
-    ["config", "set", "threads"],
+    ["config", "set", "threads", "device"],
     async (flags, { terminal, signal }) => {
       const { benchTasks, findPeer, formatBench, peerVariants, requirePeer, runBench } = await import(
         "../../benchmark/index.js"
       );
       const { twinNames } = await import("../../evaluation/suite/twins.js");
-      const peer = flags.python === undefined ? await findPeer() : await requirePeer(flags.python);
+      const peer =
+        flags.python === undefined
+          ? await findPeer("python3", flags.device)
+          : await requirePeer(flags.python, "--python", flags.device);
       const line = new ProgressLine(terminal.stderr);
       const report = await runBench({
         base: resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set }),
@@ -73,6 +81,9 @@ export function registerBench(program: Command, host: CommandHost): void {
         peer,
         variants: checked("variants", flags.variants, peerVariants),
         rounds: flags.rounds,
+        count: flags.count,
+        tokens: flags.tokens,
+        device: flags.device,
         samplingSteps: flags.samplingSteps,
         alone: flags.alone,
         threads: flags.threads ?? availableParallelism(),

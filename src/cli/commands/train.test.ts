@@ -90,3 +90,15 @@ it("SIGTERM (a scheduler, a shutdown) saves what is trained and prints the comma
   expect(resumed.err).toContain(`continuing from step ${steps}`);
   expect(resumed.code).toBe(0);
 });
+
+it("stopped while it profiles, leaves nothing that the same command would refuse", async () => {
+  const out = join(folder, "stopped");
+  const flags = ["--config", config, "--out", out, "--max-steps", "2", "--threads", "1", "--profile"];
+  const child = spawn(process.execPath, [...ownScript(import.meta.url, "../main"), "train", ...flags]);
+  for await (const chunk of child.stderr.setEncoding("utf8"))
+    if ((chunk as string).includes("parameters; ")) child.kill("SIGINT");
+  expect(child.exitCode ?? (await once(child, "close"))[0]).toBe(130);
+  expect(existsSync(out)).toBe(false);
+  expect((await run(...flags)).code).toBe(0);
+  expect(readdirSync(out)).toContain("profile.json");
+});

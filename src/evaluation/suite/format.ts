@@ -1,5 +1,6 @@
 /** @file A suite as text: for every task its twins, and the first of them over the others. */
 import Table from "cli-table3";
+import { mean } from "../../metrics/bootstrap.js";
 import type { Interval } from "../../metrics/index.js";
 import { type FilledGaps, infillings } from "./infill.js";
 import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
@@ -43,7 +44,7 @@ export const formatBudget = (budget: SuiteBudget): string =>
 
 export function formatSuite({ tasks, budget, seeds, steps }: SuiteReport): string {
   return [
-    `Each twin: ${formatBudget(budget)} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents.`,
+    `Each twin: ${formatBudget(budget)} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents${seeds.length === 1 ? "" : " and seeds"}.`,
     ...tasks.flatMap(formatTask),
   ].join("\n\n");
 }
@@ -79,11 +80,11 @@ export const formatFree = (
   `${JSON.stringify(sample.slice(0, characters))} (4-grams repeated ${repetition.toFixed(3)}, different words ${distinctWords.toFixed(3)})`;
 
 function formatTask(report: TaskReport): string[] {
-  const { task, description, summary, classifier, runs, metrics } = report;
+  const { task, description, summary, classifier, runs } = report;
   return [
     `${task}: ${description} (${report.pairs.train} pairs to learn from; judged by ${heldOutOf(report)})`,
     likelihoods(summary.twins, report),
-    scores(summary.twins, metrics),
+    scores(report),
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier ? [formatScale(classifier)] : []),
     ...runs
@@ -112,14 +113,15 @@ function likelihoods(twins: readonly TwinSummary[], { runs }: TaskReport): strin
     "gain",
   ]);
   for (const { twin, bitsPerByte, exact, network, channel } of twins) {
-    const run = runs.find((one) => one.twin === twin)!;
+    const own = runs.filter((one) => one.twin === twin);
+    const [run] = own;
     const million = (value: number) => `${(value / 1e6).toFixed(2)}M`;
     const gain = network === null || channel === null ? null : channel - network;
     shown.push([
       twin,
       `${million(run.parameters.active)} / ${million(run.parameters.total)}`,
-      run.steps,
-      run.seconds.toFixed(0),
+      own.map(({ steps }) => steps).join(", "),
+      own.map(({ seconds }) => seconds.toFixed(0)).join(", "),
       bitsPerByte === null ? "no bound" : `${exact ? "" : "<= "}${bitsPerByte.toFixed(3)}`,
       nats(network),
       nats(channel),
@@ -129,10 +131,14 @@ function likelihoods(twins: readonly TwinSummary[], { runs }: TaskReport): strin
   return `${shown.toString()}\nNats a token over the noise levels; masked and autoregressive: the channel says nothing, alone it is the unigram model.`;
 }
 
-function scores(twins: readonly TwinSummary[], metrics: readonly string[]): string {
+/** Every twin, and with several seeds the mean of each. */
+function scores({ summary: { twins }, runs, metrics }: TaskReport): string {
   const shown = table(["twin", ...metrics]);
-  for (const { twin, scores: own } of twins)
+  for (const { twin, scores: own, seeds } of twins) {
     shown.push([twin, ...metrics.map((metric) => interval(own[metric]))]);
+    for (const { seed, judged } of seeds > 1 ? runs.filter((run) => run.twin === twin) : [])
+      shown.push([`- seed ${seed}`, ...metrics.map((metric) => mean(judged.scores[metric]).toFixed(3))]);
+  }
   return shown.toString();
 }
 

@@ -114,30 +114,40 @@ describe("ratioInterval", () => {
   it("is the ratio of means, with an interval around it that repeats", () => {
     const second = Array.from({ length: 60 }, (_, i) => 1 + (i % 7));
     const first = second.map((value, i) => 1.2 * value + 0.3 * Math.sin(i));
-    const found = ratioInterval(first, second);
+    const found = ratioInterval([first], [second]);
     expect(found.ratio).toBeCloseTo(found.first / found.second, 12);
     expect(found.low!).toBeLessThan(found.ratio!);
     expect(found.high!).toBeGreaterThan(found.ratio!);
     expect(found.high! - found.low!).toBeLessThan(0.1);
-    expect(ratioInterval(first, second)).toEqual(found);
-    expect(ratioInterval(second, second)).toMatchObject({ ratio: 1, low: 1, high: 1 });
+    expect(ratioInterval([first], [second])).toEqual(found);
+    expect(ratioInterval([second], [second])).toMatchObject({ ratio: 1, low: 1, high: 1 });
   });
 
   it("is wider where sources share documents, and draws documents whole", () => {
     const second = Array.from({ length: 60 }, (_, i) => 1 + (i % 7));
     const first = second.map((value, i) => value * (1 + 0.5 * Math.sin(i / 10)));
     const [alone, together] = [undefined, first.map((_, i) => Math.floor(i / 15))].map((groups) =>
-      ratioInterval(first, second, groups),
+      ratioInterval([first], [second], groups),
     );
     expect(together.ratio).toBe(alone.ratio);
     expect([together.sources, together.groups, alone.groups]).toEqual([60, 4, 60]);
     expect(together.high! - together.low!).toBeGreaterThan(1.5 * (alone.high! - alone.low!));
-    const one = ratioInterval(first, second, Array(60).fill("a"));
+    const one = ratioInterval([first], [second], Array(60).fill("a"));
     expect([one.low, one.high]).toEqual([expect.closeTo(one.ratio!, 12), expect.closeTo(one.ratio!, 12)]);
   });
 
+  it("draws the seeds of each twin too", () => {
+    const [low, high] = [Array(30).fill(0.2), Array(30).fill(0.4)];
+    const first = ratioInterval([low, high], [low, low]);
+    expect([first.ratio, first.low, first.high]).toEqual(
+      [1.5, 1, 2].map((value) => expect.closeTo(value, 12)),
+    );
+    const both = ratioInterval([low, high], [low, high]);
+    expect([both.ratio, both.low, both.high]).toEqual([1, 0.5, 2].map((value) => expect.closeTo(value, 12)));
+  });
+
   it("says so where there is none", () => {
-    expect(ratioInterval([0, 1], [0, 0])).toEqual({
+    expect(ratioInterval([[0, 1]], [[0, 0]])).toEqual({
       ratio: null,
       low: null,
       high: null,
@@ -146,8 +156,8 @@ describe("ratioInterval", () => {
       sources: 2,
       groups: 2,
     });
-    expect(ratioInterval([1, 1], [0, 1]).high).toBeNull();
-    expect(formatRatio(ratioInterval([0, 1], [0, 0]))).toBe("none (0.500 over 0)");
+    expect(ratioInterval([[1, 1]], [[0, 1]]).high).toBeNull();
+    expect(formatRatio(ratioInterval([[0, 1]], [[0, 0]]))).toBe("none (0.500 over 0)");
   });
 });
 

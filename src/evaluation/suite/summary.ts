@@ -1,12 +1,13 @@
 /**
  * @file What the runs of a task come to: means with intervals over held-out documents, and each twin against the others on the same ones.
  *
- *   score of source i = mean over seeds;   ratio = mean of first / mean of second, both drawn together (paired bootstrap, 95 %)
+ *   score = mean over seeds and sources;   ratio = mean of first / mean of second, on the same sources (paired bootstrap, 95 %)
  *
- * What is drawn are documents, with all their sources, as those of one document are alike.
+ * What is drawn are documents, with all their sources, as those of one document are alike; and with several seeds seeds, for each twin its
+ * own, as a training of another seed is another training for either.
  */
-import { mean, resample } from "../../metrics/bootstrap.js";
-import { bootstrapInterval, type Interval } from "../../metrics/index.js";
+import { mean, type RunScores, resample } from "../../metrics/bootstrap.js";
+import { bootstrapRuns, type Interval } from "../../metrics/index.js";
 import { seededRandom } from "../statistics.js";
 import type { TwinRun } from "./twin-run.js";
 import type { TwinName } from "./twins.js";
@@ -48,22 +49,19 @@ export interface TaskSummary {
   }[];
 }
 
-/** Scores of each source, averaged over seeds. */
-function overSeeds(runs: readonly TwinRun[], metric: string): number[] {
-  const scores = runs.map(({ judged }) => judged.scores[metric]);
-  return scores[0].map((_, item) => mean(scores.map((own) => own[item])));
-}
+const scoresOf = (runs: readonly TwinRun[], metric: string): RunScores =>
+  runs.map(({ judged }) => judged.scores[metric]);
 
 const RESAMPLES = 2000;
 
-/** mean(first) / mean(second) over the same sources. @param groups the document of each. Default: each source by itself */
+/** mean(first) / mean(second) over the same sources, a run a seed. @param groups the document of each. Default: each source by itself */
 export function ratioInterval(
-  first: readonly number[],
-  second: readonly number[],
-  groups: readonly unknown[] = [...first.keys()],
+  first: RunScores,
+  second: RunScores,
+  groups: readonly unknown[] = [...first[0].keys()],
 ): RatioInterval {
-  const [a, b] = [mean(first), mean(second)];
-  const about = { first: a, second: b, sources: first.length, groups: new Set(groups).size };
+  const [a, b] = [mean(first.flat()), mean(second.flat())];
+  const about = { first: a, second: b, sources: first[0].length, groups: new Set(groups).size };
   if (b === 0) return { ratio: null, low: null, high: null, ...about };
   const samples = resample([first, second], seededRandom(1), { resamples: RESAMPLES, groups });
   // No hit of the second in a sample: the ratio is as large as can be.
@@ -95,7 +93,7 @@ export function summarise(
       scores: Object.fromEntries(
         metrics.map((metric) => [
           metric,
-          bootstrapInterval(overSeeds(own, metric), seededRandom(1), { groups: groupsOf(metric) }),
+          bootstrapRuns(scoresOf(own, metric), seededRandom(1), { groups: groupsOf(metric) }),
         ]),
       ),
       bitsPerByte: bounds.length > 0 ? mean(bounds) : null,
@@ -111,7 +109,7 @@ export function summarise(
       metrics.map((metric) => ({
         metric,
         over,
-        value: ratioInterval(overSeeds(of(first), metric), overSeeds(of(over), metric), groupsOf(metric)),
+        value: ratioInterval(scoresOf(of(first), metric), scoresOf(of(over), metric), groupsOf(metric)),
       })),
     ),
   };
