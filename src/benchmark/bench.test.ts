@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
+import { lastLine } from "./measure-part.js";
 import { compareGradients } from "./parity.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfRounds, spreadOf } from "./statistics.js";
@@ -27,6 +28,17 @@ describe("what is measured", () => {
     for (let k = 1; k < 5; k++)
       expect([time[k] < time[k - 1], sigma[k] < sigma[k - 1]]).toEqual([true, true]);
     expect(solverLevels({ ...base, diffusion: { ...base.diffusion, gaussian: false } }, 4)).toBeNull();
+  });
+});
+
+describe("why a side is left out", () => {
+  it("is its exception, whatever hints come after it", () => {
+    const traceback =
+      'PyTorch ended early:\nTraceback (most recent call last):\n  File "denoiser.py", line 1\ntorch._inductor.exc.InductorError: no compiler\n\nSet TORCH_LOGS="+dynamo"\n';
+    expect(lastLine(new Error(traceback))).toBe("torch._inductor.exc.InductorError: no compiler");
+    expect(lastLine(new Error("PyTorch ended early:\ndenoiser.py: this peer does not know dropout"))).toBe(
+      "denoiser.py: this peer does not know dropout",
+    );
   });
 });
 

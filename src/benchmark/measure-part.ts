@@ -321,5 +321,9 @@ async function parityOf(
   }
 }
 
-const lastLine = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).trim().split("\n").at(-1)!.slice(0, 200);
+/** What an error comes to, in a line: of a Python program that ended the exception, which hints may follow, else its last line. */
+export function lastLine(error: unknown): string {
+  const lines = (error instanceof Error ? error.message : String(error)).trim().split("\n");
+  const exception = lines.findLast((line) => /^[\w.]*(Error|Exception|Interrupt|Exit)\b/.test(line));
+  return (exception ?? lines.at(-1)!).slice(0, 200);
+}
