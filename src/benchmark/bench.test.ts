@@ -1,4 +1,7 @@
 /** @file What the benchmark measures with: equal workloads, levels of the solver, ratios of rounds. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
@@ -20,6 +23,27 @@ describe("what is measured", () => {
 
   it("says why there is no peer", async () => {
     expect(await findPeer("no-such-python")).toEqual({ python: null, missing: "there is no no-such-python" });
+  });
+
+  it("names the card that PyTorch sees, or says that it sees none", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "peer-"));
+    try {
+      const python = (says: string) => {
+        const path = join(folder, "python");
+        writeFileSync(path, `#!/bin/sh\necho "${says}"\n`, { mode: 0o755 });
+        return path;
+      };
+      const path = python("2.11.0+cu130 NVIDIA H200");
+      expect(await findPeer(path)).toEqual({ python: path, torch: "2.11.0+cu130" });
+      expect(await findPeer(path, "webgpu")).toEqual({
+        python: path,
+        torch: "2.11.0+cu130 on NVIDIA H200",
+      });
+      const missing = `PyTorch 2.13.0+cpu of ${python("2.13.0+cpu ")} sees no card that speaks CUDA`;
+      expect(await findPeer(path, "webgpu")).toEqual({ python: null, missing });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("gives the solver's levels from noise to text", () => {

@@ -13,7 +13,7 @@ import { StepProcess } from "./step-process.js";
 export const peerVariants = ["eager", "compiled", "bfloat16", "compiled-bfloat16"] as const;
 export type PeerVariant = (typeof peerVariants)[number];
 
-/** A Python with PyTorch, or why there is none. */
+/** A Python with PyTorch (its version, and on a graphics card the card's name), or why there is none. */
 export type PeerPython =
   | { readonly python: string; readonly torch: string }
   | { readonly python: null; readonly missing: string };
@@ -43,13 +43,15 @@ export async function findPeer(path = "python3", device: DeviceKind = "cpu"): Pr
   });
   if (code === null) return missing(`there is no ${path}`);
   if (code !== 0) return missing(`${path} has no PyTorch`);
-  const [torch, cards] = output.trim().split(" ");
-  if (torchDevice(device) === "cuda" && cards === "0")
-    return missing(`PyTorch ${torch} of ${path} sees no card that speaks CUDA`);
-  return { python: path, torch };
+  const [torch, ...card] = output.trim().split(" ");
+  if (torchDevice(device) === "cpu") return { python: path, torch };
+  if (card.length === 0) return missing(`PyTorch ${torch} of ${path} sees no card that speaks CUDA`);
+  return { python: path, torch: `${torch} on ${card.join(" ")}` };
 }
 
-const VERSION = "import torch; print(torch.__version__, torch.cuda.device_count())";
+/** Prints the version, and the name of the card where there is one. */
+const VERSION =
+  "import torch; c = torch.cuda; print(torch.__version__, c.get_device_name() if c.device_count() else '')";
 
 /** The Python that `flag` names. @throws UserError where it has no PyTorch */
 export async function requirePeer(
