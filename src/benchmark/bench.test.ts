@@ -1,11 +1,11 @@
-/** @file What the benchmark measures with: equal workloads, levels of the solver, ratios of rounds. */
+/** @file What the benchmark measures with: equal workloads, peers, levels of the solver, ratios of rounds. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
-import { lastLine } from "./measure-part.js";
+import { errorLine } from "./measure-part.js";
 import { compareGradients } from "./parity.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfRounds, spreadOf } from "./statistics.js";
@@ -59,8 +59,8 @@ describe("why a side is left out", () => {
   it("is its exception, whatever hints come after it", () => {
     const traceback =
       'PyTorch ended early:\nTraceback (most recent call last):\n  File "denoiser.py", line 1\ntorch._inductor.exc.InductorError: no compiler\n\nSet TORCH_LOGS="+dynamo"\n';
-    expect(lastLine(new Error(traceback))).toBe("torch._inductor.exc.InductorError: no compiler");
-    expect(lastLine(new Error("PyTorch ended early:\ndenoiser.py: this peer does not know dropout"))).toBe(
+    expect(errorLine(new Error(traceback))).toBe("torch._inductor.exc.InductorError: no compiler");
+    expect(errorLine(new Error("PyTorch ended early:\ndenoiser.py: this peer does not know dropout"))).toBe(
       "denoiser.py: this peer does not know dropout",
     );
   });

@@ -140,7 +140,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     onProgress = () => {},
   } = options;
   // Without a card this says so, before anything is measured.
-  await (await createDevice(device, { threads })).dispose();
+  if (device === "webgpu") await (await createDevice(device, { threads })).dispose();
   const versions: Record<string, string> = peer?.python ? { torch: peer.torch } : {};
   const now = startRecord(threads, versions);
   const store = new KeptParts<MeasuredPart>(keep);

@@ -243,7 +243,7 @@ async function measureSides(
         if (side === "ours") throw error;
         stop(one);
         one.started = null;
-        leftOut.add(`${task} of ${sideName(twin, side)}: ${lastLine(error)}`, true);
+        leftOut.add(`${task} of ${sideName(twin, side)}: ${errorLine(error)}`, true);
       }
     }
     measured = working;
@@ -314,7 +314,7 @@ async function parityOf(
     const ours = await ask(child);
     return compareGradients(ours, await ask(await startPeer(python, folder, { variant, threads, device })));
   } catch (error) {
-    return `parity of ${side.twin} with PyTorch ${variant}: ${lastLine(error)}`;
+    return `parity of ${side.twin} with PyTorch ${variant}: ${errorLine(error)}`;
   } finally {
     for (const child of started) child.kill();
     rmSync(folder, { recursive: true });
@@ -322,7 +322,7 @@ async function parityOf(
 }
 
 /** What an error comes to, in a line: of a Python program that ended the exception, which hints may follow, else its last line. */
-export function lastLine(error: unknown): string {
+export function errorLine(error: unknown): string {
   const lines = (error instanceof Error ? error.message : String(error)).trim().split("\n");
   const exception = lines.findLast((line) => /^[\w.]*(Error|Exception|Interrupt|Exit)\b/.test(line));
   return (exception ?? lines.at(-1)!).slice(0, 200);

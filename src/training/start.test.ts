@@ -29,7 +29,11 @@ function stopAt(at: (event: TrainEvent) => boolean): Partial<TrainOptions> {
 describe("a run that is stopped before its first step", () => {
   it.each([
     ["when its graphs are built", (event: TrainEvent) => event.kind === "ready", {}],
-    ["after a profile", (event: TrainEvent) => event.kind === "profile", { profile: true }],
+    [
+      "while it profiles",
+      (event: TrainEvent) => event.kind === "preparing" && event.what === "profiling a step",
+      { profile: true },
+    ],
   ])("takes its directory back, %s", async (_, at, options) => {
     const out = join(folder, `stopped-${Object.keys(options).length}`);
     await expect(run(out, { maxSteps: 2 }, { ...stopAt(at), ...options })).rejects.toThrow("stop");

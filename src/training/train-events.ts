@@ -30,6 +30,7 @@ export type TrainEvent =
       readonly step: number;
       readonly ranks: number;
     }
+  /** Told when the run has begun: one that is stopped before its first step tells nothing. */
   | { readonly kind: "profile"; readonly profile: StepProfile; readonly tokens: number }
   | { readonly kind: "step"; readonly metrics: TrainMetrics; readonly secondsLeft: number | null }
   | { readonly kind: "validating" }

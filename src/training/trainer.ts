@@ -236,12 +236,12 @@ class Trainer {
     return trainer;
   }
 
-  private async profile(): Promise<void> {
+  private async profile(): Promise<Extract<TrainEvent, { kind: "profile" }>> {
     this.onEvent({ kind: "preparing", what: "profiling a step" });
     const { sequenceLength } = this.config.training;
     const { batchSize } = rowShare(this.config.training, this.communicator); // this rank's
     const profile = await this.step.profile(this.state.row);
-    this.onEvent({ kind: "profile", profile, tokens: batchSize * sequenceLength });
+    return { kind: "profile", profile, tokens: batchSize * sequenceLength };
   }
 
   /** @throws the signal's reason where a new run is stopped before its first step */
@@ -249,12 +249,13 @@ class Trainer {
     const { evalEvery, checkpointEvery } = this.config.training;
     const atOnce = signalAtOnce(this.communicator, signal);
     try {
-      if (profile) await this.profile();
+      const profiled = profile ? await this.profile() : null;
       this.began = performance.now();
       await this.agree(signal);
       if (this.stopping && this.saved < 0)
         throw signal?.reason ?? new UserError("Stopped before the first step, as another rank was told to.");
       this.begun = true;
+      if (profiled) this.onEvent(profiled); // not before: a run that is taken back leaves nothing
       // One that is due when a run is stopped is left to the process that goes on.
       if (this.validationDue() && this.used() < 1 && !this.stopping) await this.validate(atOnce);
       while (this.used() < 1 && !this.stopping) {

@@ -156,7 +156,7 @@ export function registerTrain(program: Command, host: CommandHost): void {
       "device",
     ],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
-      const { out, resume, fallback, threads, device } = flags;
+      const { out, resume, fallback, profile, threads, device } = flags;
       if (!resume)
         refuseFlags(command, ["fallback"], "chooses what a run goes on from: give --resume with it");
       const communicator = await joinRanks();
@@ -173,17 +173,11 @@ export function registerTrain(program: Command, host: CommandHost): void {
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(terminal.stderr, config.training.maxSteps);
       let summary: TrainSummary;
-      // Written once the run has begun: one that is stopped before its first step takes back its directory.
-      let profile: Extract<TrainEvent, { kind: "profile" }> | null = null;
       let profiled: Promise<string> | null = null;
-      const keepProfile = () => {
-        if (!profile || profiled) return;
-        profiled = writeProfile(out, describeRun(config), profile, whereOf(device, threads));
-        profiled.catch(() => {}); // told below, when training is done
-      };
       const onEvent = (event: TrainEvent) => {
-        if (event.kind === "profile") profile = event;
-        else if (event.kind !== "preparing") keepProfile();
+        if (event.kind === "profile")
+          profiled = writeProfile(out, describeRun(config), event, whereOf(device, threads));
+        profiled?.catch(() => {}); // told below, when training is done
         show.onEvent(event);
       };
       try {
@@ -192,14 +186,13 @@ export function registerTrain(program: Command, host: CommandHost): void {
           out,
           resume,
           fallback,
-          profile: flags.profile,
+          profile,
           threads,
           device,
           communicator,
           signal,
           onEvent,
         });
-        keepProfile();
         if (profiled) {
           show.end(); // the line that tells how far it is
           terminal.stderr.write(`${await profiled}\n`);
