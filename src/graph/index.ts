@@ -26,7 +26,15 @@ export { type Activation, activation, activationReference } from "./operators/ac
 export { after } from "./operators/after.js";
 export { drawTokens } from "./operators/draw.js";
 export * from "./operators/elementwise.js";
-export { addRows, argMax, gather, gatherElements, scatterElements, topK } from "./operators/indexing.js";
+export {
+  addRows,
+  argMax,
+  gather,
+  gatherElements,
+  maxRows,
+  scatterElements,
+  topK,
+} from "./operators/indexing.js";
 export { int8Range, linearInt8, packInt8, quantizeRows } from "./operators/linear-int8.js";
 export { logSumExp } from "./operators/log-sum-exp.js";
 export { gemm, linear, matmul, rowDot, sumRows } from "./operators/matmul.js";

@@ -2,7 +2,7 @@
  * @file Operators that select by index: gather, gather/scatter along an axis, top-k.
  *
  * `ScatterND` with reduction is absent on purpose: ONNX Runtime loses updates on duplicate indices when it runs on more than one
- * thread. `scatterElements` with reduction "add" is right (and slow); prefer a gather by an inverse permutation. `topK` of no rows
+ * thread. `scatterElements` with reduction "add" or "max" is right (and slow); prefer a gather by an inverse permutation. `topK` of no rows
  * at all ends the process (a division by zero in ONNX Runtime), so it takes neither none nor rows whose number is known at run time only.
  */
 import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
@@ -11,7 +11,7 @@ import { apply, type Tensor } from "../tensor.js";
 import { type Dim, showShape, sizeOf } from "../types.js";
 import { axisOf } from "./axis.js";
 import { add } from "./elementwise.js";
-import { expand, reshape, zeros } from "./shape.js";
+import { reshape, slice, zeros } from "./shape.js";
 
 const requireIndices = (name: string, indices: Tensor): void => {
   if (indices.dtype !== "int64") throw new Error(`${name}: expected int64 indices, got ${indices.dtype}`);
@@ -47,13 +47,10 @@ const gatherOperator = definePrimitive<{ axis: number }>({
     if (axis !== 0) throw new Error("gather: differentiable along axis 0 only; transpose first");
     const rows = sizeOf(indices.staticShape);
     const width = sizeOf(x.staticShape.slice(1));
-    const index = expand(reshape(indices, [rows, 1]), [rows, width]);
-    const sum = scatterElements(
+    const sum = addRows(
       zeros([x.staticShape[0], width]),
-      index,
+      reshape(indices, [rows]),
       reshape(g!, [rows, width]),
-      0,
-      "add",
     );
     return [reshape(sum, x.shape), null];
   },
@@ -116,7 +113,10 @@ function forElements(
   );
 }
 
-const scatterElementsOperator = definePrimitive<{ axis: number; reduction: "none" | "add" }>({
+/** What becomes of an element that is written to: the update, the sum, or the larger of both. */
+type Reduction = "none" | "add" | "max";
+
+const scatterElementsOperator = definePrimitive<{ axis: number; reduction: Reduction }>({
   name: "scatterElements",
   infer: ([x, indices, updates], { axis }) => {
     requireElements("scatterElements", x, indices, axis);
@@ -140,29 +140,46 @@ const scatterElementsOperator = definePrimitive<{ axis: number; reduction: "none
   evaluate: ([x, indices, updates], { axis, reduction }) => {
     const out = new NDArray(x.dtype, x.shape, x.data.slice());
     forElements("scatterElements", x.shape, indices, axis, (flat, target) => {
-      out.data[target] = updates.data[flat] + (reduction === "add" ? out.data[target] : 0);
+      const [before, update] = [out.data[target], updates.data[flat]];
+      out.data[target] =
+        reduction === "add" ? before + update : reduction === "max" ? Math.max(before, update) : update;
     });
     return [out];
   },
 });
-/** Writes (or adds) updates into a copy of x at the indexed places along `axis`. */
+/** Writes updates into a copy of x at the indexed places along `axis` (or adds them, or keeps the larger). */
 export const scatterElements = (
   x: Tensor,
   indices: Tensor,
   updates: Tensor,
   axis: number,
-  reduction: "none" | "add" = "none",
+  reduction: Reduction = "none",
 ): Tensor =>
   apply(scatterElementsOperator, [x, indices, updates], {
     axis: axisOf("scatterElements", x, axis),
     reduction,
   })[0];
 
-/** x [T, K] with `rows` [n, K] added at `index` int64 [n], a place as often as it is named. For few rows: it runs on one thread. */
-export function addRows(x: Tensor, index: Tensor, rows: Tensor): Tensor {
+/** Rows that are written at once: of 65,536 rows of 128 the sum takes 350 ms at once and 47 in pieces of so many, in place. */
+const ROWS = 4096;
+
+function intoRows(x: Tensor, index: Tensor, rows: Tensor, reduction: Reduction): Tensor {
+  const [count] = index.shape;
   const everyColumn = zeros([1, x.staticShape[1]], "int64");
-  return scatterElements(x, add(reshape(index, [index.shape[0], 1]), everyColumn), rows, 0, "add");
+  const write = (into: Tensor, places: Tensor, values: Tensor) =>
+    scatterElements(into, add(reshape(places, [places.shape[0], 1]), everyColumn), values, 0, reduction);
+  if (count === null || count <= ROWS) return write(x, index, rows);
+  let result = x;
+  for (let start = 0; start < count; start += ROWS) {
+    const end = Math.min(start + ROWS, count);
+    result = write(result, slice(index, 0, start, end), slice(rows, 0, start, end));
+  }
+  return result;
 }
+/** x [T, K] with `rows` [n, K] added at `index` int64 [n], a place as often as it is named. For few rows: it runs on one thread. */
+export const addRows = (x: Tensor, index: Tensor, rows: Tensor): Tensor => intoRows(x, index, rows, "add");
+/** x [T, K] or what is larger of `rows` [n, K] at `index` int64 [n]. Not differentiable. */
+export const maxRows = (x: Tensor, index: Tensor, rows: Tensor): Tensor => intoRows(x, index, rows, "max");
 
 const argMaxOperator = definePrimitive<object>({
   name: "argMax",

@@ -1,11 +1,12 @@
 /** @file Every primitive and small composite: value against the oracle on ONNX Runtime, gradient against central differences. */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../evaluate.js";
+import { gradient } from "../gradient.js";
 import { constant, input, type Tensor } from "../tensor.js";
 import { array, checkOperator, distance, runOnnx, wave } from "../testing/check.js";
 import { activation } from "./activation.js";
 import * as e from "./elementwise.js";
-import { argMax, gather, gatherElements, scatterElements, topK } from "./indexing.js";
+import { addRows, argMax, gather, gatherElements, maxRows, scatterElements, topK } from "./indexing.js";
 import { gemm, linear, matmul } from "./matmul.js";
 import { layerNorm, rmsNorm, softmax } from "./normalise.js";
 import { cumulativeSum, reduceMax, reduceMean, reduceMin, reduceSum } from "./reduce.js";
@@ -197,6 +198,48 @@ describe("indexing", () => {
     await checkOperator({ x: array([2, 4]), u: array([2, 3], wave(6, 3)) }, ({ x, u }) =>
       scatterElements(x, indices([3, 0, 3, 1, 1, 2], [2, 3]), u, 1, "add"),
     );
+  });
+  it("rows are added, or the larger kept, as often as a place is named", async () => {
+    const inputs = { x: array([5, 3]), rows: array([7, 3], wave(21, 5)) };
+    const places = indices([4, 0, 4, 2, 2, 2, 0], [7]);
+    await checkOperator(inputs, ({ x, rows }) => addRows(x, places, rows));
+    await checkOperator(inputs, ({ x, rows }) => maxRows(x, places, rows), { differentiable: [] });
+    const [x, rows] = [constant([1, 5, 3], [3, 1]), constant([4, 2, 6, -1], [4, 1])];
+    const largest = maxRows(x, constant([0, 1, 0, 2], [4], "int64"), rows);
+    expect([...evaluate({ name: "largest", outputs: { largest } }, {}).largest.data]).toEqual([6, 5, 3]);
+    expect(() =>
+      gradient(reduceSum(maxRows(x, constant([0], [1], "int64"), slice(rows, 0, 0, 1)), [0, 1]), [rows]),
+    ).toThrow('differentiable with reduction "add" only');
+  });
+  it("more rows than are written at once", async () => {
+    const [count, total] = [4100, 7];
+    const places = Array.from({ length: count }, (_, i) => (5 * i) % total);
+    const rows = constant(wave(2 * count), [count, 2]);
+    const [sum, largest] = [0, -9].map((start) => new Array<number>(2 * total).fill(start));
+    for (const [i, value] of wave(2 * count).entries()) {
+      const at = 2 * places[i >> 1] + (i & 1);
+      sum[at] += value;
+      largest[at] = Math.max(largest[at], value);
+    }
+    const index = constant(places, [count], "int64");
+    const x = input("x", "float32", [total, 2]);
+    const [ofGather] = gradient(reduceSum(e.mul(gather(x, index), rows), [0, 1]), [x]);
+    const outputs = {
+      sum: addRows(expand(constant(0), [total, 2]), index, rows),
+      largest: maxRows(expand(constant(-9), [total, 2]), index, rows),
+      ofGather,
+    };
+    const feeds = { x: array([total, 2]) };
+    for (const found of [
+      await runOnnx({ name: "many", outputs }, feeds),
+      evaluate({ name: "many", outputs }, feeds),
+    ]) {
+      for (let i = 0; i < 2 * total; i++) {
+        expect(found.sum.data[i]).toBeCloseTo(sum[i], 3);
+        expect(found.ofGather.data[i]).toBeCloseTo(sum[i], 3);
+        expect(found.largest.data[i]).toBeCloseTo(largest[i], 6);
+      }
+    }
   });
   it("gatherElements and scatterElements count indices from the end, and refuse what is outside", async () => {
     await checkOperator({ x: array([2, 4]) }, ({ x }) => gatherElements(x, indices([-1, 0, -4, 3], [2, 2])));

@@ -50,28 +50,57 @@ describe("groups of rows", () => {
     );
   });
 
-  it("take rows and values to their groups and bring them back", async () => {
-    const [rows, columns, numGroups] = [11, 2, 4];
-    const groups = choices(rows, columns, numGroups, 3);
-    const [x, gates] = [wave(rows * 3), wave(rows * columns, 5)].map((list) => Float32Array.from(list));
-    const grouped = groupRows(constant(groups, [rows, columns], "int64"), numGroups);
-    const there = grouped.rows.map((own) => gather(constant(x, [rows, 3]), own));
+  it.each([2, 3, 7])("in %i pieces each, the larger ones first", async (pieces) => {
+    const [rows, columns, numGroups] = [13, 2, 4];
+    const groups = choices(rows, columns, numGroups, 6).map((g) => (g === 1 ? 2 : g)); // none in group 1
+    const whole = groupRows(constant(groups, [rows, columns], "int64"), numGroups);
+    const cut = groupRows(constant(groups, [rows, columns], "int64"), numGroups, pieces);
     const found = await values({
-      back: fromGroups(there, grouped),
-      ...named("gates", toGroups(constant(gates, [rows, columns]), grouped)),
-      ...named("ones", onesOfGroups(grouped)),
+      whole: whole.place,
+      place: cut.place,
+      counts: cut.counts,
+      ...named("rows", cut.rows),
     });
-    expect(found.back).toEqual(
-      groups.flatMap((g, slot) => {
-        const row = Math.floor(slot / columns);
-        return g === numGroups ? [0, 0, 0] : [...x.subarray(3 * row, 3 * row + 3)];
-      }),
-    );
+    expect(found.place).toEqual(found.whole);
     for (let g = 0; g < numGroups; g++) {
-      expect(found[`gates${g}`]).toEqual(slotsOf(groups, g).map((slot) => gates[slot]));
-      expect(found[`ones${g}`]).toEqual(slotsOf(groups, g).map(() => 1));
+      const own = slotsOf(groups, g).map((slot) => Math.floor(slot / columns));
+      const size = Math.ceil(own.length / pieces);
+      for (let i = 0; i < pieces; i++) {
+        const piece = own.slice(i * size, (i + 1) * size);
+        expect(found[`rows${g * pieces + i}`]).toEqual(piece);
+        expect(found.counts[g * pieces + i]).toBe(piece.length);
+      }
     }
+    expect(found.counts.at(-1)).toBe(slotsOf(groups, numGroups).length);
   });
+
+  it.each([1, 3])(
+    "take rows and values to their groups and bring them back, in pieces: %i",
+    async (pieces) => {
+      const [rows, columns, numGroups] = [11, 2, 4];
+      const groups = choices(rows, columns, numGroups, 3);
+      const [x, gates] = [wave(rows * 3), wave(rows * columns, 5)].map((list) => Float32Array.from(list));
+      const grouped = groupRows(constant(groups, [rows, columns], "int64"), numGroups, pieces);
+      const there = grouped.rows.map((own) => gather(constant(x, [rows, 3]), own));
+      const found = await values({
+        back: fromGroups(there, grouped),
+        ...named("gates", toGroups(constant(gates, [rows, columns]), grouped)),
+        ...named("ones", onesOfGroups(grouped)),
+      });
+      expect(found.back).toEqual(
+        groups.flatMap((g, slot) => {
+          const row = Math.floor(slot / columns);
+          return g === numGroups ? [0, 0, 0] : [...x.subarray(3 * row, 3 * row + 3)];
+        }),
+      );
+      const ofGroup = (name: string, g: number) =>
+        Array.from({ length: pieces }, (_, i) => found[`${name}${g * pieces + i}`]).flat();
+      for (let g = 0; g < numGroups; g++) {
+        expect(ofGroup("gates", g)).toEqual(slotsOf(groups, g).map((slot) => gates[slot]));
+        expect(ofGroup("ones", g)).toEqual(slotsOf(groups, g).map(() => 1));
+      }
+    },
+  );
 
   it.each([
     ["some rows", 11],

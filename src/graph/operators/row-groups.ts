@@ -7,7 +7,7 @@
  * a group sort last, and are pointed at a row of zeros.
  */
 import { constant, type Tensor } from "../tensor.js";
-import { add, cast, div, equal, minimum, mul, sub, where } from "./elementwise.js";
+import { add, cast, div, equal, maximum, minimum, mul, sub, where } from "./elementwise.js";
 import { gather, scatterElements, topK } from "./indexing.js";
 import { cumulativeSum, reduceSum } from "./reduce.js";
 import { concat, reshape, slice, splitByCounts, zeros } from "./shape.js";
@@ -25,8 +25,21 @@ export interface RowGroups {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** groups int64 [T, K], values in [0, numGroups]; numGroups means "no group". */
-export function groupRows(groups: Tensor, numGroups: number): RowGroups {
+/** Numbers int64 [n], each as a sum of `pieces`: equal ones, then what is left, then zeros: [n * pieces]. */
+function inPieces(numbers: Tensor, pieces: number): Tensor {
+  const [count] = numbers.staticShape;
+  const whole = reshape(numbers, [count, 1]);
+  const largest = div(add(whole, pieces - 1), pieces);
+  const left = sub(whole, mul(largest, constant(upTo(pieces), [1, pieces], "int64")));
+  return reshape(maximum(minimum(left, largest), 0), [count * pieces]);
+}
+
+/**
+ * groups int64 [T, K], values in [0, numGroups]; numGroups means "no group".
+ * `pieces`: each group is cut into so many of equal length, which are groups of their own from here on: those of group g are
+ * g * pieces and the following.
+ */
+export function groupRows(groups: Tensor, numGroups: number, pieces = 1): RowGroups {
   const [rows, columns] = groups.staticShape;
   const slots = rows * columns;
   const slot = constant(upTo(slots), [slots], "int64");
@@ -34,11 +47,13 @@ export function groupRows(groups: Tensor, numGroups: number): RowGroups {
   const order = topK(add(mul(flat, slots), slot), slots, false).indices;
   const each = constant(upTo(numGroups + 1), [1, numGroups + 1], "int64");
   const hits = cast(equal(reshape(flat, [slots, 1]), each), "float32");
-  const counts = cast(reduceSum(hits, [0]), "int64");
-  const active = sub(slots, slice(counts, 0, numGroups, numGroups + 1));
+  const found = cast(reduceSum(hits, [0]), "int64");
+  const without = slice(found, 0, numGroups, numGroups + 1);
+  const counts = pieces > 1 ? concat([inPieces(slice(found, 0, 0, numGroups), pieces), without], 0) : found;
+  const active = sub(slots, without);
   const inverse = scatterElements(zeros([slots], "int64"), order, slot, 0);
   return {
-    rows: splitByCounts(div(order, columns), counts, 0, numGroups + 1).slice(0, numGroups),
+    rows: splitByCounts(div(order, columns), counts, 0, numGroups * pieces + 1).slice(0, -1),
     place: reshape(minimum(inverse, active), [rows, columns]),
     order,
     counts,
@@ -56,14 +71,14 @@ export function chunksWhere(wanted: Tensor, size: number): RowGroups {
 /** One value a slot, float32 [T, K], handed to the groups as columns [n_g, 1]. */
 export function toGroups(values: Tensor, { order, counts, rows }: RowGroups): readonly Tensor[] {
   const sorted = gather(reshape(values, [order.staticShape[0], 1]), order);
-  return splitByCounts(sorted, counts, 0, rows.length + 1).slice(0, rows.length);
+  return splitByCounts(sorted, counts, 0, rows.length + 1).slice(0, -1);
 }
 
 /** A column of ones [n_g, 1] for each group: what `sumRows` adds up rows of unknown number with. */
 export function onesOfGroups({ order, counts, rows }: RowGroups): readonly Tensor[] {
   const slots = order.staticShape[0];
   const ones = constant(new Float32Array(slots).fill(1), [slots, 1]);
-  return splitByCounts(ones, counts, 0, rows.length + 1).slice(0, rows.length);
+  return splitByCounts(ones, counts, 0, rows.length + 1).slice(0, -1);
 }
 
 /** Rows of the groups, float32 [n_g, D] each, brought back to their slots: [T, K, D], zeros where there is no group. */

@@ -10,10 +10,13 @@
 import {
   add,
   addRows,
+  constant,
   exp,
+  expand,
   gather,
   log,
   matmul,
+  maxRows,
   mul,
   reduceMax,
   reduceSum,
@@ -79,8 +82,7 @@ export function queryBlocks(
   const [qs, keys, values] = [bySlot(q), inBlocks(k), inBlocks(v)];
   const scores = add(matmul(qs, keys, { transposeB: true, scale }), near.mask);
   const parts = reshape(transpose(logSumExp(scores, 4), [0, 2, 3, 1, 4]), [batch * blocks * slots, heads]);
-  const ofBlocks = reshape(gather(parts, near.place), [batch, globals, blocks, heads]);
-  const whole = reshape(logSumExp(add(ofBlocks, near.placeMask), 2), [batch * globals, heads]);
+  const whole = logSumExpRows(parts, near.slots, batch * globals);
   const p = exp(sub(scores, meet(whole, 1)));
   const rows = addRows(zeros([batch * globals, heads * headSize]), near.slots, merge(matmul(p, values)));
   return {
@@ -101,4 +103,14 @@ export function queryBlocks(
 function logSumExp(x: Tensor, axis: number): Tensor {
   const top = reduceMax(x, [axis], true);
   return add(log(reduceSum(exp(sub(x, top)), [axis], true)), top);
+}
+
+/**
+ * log sum exp of the rows of x [n, K] with equal `index` int64 [n]: [count, K], -Infinity where there are none. Work and memory do not
+ * depend on how many rows there could be of each.
+ */
+function logSumExpRows(x: Tensor, index: Tensor, count: number): Tensor {
+  const shape = [count, x.staticShape[1]];
+  const top = maxRows(expand(constant(-1e30), shape), index, x);
+  return add(log(addRows(zeros(shape), index, exp(sub(x, gather(top, index))))), top);
 }

@@ -56,10 +56,6 @@ export interface NearSlots {
   readonly slots: Tensor;
   /** float32 [B, 1, blocks, S, block]: which positions of the block a slot sees. */
   readonly mask: Tensor;
-  /** int64 [B*M*blocks]: where each slot stands among `slots` for each block, anywhere where it does not. */
-  readonly place: Tensor;
-  /** float32 [B, M, blocks, 1]: whether it does. */
-  readonly placeMask: Tensor;
 }
 
 export const additive = (allowed: Tensor): Tensor => where(allowed, 0, BLOCKED);
@@ -156,20 +152,7 @@ export function nearSlots(layout: Layout, globals: GlobalSlots, plan: BlockPlan)
   const same = equal(atSlots(ofSlots), reshape(documents, [batch, 1, blocks, 1, block]));
   const positions = constant(count(padded), [1, 1, blocks, 1, block], "int64");
   const seen = causal ? and(same, greaterOrEqual(atSlots(slotPositions(layout, globals)), positions)) : same;
-
-  const offset = sub(constant(count(slots), [1, slots, 1], "int64"), reshape(start, [batch, 1, blocks]));
-  const inside = and(greaterOrEqual(offset, 0), less(offset, near));
-  const blockStarts = constant(
-    count(batch * blocks).map((b) => b * near),
-    [batch, 1, blocks],
-    "int64",
-  );
-  return {
-    slots: numbers,
-    mask: additive(seen),
-    place: reshape(add(where(inside, offset, 0), blockStarts), [batch * slots * blocks]),
-    placeMask: reshape(additive(inside), [batch, slots, blocks, 1]),
-  };
+  return { slots: numbers, mask: additive(seen) };
 }
 
 /**

@@ -110,7 +110,7 @@ interface WindowSaved {
   readonly global: GlobalQueries | null;
 }
 
-/** Inputs: q, k, v, segment, mask of the blocks; with globals also index, slot, valid and the mask of the slots' queries, and of a near plan `NearSlots`. */
+/** Inputs: q, k, v, segment, mask of the blocks; with globals also index, slot, valid and the mask of the slots' queries, and of a near plan `NearSlots.slots`. */
 const windowAttentionOperator = defineComposite<WindowAttributes, WindowSaved>({
   name: "windowAttention",
   infer: ([q]) => [{ dtype: q.dtype, shape: q.shape }],
@@ -169,10 +169,9 @@ interface GlobalInputs extends Omit<GlobalSlots, "count" | "near"> {
   readonly slotMask: Tensor;
   readonly near: NearSlots | null;
 }
-function globalInputs([index, slot, valid, slotMask, ...near]: readonly Tensor[]): GlobalInputs | null {
+function globalInputs([index, slot, valid, slotMask, slots]: readonly Tensor[]): GlobalInputs | null {
   if (!index) return null;
-  const [slots, place, placeMask] = near;
-  return { index, slot, valid, slotMask, near: slots ? { slots, mask: slotMask, place, placeMask } : null };
+  return { index, slot, valid, slotMask, near: slots ? { slots, mask: slotMask } : null };
 }
 
 /** Position of each laid out slot: int64 [B*slotRows]. */
@@ -282,7 +281,7 @@ export function attention(
   if (globals) {
     const near = masks.near(plan);
     inputs.push(globals.index, globals.slot, globals.valid, near?.mask ?? masks.global(plan.causal));
-    if (near) inputs.push(near.slots, near.place, near.placeMask);
+    if (near) inputs.push(near.slots);
   }
   return apply(windowAttentionOperator, inputs, {
     ...shape,

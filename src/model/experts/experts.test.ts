@@ -36,7 +36,7 @@ const weights = (p: Record<string, Tensor>, numExperts: number): ExpertWeights[]
   }));
 
 /** A routing of 7 tokens: `choices[t]` lists the experts of token t, padded with "no expert". */
-function check(choices: number[][], numExperts: number, name: Activation = "quick_gelu") {
+function check(choices: number[][], numExperts: number, name: Activation = "quick_gelu", rows?: number) {
   const columns = Math.max(1, ...choices.map((c) => c.length));
   const experts = choices.flatMap((c) => [...c, ...Array<number>(columns - c.length).fill(numExperts)]);
   const shape = [choices.length, columns];
@@ -49,7 +49,7 @@ function check(choices: number[][], numExperts: number, name: Activation = "quic
     ...expertArrays(numExperts),
   };
   return checkOperator(parameters, (p) =>
-    runExperts(p.x, constant(experts, shape, "int64"), p.gates, weights(p, numExperts), name),
+    runExperts(p.x, constant(experts, shape, "int64"), p.gates, weights(p, numExperts), name, rows),
   );
 }
 
@@ -103,6 +103,12 @@ describe("experts", () => {
   it.each<Activation>(["gelu", "quick_gelu", "silu", "relu2"])("activation %s", (name) =>
     check([[0, 1], [2, 1], [1], [], [0, 2], [2], [1, 0]], 3, name),
   );
+
+  it.each([
+    ["as many pieces as some have rows", 2, [[0, 1], [2, 1], [1], [], [0, 2], [2], [1, 0]]],
+    ["an expert without tokens", 1, [[0], [0], [0], [2], [0], [2], [0]]],
+    ["pieces of one row, and none", 1, [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1], [2, 0, 1], [1, 2], [0]]],
+  ])("rows in pieces: %s", (_name, rows, choices) => check(choices, 3, "quick_gelu", rows));
 
   it("a slot without expert adds exactly nothing, whatever its gate", () => {
     const p = Object.fromEntries(Object.entries(expertArrays(2)).map(([n, v]) => [n, parameter(n, v.shape)]));
