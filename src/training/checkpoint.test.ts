@@ -99,6 +99,12 @@ describe("checkpoints", () => {
     expect(readdirSync(join(run, "checkpoints"))).toHaveLength(1);
   });
 
+  it("keep no more when the process before was killed as it came to the old ones", async () => {
+    for (const step of [10, 12, 14]) await save(step, 3);
+    await save(14, 2);
+    expect(await steps()).toEqual([14, 12]);
+  });
+
   it("leave a whole one of the same step alone, and replace a damaged one", async () => {
     const folder = await save(3);
     const before = statSync(join(folder, "state.json")).mtimeMs;

@@ -10,7 +10,7 @@
  * only whole ones. Nothing old is removed before the new one stands.
  */
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { explainReadError, isMissing, UserError } from "../errors.js";
 import { explainWriteError, syncFolder, type WrittenFile, writeDurably } from "../hub/durable-file.js";
 import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
@@ -93,8 +93,8 @@ async function writeTensors(
 }
 
 /** Takes a checkpoint out of sight in one step, then removes it: a kill in between leaves no half of one behind. */
-async function removeCheckpoint(runFolder: string, folder: string): Promise<void> {
-  const hidden = join(checkpointsIn(runFolder), `${temporaryPrefix}removed-${process.pid}-${Date.now()}`);
+async function removeCheckpoint(folder: string): Promise<void> {
+  const hidden = join(dirname(folder), `${temporaryPrefix}removed-${process.pid}-${Date.now()}`);
   await rename(folder, hidden);
   await rm(hidden, { recursive: true });
 }
@@ -120,11 +120,28 @@ export async function saveCheckpoint(
   store: CheckpointStore,
   { keep = 2, ema = true }: SaveOptions = {},
 ): Promise<string> {
-  const parent = checkpointsIn(runFolder);
-  const folder = join(parent, folderName(state.step));
-  const temporary = join(parent, `${temporaryPrefix}${folderName(state.step)}-${process.pid}`);
+  const folder = join(checkpointsIn(runFolder), folderName(state.step));
   const existing = (await listCheckpoints(runFolder)).find((other) => other.step === state.step);
-  if (existing && (await inspectCheckpoint(folder)).damage === null) return folder;
+  const whole = existing !== undefined && (await inspectCheckpoint(folder)).damage === null;
+  if (!whole) await writeCheckpoint(folder, state, store, { ema, replaces: existing !== undefined });
+  // Also beside one that was there: the process that wrote it may have been killed before it came to the old ones.
+  const all = await listCheckpoints(runFolder);
+  const past = all.filter((other) => other.step <= state.step);
+  for (const old of [...all.filter((other) => other.step > state.step), ...past.slice(keep)]) {
+    await removeCheckpoint(old.folder);
+  }
+  return folder;
+}
+
+/** Writes a checkpoint beside `folder` and renames it, in place of a damaged one where it `replaces` one. */
+async function writeCheckpoint(
+  folder: string,
+  state: CheckpointState,
+  store: CheckpointStore,
+  { ema, replaces }: { ema: boolean; replaces: boolean },
+): Promise<void> {
+  const parent = dirname(folder);
+  const temporary = join(parent, `${temporaryPrefix}${folderName(state.step)}-${process.pid}`);
   try {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
@@ -132,19 +149,13 @@ export async function saveCheckpoint(
     const text = formatState(state, files, version);
     await writeDurably(join(temporary, stateFile), [new TextEncoder().encode(text)]);
     await syncFolder(temporary);
-    if (existing) await removeCheckpoint(runFolder, folder);
+    if (replaces) await removeCheckpoint(folder);
     await rename(temporary, folder);
     await syncFolder(parent);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw explainWriteError(error, folder);
   }
-  const all = await listCheckpoints(runFolder);
-  const past = all.filter((other) => other.step <= state.step);
-  for (const old of [...all.filter((other) => other.step > state.step), ...past.slice(keep)]) {
-    await removeCheckpoint(runFolder, old.folder);
-  }
-  return folder;
 }
 
 /**
