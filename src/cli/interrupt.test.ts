@@ -8,28 +8,26 @@ import { Interrupted, orGoOn } from "./interrupt.js";
 
 const script = ownScript(import.meta.url, "testing/wait-for-signal");
 
-/** Starts work that takes `ms` to stop and sends it signals after the given pauses. */
-async function run(ms: number, signals: [pause: number, signal: NodeJS.Signals][]) {
-  const child: ChildProcess = spawn(process.execPath, [...script, String(ms)]);
+/** Starts work that takes `ms` to stop. */
+async function start(ms: number, ...args: string[]) {
+  const child: ChildProcess = spawn(process.execPath, [...script, String(ms), ...args]);
   let output = "";
   child.stdout?.on("data", (chunk) => {
     output += chunk;
   });
   const closed = once(child, "close");
   await once(child.stdout!, "data");
-  for (const [pause, signal] of signals) {
-    await sleep(pause);
-    child.kill(signal);
-  }
-  const [code] = await closed;
-  return { code, output };
+  const end = async () => {
+    const [code] = await closed;
+    return { code, output };
+  };
+  return { child, end };
 }
 
 it("the first signal lets the work end, also when npm sends it twice", async () => {
-  const { code, output } = await run(400, [
-    [0, "SIGINT"],
-    [20, "SIGINT"],
-  ]);
+  const { child, end } = await start(400, "again");
+  child.kill("SIGINT");
+  const { code, output } = await end();
   expect(output).toContain("saved: Interrupted: Stopped by SIGINT.");
   expect(code).toBe(0);
 });
@@ -51,10 +49,12 @@ it("a command that was stopped says how it goes on; other failures stay what the
 });
 
 it("the second ends the process at once", async () => {
-  const { code, output } = await run(30_000, [
-    [0, "SIGTERM"],
-    [400, "SIGINT"],
-  ]);
+  const { child, end } = await start(30_000);
+  child.kill("SIGTERM");
+  await once(child.stderr!, "data"); // it has heard the first
+  await sleep(400);
+  child.kill("SIGINT");
+  const { code, output } = await end();
   expect(output).not.toContain("saved");
   expect(code).toBe(130);
 });

@@ -43,8 +43,22 @@ describe("runJobs", () => {
 
   it("starts no more when one fails, lets the others finish, and says what it said", async () => {
     const file = (name: string) => JSON.stringify(join(folder, name));
-    const slow = node("slow", `setTimeout(() => require("fs").writeFileSync(${file("slow")}, ""), 500)`);
-    const broken = node("broken", 'console.error("no such thing"); process.exit(1)');
+    // Ends half a second after the broken one is gone, however slowly that started.
+    const slow = node(
+      "slow",
+      `const fs = require("fs");
+       const gone = () => {
+         try { process.kill(Number(fs.readFileSync(${file("broken")}, "utf8")), 0); }
+         catch (error) { return error.code === "ESRCH"; }
+       };
+       const end = () => fs.writeFileSync(${file("slow")}, "");
+       const wait = () => (gone() ? setTimeout(end, 500) : setTimeout(wait, 10));
+       wait();`,
+    );
+    const broken = node(
+      "broken",
+      `require("fs").writeFileSync(${file("broken")}, String(process.pid)); console.error("no such thing"); process.exit(1)`,
+    );
     const never = node("never", `require("fs").writeFileSync(${file("never")}, "")`);
     const failure = runJobs([slow, broken, never], 2);
     await expect(failure).rejects.toThrow(UserError);
