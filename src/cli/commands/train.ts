@@ -175,9 +175,10 @@ export function registerTrain(program: Command, host: CommandHost): void {
       let summary: TrainSummary;
       let profiled: Promise<string> | null = null;
       const onEvent = (event: TrainEvent) => {
-        if (event.kind === "profile")
+        if (event.kind === "profile") {
           profiled = writeProfile(out, describeRun(config), event, whereOf(device, threads));
-        profiled?.catch(() => {}); // told below, when training is done
+          profiled.catch(() => {}); // told below, when training is done
+        }
         show.onEvent(event);
       };
       try {

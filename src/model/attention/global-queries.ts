@@ -15,11 +15,10 @@ import {
   expand,
   gather,
   log,
+  logSumExp,
   matmul,
   maxRows,
   mul,
-  reduceMax,
-  reduceSum,
   reshape,
   rowDot,
   sub,
@@ -81,7 +80,7 @@ export function queryBlocks(
 
   const [qs, keys, values] = [bySlot(q), inBlocks(k), inBlocks(v)];
   const scores = add(matmul(qs, keys, { transposeB: true, scale }), near.mask);
-  const parts = reshape(transpose(logSumExp(scores, 4), [0, 2, 3, 1, 4]), [batch * blocks * slots, heads]);
+  const parts = reshape(transpose(logSumExp(scores), [0, 2, 3, 1, 4]), [batch * blocks * slots, heads]);
   const whole = logSumExpRows(parts, near.slots, batch * globals);
   const p = exp(sub(scores, meet(whole, 1)));
   const rows = addRows(zeros([batch * globals, heads * headSize]), near.slots, merge(matmul(p, values)));
@@ -97,12 +96,6 @@ export function queryBlocks(
       };
     },
   };
-}
-
-/** log sum exp along `axis`, which stays with size 1. */
-function logSumExp(x: Tensor, axis: number): Tensor {
-  const top = reduceMax(x, [axis], true);
-  return add(log(reduceSum(exp(sub(x, top)), [axis], true)), top);
 }
 
 /**
