@@ -53,8 +53,8 @@ interface Attributes {
   readonly rows: number;
 }
 /**
- * With more rows a product leaves the processor's cache for every panel of its weights: 16,384 x 256 times 256 x 512 on one thread takes
- * 34 ms, in pieces of 2,048 rows 22 (bench/row-slices.ts).
+ * With more rows a product leaves the processor's cache for every panel of its weights: 8,192 x 768 times 768 x 768 on one thread takes
+ * 67 ms, in pieces of 2,048 rows 51 (bench/row-slices.ts).
  */
 const ROWS = 2048;
 
