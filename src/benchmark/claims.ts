@@ -108,7 +108,12 @@ interface Quality {
 }
 const qualities: Readonly<Record<string, Quality>> = {
   science: { metric: "bleu", name: "abstracts: BLEU", paper: 1.19 },
-  code: { metric: "exactMatch", name: "code: exact match", paper: 1.19 },
+  "code.spans": {
+    metric: "exactMatch",
+    name: "code, one to three words missing: exact match",
+    paper: 1.19,
+  },
+  "code.lines": { metric: "exactMatch", name: "code, a line missing: exact match", paper: 1.19 },
   dialogue: { metric: "coherence", name: "dialogue: coherence (a classifier's, a proxy)", paper: 1.17 },
 };
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../../errors.js";
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
-import { GAP_MARK, gapPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
+import { GAP_MARK, linePairs, sentencePairs, spanPairs, titlePairs, turnPairs } from "./pairs.js";
 import { readPairs, requireFiles, suiteNames, suiteTasks, tasksOf } from "./suites.js";
 
 const document = (text: string) => ({ source: "test", text });
@@ -20,13 +20,32 @@ describe("pairs", () => {
 
   it("of code put together are the code, with the line in its place", () => {
     const code = Array.from({ length: 60 }, (_, i) => `  const value${i} = ${i} * ${i};`).join("\n");
-    const pairs = [...gapPairs(document(code))];
+    const pairs = [...linePairs(document(code))];
     expect(pairs.length).toBe(5);
     for (const { src, trg } of pairs) {
       expect(trg).toMatch(/^const value\d+ = /);
       expect(src.split(GAP_MARK)).toHaveLength(2);
       expect(code).toContain(src.replace(GAP_MARK, trg));
     }
+  });
+
+  it("of code with words missing are the code, with one to three of a line's words in their place", () => {
+    const code = Array.from({ length: 240 }, (_, i) => `  const value${i % 7} = f${i}(a, ${i});`).join("\n");
+    const pairs = [...spanPairs(document(code))];
+    expect(pairs.length).toBe(20);
+    for (const { src, trg } of pairs) {
+      expect(trg).toMatch(/^[\w$]/);
+      expect(trg).not.toContain("\n");
+      expect(code).toContain(src.replace(GAP_MARK, trg));
+    }
+    const words = pairs.map(({ trg }) => trg.match(/\w+|[^\s\w]+/g)!.length);
+    expect(new Set(words)).toEqual(new Set([1, 2, 3]));
+    expect(new Set(pairs.map(({ trg }) => trg)).size).toBeGreaterThan(8);
+    expect([...spanPairs(document("(((((((((\n".repeat(40)))]).toEqual([]);
+    expect([...spanPairs(document("someName\n".repeat(40)))].every(({ trg }) => trg === "someName")).toBe(
+      true,
+    );
+    expect(tasksOf("code").map(({ name }) => name)).toEqual(["code.spans", "code.lines"]);
   });
 
   it("of turns have whole turns before the one that came next", () => {

@@ -5,7 +5,15 @@ import { type Document, embeddedCorpus, readDocuments } from "../../data/index.j
 import { UserError } from "../../errors.js";
 import { chrf, distinctN, editSimilarity, exactMatch, nltkSentenceBleu, rouge } from "../../metrics/index.js";
 import type { Pair } from "../accuracy.js";
-import { type GroupedPair, gapPairs, givenPairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
+import {
+  type GroupedPair,
+  givenPairs,
+  linePairs,
+  sentencePairs,
+  spanPairs,
+  titlePairs,
+  turnPairs,
+} from "./pairs.js";
 
 export const suiteNames = ["addresses", "science", "code", "dialogue", "seq2seq"] as const;
 export type SuiteName = (typeof suiteNames)[number];
@@ -83,11 +91,22 @@ export const suiteTasks: readonly SuiteTask[] = [
     candidates: 1,
   },
   {
-    name: "code",
+    name: "code.spans",
+    suite: "code",
+    description: "one to three words missing in TypeScript code",
+    files: "code.typescript",
+    pairs: spanPairs,
+    length: 144,
+    targetShare: 0.1,
+    metrics: ["exactMatch", "editSimilarity"],
+    candidates: 1,
+  },
+  {
+    name: "code.lines",
     suite: "code",
     description: "the line missing in TypeScript code",
     files: "code.typescript",
-    pairs: gapPairs,
+    pairs: linePairs,
     length: 160,
     targetShare: 0.2,
     metrics: ["exactMatch", "editSimilarity", "bleu"],
