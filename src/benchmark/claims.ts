@@ -108,11 +108,7 @@ interface Quality {
 }
 const qualities: Readonly<Record<string, Quality>> = {
   science: { metric: "bleu", name: "abstracts: BLEU", paper: 1.19 },
-  "code.spans": {
-    metric: "exactMatch",
-    name: "code, one to three words missing: exact match",
-    paper: 1.19,
-  },
+  "code.pieces": { metric: "infillWords", name: "code: single words missing, exact match", paper: 1.19 },
   "code.lines": { metric: "exactMatch", name: "code, a line missing: exact match", paper: 1.19 },
   dialogue: { metric: "coherence", name: "dialogue: coherence (a classifier's, a proxy)", paper: 1.17 },
 };
@@ -129,7 +125,9 @@ function qualitiesOf({ task, metrics }: TaskReport): Quality[] {
   const short = task.slice(task.indexOf(".") + 1).replaceAll("-", " ");
   const main = qualities[task] ?? { metric, name: `${short}: ${metricName(metric)}`, paper: null };
   const [subject] = main.name.split(":");
-  const gaps = Object.entries(infillQualities).filter(([metric]) => metrics.includes(metric));
+  const gaps = Object.entries(infillQualities).filter(
+    ([metric]) => metrics.includes(metric) && metric !== main.metric,
+  );
   return [main, ...gaps.map(([own, what]) => ({ metric: own, name: `${subject}: ${what}`, paper: null }))];
 }
 

@@ -29,7 +29,7 @@ interface ClaimsFlags extends SuiteFlags {
  * What --data is asked for; without it, what is embedded. Not code.lines: in minutes no twin learns to write a whole line exactly, and the
  * whole is to take less than two hours.
  */
-const WITH_DATA = ["science", "code.spans", "dialogue", "seq2seq"];
+const WITH_DATA = ["science", "code.pieces", "dialogue", "seq2seq"];
 const WITHOUT_DATA = ["addresses"];
 
 const quickBench = { lengths: [256, 1024], rounds: 3, samplingSteps: 4 };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../../errors.js";
 import { NextTurnClassifier, wrongTurns } from "./next-turn.js";
-import { GAP_MARK, linePairs, sentencePairs, spanPairs, titlePairs, turnPairs } from "./pairs.js";
+import { GAP_MARK, linePairs, piecePairs, sentencePairs, titlePairs, turnPairs } from "./pairs.js";
 import { readPairs, requireFiles, suiteNames, suiteTasks, tasksOf } from "./suites.js";
 
 const document = (text: string) => ({ source: "test", text });
@@ -29,23 +29,22 @@ describe("pairs", () => {
     }
   });
 
-  it("of code with words missing are the code, with one to three of a line's words in their place", () => {
-    const code = Array.from({ length: 240 }, (_, i) => `  const value${i % 7} = f${i}(a, ${i});`).join("\n");
-    const pairs = [...spanPairs(document(code))];
-    expect(pairs.length).toBe(20);
+  it("of pieces of code are every third one, whole lines after what stands before them", () => {
+    const lines = Array.from({ length: 200 }, (_, i) => `  const value${i} = ${i} * ${i};`);
+    const code = lines.join("\n");
+    const pairs = [...piecePairs(document(code))];
+    expect(pairs.length).toBe(6);
     for (const { src, trg } of pairs) {
-      expect(trg).toMatch(/^[\w$]/);
-      expect(trg).not.toContain("\n");
-      expect(code).toContain(src.replace(GAP_MARK, trg));
+      expect(src).toHaveLength(160);
+      expect(code.indexOf(src) + src.length).toBe(code.indexOf(trg) - 2);
+      for (const line of trg.split("\n")) expect(lines.map((one) => one.trim())).toContain(line.trim());
+      expect(trg.length).toBeGreaterThan(300);
     }
-    const words = pairs.map(({ trg }) => trg.match(/\w+|[^\s\w]+/g)!.length);
-    expect(new Set(words)).toEqual(new Set([1, 2, 3]));
-    expect(new Set(pairs.map(({ trg }) => trg)).size).toBeGreaterThan(8);
-    expect([...spanPairs(document("(((((((((\n".repeat(40)))]).toEqual([]);
-    expect([...spanPairs(document("someName\n".repeat(40)))].every(({ trg }) => trg === "someName")).toBe(
-      true,
-    );
-    expect(tasksOf("code").map(({ name }) => name)).toEqual(["code.spans", "code.lines"]);
+    const [first, second] = pairs.map(({ trg }) => code.indexOf(trg));
+    expect(second - first).toBeGreaterThan(2.9 * pairs[0].trg.length);
+    expect([...piecePairs(document(`${"x".repeat(2_000)}\n`.repeat(9)))]).toEqual([]);
+    expect([...piecePairs(document("short"))]).toEqual([]);
+    expect(tasksOf("code").map(({ name }) => name)).toEqual(["code.pieces", "code.lines"]);
   });
 
   it("of turns have whole turns before the one that came next", () => {

@@ -1,7 +1,7 @@
 /**
- * @file Documents of a domain as {src, trg} pairs: title -> abstract, code around a gap -> the line or the words in it, the talk so far ->
- * the next turn, an address so far -> its next sentence. Every twin, the left-to-right one included, learns from the same pairs. No random
- * numbers: a document always gives the same pairs.
+ * @file Documents of a domain as {src, trg} pairs: title -> abstract, code so far -> its next lines, code around a gap -> the line in it,
+ * the talk so far -> the next turn, an address so far -> its next sentence. Every twin, the left-to-right one included, learns from the
+ * same pairs. No random numbers: a document always gives the same pairs.
  */
 import type { Document } from "../../data/index.js";
 import type { Pair } from "../accuracy.js";
@@ -11,7 +11,7 @@ export interface GroupedPair extends Pair {
   readonly group: number;
 }
 
-/** Stands where something is missing. */
+/** Stands where the line is missing. */
 export const GAP_MARK = "<FILL>";
 
 /** A record's title, and its text. */
@@ -21,50 +21,39 @@ export function* titlePairs({ text = "" }: Document): Generator<Pair> {
   if (end > 0 && body !== "") yield { src: title.trim(), trg: body };
 }
 
-const GAP = { every: 12, shortest: 8, longest: 80, before: 240, after: 120, words: 3 };
+const GAP = { every: 12, shortest: 8, longest: 80, before: 240, after: 120 };
 
 /** Every twelfth line or so is taken out: what stands around it is the source, the line without its indentation the target. */
 export function* linePairs({ text = "" }: Document): Generator<Pair> {
-  for (const { from, line } of gapLines(text)) yield gapPair(text, from, line);
-}
-
-/**
- * One to three words are taken out of every twelfth line or so: a name or a number, and perhaps signs and more names behind it. Where a
- * line begins in its file decides how many, and which.
- */
-export function* spanPairs({ text = "" }: Document): Generator<Pair> {
-  for (const { from, line } of gapLines(text)) {
-    const words = Array.from(line.matchAll(/([\p{L}\p{N}_$]+)|[^\s\p{L}\p{N}_$]+/gu));
-    const count = 1 + (from % GAP.words);
-    const firsts = [...words.keys()].filter((i) => words[i][1] !== undefined && i + count <= words.length);
-    if (firsts.length === 0) continue;
-    const first = firsts[Math.floor(from / GAP.words) % firsts.length];
-    const { 0: word, index } = words[first + count - 1];
-    const start = words[first].index;
-    yield gapPair(text, from + start, line.slice(start, index + word.length));
-  }
-}
-
-/** Lines to take something out of, without their indentation, and where they stand. */
-function* gapLines(text: string): Generator<{ readonly from: number; readonly line: string }> {
   let start = 0;
   let since = GAP.every >> 1;
-  for (const whole of text.split("\n")) {
-    const line = whole.trim();
+  for (const line of text.split("\n")) {
+    const inner = line.trim();
     since++;
-    if (since >= GAP.every && line.length >= GAP.shortest && line.length <= GAP.longest) {
+    if (since >= GAP.every && inner.length >= GAP.shortest && inner.length <= GAP.longest) {
       since = 0;
-      yield { from: start + whole.indexOf(line), line };
+      const from = start + line.indexOf(inner);
+      const to = from + inner.length;
+      const before = text.slice(Math.max(0, from - GAP.before), from);
+      yield { src: `${before}${GAP_MARK}${text.slice(to, to + GAP.after)}`, trg: inner };
     }
-    start += whole.length + 1;
+    start += line.length + 1;
   }
 }
 
-/** What stands around a gap, and what stood in it. */
-function gapPair(text: string, from: number, trg: string): Pair {
-  const to = from + trg.length;
-  const before = text.slice(Math.max(0, from - GAP.before), from);
-  return { src: `${before}${GAP_MARK}${text.slice(to, to + GAP.after)}`, trg };
+const PIECE = { every: 3, before: 160, shortest: 320, longest: 480 };
+
+/** Every third piece of some whole lines is one to write, from what stands before it. */
+export function* piecePairs({ text = "" }: Document): Generator<Pair> {
+  let [start, end, pieces] = [0, 0, 0];
+  for (const line of text.split("\n")) {
+    end += line.length + 1;
+    if (end - start <= PIECE.shortest) continue;
+    const src = text.slice(Math.max(0, start - PIECE.before), start);
+    const trg = text.slice(start, end).trim();
+    if (pieces++ % PIECE.every === 1 && trg.length <= PIECE.longest) yield { src, trg };
+    start = end;
+  }
 }
 
 const TURN = { every: 4, context: 360, longest: 160, shortest: 20 };
