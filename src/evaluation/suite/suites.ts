@@ -97,7 +97,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     files: "code.typescript",
     pairs: piecePairs,
     length: 192,
-    targetShare: 0.6,
+    targetShare: 0.5,
     metrics: ["editSimilarity", "bleu"],
     infill: true,
     candidates: 1,
