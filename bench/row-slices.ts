@@ -1,12 +1,12 @@
 /**
  * @file How fast ONNX Runtime multiplies many rows with a small matrix, and adds rows with equal index up, all at once and in slices that
  * are joined again: why experts multiply some 2,048 rows at a time, and `addRows` writes 4,096. Linear layers are not cut: of what they
- * would gain here little is left in a training step, where copies cost more (FEATURES.md).
+ * would gain here little is left in a training step, where copies cost more (docs/performance.md).
  *
  *   npx tsx bench/row-slices.ts [--threads 1] [--shapes 4096x256x256,4096x768x768,8192x768x768,65536x256x256] [--sums 4096x128,65536x128]
  *
- * A shape is rows x inner x outer, or rows x columns, summed into a quarter as many rows. The least of six runs, twice in turn. Copies are the
- * cutting and the joining.
+ * A shape is rows x inner x outer, or rows x columns, summed into a quarter as many rows. The least of six runs, twice in turn. Copies are
+ * the cutting and the joining.
  */
 import { parseArgs } from "node:util";
 import {

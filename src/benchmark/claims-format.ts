@@ -1,5 +1,14 @@
 /** @file The claims as Markdown and as a page with charts. */
-import { formatBudget, formatFree, formatGaps, formatScale, heldOutOf } from "../evaluation/suite/format.js";
+import {
+  formatBudget,
+  formatFree,
+  formatGaps,
+  formatScale,
+  formatScorer,
+  heldOutOf,
+  setHead,
+  setRows,
+} from "../evaluation/suite/format.js";
 import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
 import { mean } from "../metrics/bootstrap.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
@@ -14,6 +23,9 @@ const QUICK =
 const CAUTION =
   "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference. " +
   "What may be concluded, and what not: docs/protocol.md.";
+
+const SETS =
+  "Not in the paper. All written texts of a twin together, beside the held-out ones: how surprising they are, and how near as a set (docs/protocol.md).";
 
 const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", "command"] as const;
 
@@ -62,6 +74,12 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
     ...report.suite.tasks.flatMap(({ task, classifier }) =>
       classifier ? [`## Coherence, ${task}`, formatScale(classifier)] : [],
     ),
+    "## Texts under a scorer of ours",
+    SETS,
+    ...report.suite.tasks.flatMap((task) => [
+      `**${task.task}.** ${formatScorer(task.scorer)}`,
+      [setHead, setHead.map(() => "---"), ...setRows(task)].map(row).join("\n"),
+    ]),
     "## Conditions",
     Object.entries(conditions(report))
       .map(([name, value]) => `- ${name}: ${value}`)
@@ -164,7 +182,7 @@ function benchSection({ bench }: ClaimsReport): FiguresSection {
 }
 
 function taskSection(report: TaskReport): FiguresSection {
-  const { task, description, runs, classifier } = report;
+  const { task, description, runs, classifier, scorer } = report;
   const [first] = runs;
   const own = runs.filter(({ seed }) => seed === first.seed);
   return {
@@ -172,7 +190,9 @@ function taskSection(report: TaskReport): FiguresSection {
     lead: [
       "Validation losses of twins with other noise are other quantities: compare lines of one process only (docs/protocol.md).",
       ...(classifier ? [formatScale(classifier)] : []),
+      formatScorer(scorer),
     ].join(" "),
+    table: { head: setHead, rows: setRows(report) },
     charts: [
       { heading: "Loss against tokens", chart: curves(own, "tokens") },
       { heading: "Loss against time", chart: curves(own, "seconds") },

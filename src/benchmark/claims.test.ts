@@ -193,10 +193,23 @@ describe("runClaims", () => {
     expect(claims.at(-1)!.claim).toMatch(/^abstracts: single words missing/);
   });
 
+  it("lists what a task is mostly judged by once, as a gap or not", () => {
+    const tasks = report.suite.tasks.map((task) => ({ ...task, task: "code.pieces", suite: "code" }));
+    const claims = claimsOf({ ...report, suite: { ...report.suite, tasks } });
+    const ofCode = claims.filter(({ claim }) => claim.startsWith("code"));
+    expect(ofCode.map(({ claim, paper }) => [claim, paper])).toEqual([
+      ["code: single words missing, exact match, moe-diffuseq over dense-active", "x1.19"],
+      ["code: eight words missing in the middle, F1, moe-diffuseq over dense-active", ""],
+    ]);
+    for (const { command } of ofCode) expect(command).toContain("--suite code.pieces --data corpora");
+  });
+
   it("says in table and page that a quick run is one", () => {
     const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
     expect(markdown).toMatch(/\*\*A quick run/);
     expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(5);
+    expect(markdown).toContain("## Texts under a scorer of ours");
+    expect(markdown).toMatch(/\| moe-diffuseq \| \d+\.\d \| \d\.\d{3} \| \d+\.\d \|/);
     const page = claimsPage(report, "moe-diffuseq claims --quick");
     for (const heading of [
       "The claims",
@@ -207,6 +220,7 @@ describe("runClaims", () => {
       "Quality against steps",
       "What the network adds to the channel",
       "moe-diffuseq fills gaps",
+      "perplexity, from nothing",
     ])
       expect(page).toContain(heading);
     expect(page).not.toMatch(/NaN|undefined/);

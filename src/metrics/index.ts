@@ -21,6 +21,7 @@ export { type ChrfOptions, chrf, corpusChrf } from "./chrf.js";
 export { dist1, distinctN, div4, type SelfBleuOptions, selfBleu } from "./diversity.js";
 export { type EditOptions, editSimilarity } from "./edit-similarity.js";
 export { exactMatch, exactTokens, type MatchOptions, normaliseSquad, tokenF1 } from "./exact.js";
+export { type FrontierOptions, frontierArea, type MauveOptions, mauve, type TextVector } from "./mauve.js";
 export { type MbrChoice, mbrSelect } from "./minimum-bayes-risk.js";
 export { nltkSentenceBleu } from "./nltk-bleu.js";
 export { repetition, windowRepetition } from "./repetition.js";

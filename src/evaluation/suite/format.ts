@@ -5,6 +5,7 @@ import type { Interval } from "../../metrics/index.js";
 import { type FilledGaps, infillings } from "./infill.js";
 import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
 import type { RatioInterval, TwinSummary } from "./summary.js";
+import type { ScorerScale } from "./text-scorer.js";
 import type { SuiteBudget } from "./twin-run.js";
 import type { Judged } from "./write-texts.js";
 
@@ -72,6 +73,28 @@ export function formatScale({ turns, trueTurns, wrong }: ClassifierScale): strin
   );
 }
 
+/** What the scorer of texts is, and what it says of real ones. */
+export const formatScorer = ({ tokens, real }: ScorerScale): string =>
+  `By a trigram model and latent semantics of ${tokens} tokens of the training targets: held-out targets have a perplexity of ${perplexity(real.perplexity)}, ` +
+  `and training targets a likeness to them of ${real.likeness.toFixed(3)} (MAUVE-like: 1 is alike, 0.004 nothing in common). Nearer to these is better; a lower perplexity is duller.`;
+
+const perplexity = (value: number | null): string => (value === null ? "-" : value.toFixed(1));
+
+/** Twin, perplexity and likeness of its texts, and perplexity of those from nothing: means over seeds. */
+export const setRows = ({ summary, runs }: TaskReport): string[][] =>
+  summary.twins.map(({ twin }) => {
+    const own = runs.filter((run) => run.twin === twin).map(({ judged }) => judged);
+    const ofAll = (values: readonly (number | null)[]): number | null =>
+      values.every((value) => value !== null) ? mean(values) : null;
+    return [
+      twin,
+      perplexity(ofAll(own.map(({ asSet }) => asSet.perplexity))),
+      mean(own.map(({ asSet }) => asSet.likeness)).toFixed(3),
+      perplexity(ofAll(own.map(({ free }) => free?.perplexity ?? null))),
+    ];
+  });
+export const setHead = ["twin", "perplexity", "likeness", "perplexity, from nothing"];
+
 /** Texts from nothing, and the beginning of one. */
 export const formatFree = (
   { repetition, distinctWords, sample }: NonNullable<Judged["free"]>,
@@ -87,6 +110,7 @@ function formatTask(report: TaskReport): string[] {
     scores(report),
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier ? [formatScale(classifier)] : []),
+    asSets(report),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
       .map(({ twin, judged: { samples, infill, free } }) =>
@@ -140,6 +164,12 @@ function scores({ summary: { twins }, runs, metrics }: TaskReport): string {
       shown.push([`- seed ${seed}`, ...metrics.map((metric) => mean(judged.scores[metric]).toFixed(3))]);
   }
   return shown.toString();
+}
+
+function asSets(report: TaskReport): string {
+  const shown = table(setHead);
+  shown.push(...setRows(report));
+  return `${shown.toString()}\n${formatScorer(report.scorer)}`;
 }
 
 function ratios({ summary: { ratios: all, twins } }: TaskReport): string {

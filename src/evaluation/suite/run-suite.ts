@@ -20,6 +20,7 @@ import { NextTurnClassifier, type WrongKind, wrongKinds } from "./next-turn.js";
 import type { GroupedPair } from "./pairs.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { summarise, type TaskSummary } from "./summary.js";
+import { type ScorerScale, TextScorer } from "./text-scorer.js";
 import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinRun } from "./twin-run.js";
 import { type TwinName, twins } from "./twins.js";
 
@@ -66,6 +67,8 @@ export interface TaskReport {
   readonly pairs: { readonly train: number; readonly valid: number; readonly groups: number };
   /** Dialogue: what the classifier is worth; else null. */
   readonly classifier: ClassifierScale | null;
+  /** What the scorer of texts says of real ones. */
+  readonly scorer: ScorerScale;
   readonly runs: readonly TwinRun[];
   readonly summary: TaskSummary;
 }
@@ -104,9 +107,12 @@ async function runTask(
   const held = Math.max(items, LOSS_PAIRS, task.coherence ? SCALE_PAIRS : 0);
   const found = await readPairs(task, data, { train: pairs, valid: held }, options.base.data.onBadRecord);
   const judged = found.valid.slice(0, items);
-  const { base, pairsDigest } = await prepare(task, found, options.base, folder, say);
+  const { base, pairsDigest, tokenizer } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
-  const common = { task, pairsDigest, budget, threads, device, folder, steps, classifier, signal, say };
+  const targets = found.train.map(({ trg }) => trg);
+  const scorer = TextScorer.train(targets, tokenizer);
+  const judges = { classifier, scorer };
+  const common = { task, pairsDigest, budget, threads, device, folder, steps, ...judges, signal, say };
   const runs: TwinRun[] = [];
   for (const seed of seeds)
     for (const [twin, config] of twins(base, options.twins))
@@ -131,6 +137,10 @@ async function runTask(
       groups: new Set(judged.map(({ group }) => group)).size,
     },
     classifier: classifier && anchors(classifier, found.valid),
+    scorer: scorer.scale(
+      targets,
+      judged.map(({ trg }) => trg),
+    ),
     runs,
     summary: summarise(
       runs,
@@ -162,6 +172,7 @@ interface Prepared {
   readonly base: RunConfig;
   /** SHA-256 of the vocabulary's size and the pairs that training sees. */
   readonly pairsDigest: string;
+  readonly tokenizer: Tokenizer;
 }
 
 /** Writes pairs and vocabulary, which all twins share; what is there already stays. */
@@ -208,5 +219,5 @@ async function prepare(
       },
     },
   ]);
-  return { base: withTask, pairsDigest };
+  return { base: withTask, pairsDigest, tokenizer: await Tokenizer.load(own) };
 }

@@ -206,6 +206,9 @@ describe("runSuite", () => {
       expect(curve.at(-1)!.value).toBeGreaterThan(0);
       expect(loss.sequences).toBe(64);
       expect(judged.free!.repetition).toBeGreaterThanOrEqual(0);
+      // Untrained: all but noise under the scorer, and far from what it has learned.
+      expect(judged.free!.perplexity).toBeGreaterThan(task.scorer.real.perplexity!);
+      expect(judged.asSet.likeness).toBeGreaterThan(0.003);
       for (const { written, missing } of Object.values(judged.infill))
         expect(written).toHaveLength(missing.length);
     }
@@ -216,7 +219,12 @@ describe("runSuite", () => {
     expect(task.runs[0].experts!.numExperts).toBe(3);
     expect(task.runs.map(({ quality }) => quality.length)).toEqual([1, 0]);
     expect(task.classifier!.wrong.map(({ kind }) => kind)).toEqual(["same talk", "other talk"]);
-    expect(formatSuite(report)).toMatch(/Coherence is a proxy/);
+    expect(task.scorer.tokens).toBeGreaterThan(100);
+    const shown = formatSuite(report);
+    expect(shown).toMatch(/Coherence is a proxy/);
+    expect(shown).toMatch(
+      /held-out targets have a perplexity of \d+\.\d, and training targets a likeness to them of \d/,
+    );
 
     const began: string[] = [];
     const again = await runSuite({ ...options, onProgress: (what) => began.push(what) });

@@ -27,6 +27,7 @@ import type { LevelResult } from "../levels.js";
 import type { NextTurnClassifier } from "./next-turn.js";
 import type { GroupedPair } from "./pairs.js";
 import type { SuiteTask } from "./suites.js";
+import { TextScorer } from "./text-scorer.js";
 import { learningParameters, type TwinName } from "./twins.js";
 import { type Judged, judgeTexts } from "./write-texts.js";
 
@@ -85,6 +86,7 @@ export interface TwinJob {
   readonly steps: number;
   readonly qualitySteps: readonly number[];
   readonly classifier: NextTurnClassifier | null;
+  readonly scorer: TextScorer;
   readonly signal?: AbortSignal;
   readonly say: (what: string) => void;
 }
@@ -198,9 +200,9 @@ async function judgeTwin(
 
 const judge = (
   path: string,
-  { task, classifier, items, config: { generation }, threads, signal }: TwinJob,
+  { task, classifier, scorer, items, config: { generation }, threads, signal }: TwinJob,
   steps: number,
-) => judgeTexts({ path, task, classifier, items, steps, generation, threads, signal });
+) => judgeTexts({ path, task, classifier, scorer, items, steps, generation, threads, signal });
 
 const TRAINING = "suite-training.json";
 const RESULT = "suite-result.json";
@@ -221,7 +223,7 @@ function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, con
 }
 
 function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunConfig): object {
-  return { task, items: checksum(JSON.stringify(items)), steps, generation };
+  return { task, items: checksum(JSON.stringify(items)), steps, generation, scorer: TextScorer.kind };
 }
 
 const checksum = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -6,6 +6,7 @@ import type { Pair } from "../accuracy.js";
 import { type FilledGaps, type InfillKind, infillings, infillRequest, type TextCodec } from "./infill.js";
 import type { NextTurnClassifier } from "./next-turn.js";
 import { type SuiteTask, suiteMetrics } from "./suites.js";
+import type { TextScorer, TextScores } from "./text-scorer.js";
 
 /** Plain JSON. */
 export interface Judged {
@@ -13,12 +14,18 @@ export interface Judged {
   readonly scores: Readonly<Record<string, readonly number[]>>;
   /** Metric -> the held-out pair of each score, by number: all, but for gaps in targets that are too short to have some. */
   readonly scored: Readonly<Record<string, readonly number[]>>;
+  /** The texts as a set, beside the held-out targets. */
+  readonly asSet: TextScores;
   /** The first few texts. */
   readonly samples: readonly { readonly src: string; readonly trg: string; readonly text: string }[];
-  /** Texts from nothing: share of 4-grams that came before in their text, and of words that are different; null: none were written. */
+  /**
+   * Texts from nothing: share of 4-grams that came before in their text, of words that are different, and perplexity under the scorer;
+   * null: none were written.
+   */
   readonly free: {
     readonly repetition: number;
     readonly distinctWords: number;
+    readonly perplexity: number | null;
     readonly sample: string;
   } | null;
   /** The first target with gaps of each kind, and what was written in them; none: no gaps were filled. */
@@ -38,10 +45,11 @@ export async function judgeTexts(job: {
   /** Settings of generation; those of the task come before them. */
   readonly generation: GenerationConfig;
   readonly classifier: NextTurnClassifier | null;
+  readonly scorer: TextScorer;
   readonly threads?: number;
   readonly signal?: AbortSignal;
 }): Promise<Judged> {
-  const { path, task, items, steps, generation, classifier, threads, signal } = job;
+  const { path, task, items, steps, generation, classifier, scorer, threads, signal } = job;
   const model = await DiffusionModel.fromPretrained(path, { threads });
   try {
     const began = performance.now();
@@ -84,10 +92,15 @@ export async function judgeTexts(job: {
     return {
       scores,
       scored,
+      asSet: scorer.score(
+        texts,
+        items.map(({ trg }) => trg),
+      ),
       samples: items.slice(0, SAMPLES).map(({ src, trg }, i) => ({ src, trg, text: texts[i] })),
       free: free && {
         repetition: free.reduce((sum, text) => sum + repetition(text, 4), 0) / free.length,
         distinctWords: free.every((text) => text.trim() === "") ? 0 : distinctN(free, 1),
+        perplexity: scorer.perplexity(free),
         sample: free[0],
       },
       infill,
