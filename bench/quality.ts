@@ -5,10 +5,12 @@
  *   npx tsx bench/quality.ts --model DIR [--texts 8] [--length 512] [--steps 4,8,16,32,64,128] [--tokens 2000000] [--threads N] [--svg FILE]
  *                            [--sides REGULAR_EXPRESSION] [--cache-intervals 1] [--dtypes fp32]
  *
- * With several --cache-intervals or --dtypes every side comes once for each of them. In 4 blocks the network runs as often, --steps shared out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so below that of held-out
- * text means duller than it, above it less like it. Own: nats a token by the model itself in float32, whatever it was written in (a bound on the
- * likelihood in the masked limit, the denoising cross entropy of Gaussian processes). Repetition: share of 4-grams of words that occurred before in the text. Distinct:
- * different words / words over all texts. A low score with much repetition is no good text: read the columns together.
+ * With several --cache-intervals or --dtypes every side comes once for each of them. In 4 blocks the network runs as often, --steps shared
+ * out among the blocks. Nats a token: under a Kneser-Ney trigram model of the run's training texts (the first --tokens tokens of them), so
+ * below that of held-out text means duller than it, above it less like it. Own: nats a token by the model itself in float32, whatever it was
+ * written in (a bound on the likelihood in the masked limit, the denoising cross entropy of Gaussian processes). Repetition: share of 4-grams
+ * of words that occurred before in the text. Distinct: different words / words over all texts. A low score with much repetition is no good
+ * text: read the columns together.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
