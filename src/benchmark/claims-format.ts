@@ -6,8 +6,8 @@ import {
   formatScale,
   formatScorer,
   heldOutOf,
-  setHead,
-  setRows,
+  textSetHead,
+  textSetRows,
 } from "../evaluation/suite/format.js";
 import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
 import { mean } from "../metrics/bootstrap.js";
@@ -24,7 +24,7 @@ const CAUTION =
   "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference. " +
   "What may be concluded, and what not: docs/protocol.md.";
 
-const SETS =
+const TEXT_SETS =
   "Not in the paper. All written texts of a twin together, beside the held-out ones: how surprising they are, and how near as a set (docs/protocol.md).";
 
 const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", "command"] as const;
@@ -54,12 +54,20 @@ function conditions({ bench, grown, suite }: ClaimsReport): Record<string, strin
   };
 }
 
+const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => "---"), ...rows]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
+    .join("\n");
+
 export function claimsMarkdown(report: ClaimsReport, command: string): string {
-  const row = (cells: readonly string[]) =>
-    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  const rows = claimsOf(report).map(({ claim, paper, ours, interval, verdict, command: own }) =>
-    row([claim, paper, ours, interval, verdict, `\`${own}\``]),
-  );
+  const rows = claimsOf(report).map(({ claim, paper, ours, interval, verdict, command: own }) => [
+    claim,
+    paper,
+    ours,
+    interval,
+    verdict,
+    `\`${own}\``,
+  ]);
   const leftOut = [
     ...report.bench.leftOut,
     ...report.grown.leftOut.map((note) => `with more experts: ${note}`),
@@ -67,18 +75,18 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
   return [
     "# Benchmarks",
     `Made by \`${command}\`; do not edit. ${report.quick ? `**${QUICK}** ` : ""}${CAUTION}`,
-    [row(head), row(head.map(() => "---")), ...rows].join("\n"),
+    tableOf(head, rows),
     "## Likelihoods",
     "Nats a token, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
-    likelihoodTable(report, row),
+    tableOf(likelihoodHead, likelihoodRows(report)),
     ...report.suite.tasks.flatMap(({ task, classifier }) =>
       classifier ? [`## Coherence, ${task}`, formatScale(classifier)] : [],
     ),
     "## Texts under a scorer of ours",
-    SETS,
+    TEXT_SETS,
     ...report.suite.tasks.flatMap((task) => [
       `**${task.task}.** ${formatScorer(task.scorer)}`,
-      [setHead, setHead.map(() => "---"), ...setRows(task)].map(row).join("\n"),
+      tableOf(textSetHead, textSetRows(task)),
     ]),
     "## Conditions",
     Object.entries(conditions(report))
@@ -105,9 +113,6 @@ function likelihoodRows({ suite }: ClaimsReport): string[][] {
 }
 
 const likelihoodHead = ["task", "twin", "network", "channel alone", "gain", "bits per byte"];
-
-const likelihoodTable = (report: ClaimsReport, row: (cells: readonly string[]) => string): string =>
-  [row(likelihoodHead), row(likelihoodHead.map(() => "---")), ...likelihoodRows(report).map(row)].join("\n");
 
 export function claimsPage(report: ClaimsReport, command: string): string {
   const { suite } = report;
@@ -192,7 +197,7 @@ function taskSection(report: TaskReport): FiguresSection {
       ...(classifier ? [formatScale(classifier)] : []),
       formatScorer(scorer),
     ].join(" "),
-    table: { head: setHead, rows: setRows(report) },
+    table: { head: textSetHead, rows: textSetRows(report) },
     charts: [
       { heading: "Loss against tokens", chart: curves(own, "tokens") },
       { heading: "Loss against time", chart: curves(own, "seconds") },

@@ -81,7 +81,7 @@ export const formatScorer = ({ tokens, real }: ScorerScale): string =>
 const perplexity = (value: number | null): string => (value === null ? "-" : value.toFixed(1));
 
 /** Twin, perplexity and likeness of its texts, and perplexity of those from nothing: means over seeds. */
-export const setRows = ({ summary, runs }: TaskReport): string[][] =>
+export const textSetRows = ({ summary, runs }: TaskReport): string[][] =>
   summary.twins.map(({ twin }) => {
     const own = runs.filter((run) => run.twin === twin).map(({ judged }) => judged);
     const ofAll = (values: readonly (number | null)[]): number | null =>
@@ -93,7 +93,7 @@ export const setRows = ({ summary, runs }: TaskReport): string[][] =>
       perplexity(ofAll(own.map(({ free }) => free?.perplexity ?? null))),
     ];
   });
-export const setHead = ["twin", "perplexity", "likeness", "perplexity, from nothing"];
+export const textSetHead = ["twin", "perplexity", "likeness", "perplexity, from nothing"];
 
 /** Texts from nothing, and the beginning of one. */
 export const formatFree = (
@@ -110,7 +110,7 @@ function formatTask(report: TaskReport): string[] {
     scores(report),
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier ? [formatScale(classifier)] : []),
-    asSets(report),
+    textSets(report),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
       .map(({ twin, judged: { samples, infill, free } }) =>
@@ -166,9 +166,9 @@ function scores({ summary: { twins }, runs, metrics }: TaskReport): string {
   return shown.toString();
 }
 
-function asSets(report: TaskReport): string {
-  const shown = table(setHead);
-  shown.push(...setRows(report));
+function textSets(report: TaskReport): string {
+  const shown = table(textSetHead);
+  shown.push(...textSetRows(report));
   return `${shown.toString()}\n${formatScorer(report.scorer)}`;
 }
 

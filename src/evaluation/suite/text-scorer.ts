@@ -72,19 +72,22 @@ export class TextScorer {
 
   /** @param real texts of the same kind, as many */
   score(texts: readonly string[], real: readonly string[]): TextScores {
-    const [written, others] = [texts, real].map((set) =>
-      set.map((text) => this.semantics.vector(this.codec.encode(text))),
-    );
-    return { perplexity: this.perplexity(texts), likeness: mauve(written, others, seededRandom(1)) };
+    return { perplexity: this.perplexity(texts), likeness: this.likeness(texts, real) };
   }
 
   /** What real texts score: held-out targets, and as many training targets from all over them. */
   scale(targets: readonly string[], heldOut: readonly string[]): ScorerScale {
     const others = heldOut.map((_, i) => targets[Math.floor((i * targets.length) / heldOut.length)]);
-    const { likeness } = this.score(others, heldOut);
     return {
       tokens: this.trigrams.trainTokens,
-      real: { perplexity: this.perplexity(heldOut), likeness },
+      real: { perplexity: this.perplexity(heldOut), likeness: this.likeness(others, heldOut) },
     };
+  }
+
+  private likeness(texts: readonly string[], real: readonly string[]): number {
+    const [written, others] = [texts, real].map((set) =>
+      set.map((text) => this.semantics.vector(this.codec.encode(text))),
+    );
+    return mauve(written, others, seededRandom(1));
   }
 }
