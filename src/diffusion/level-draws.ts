@@ -3,7 +3,8 @@
  *
  *     t_k = minTime + (1 - minTime) frac(u + k / draws),   k = 0 .. draws - 1,   u: where a time sampler puts the row
  *
- * They stand at equal distances over [minTime, 1], so that every row sees easy and hard levels alike.
+ * They stand at equal distances over [minTime, 1], so that every row sees easy and hard levels alike. Moving a level round does not
+ * change how likely it is, so all draws of a row have the weight of the sampler's own.
  */
 import type { TimeSampler } from "./time-sampler.js";
 
@@ -18,9 +19,10 @@ export function levelsOfDraw(
   return {
     ...memoryless,
     draw: (sequence) => {
-      const first = (sampler.draw(sequence).time - minTime) / (1 - minTime);
+      const { time, weight } = sampler.draw(sequence);
+      const first = (time - minTime) / (1 - minTime);
       const fraction = (first + draw / draws) % 1;
-      return { time: minTime + (1 - minTime) * Math.max(fraction, 2 ** -33), weight: 1 };
+      return { time: minTime + (1 - minTime) * Math.max(fraction, 2 ** -33), weight };
     },
   };
 }

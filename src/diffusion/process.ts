@@ -52,7 +52,7 @@ export interface Posterior {
   readonly variance: number;
 }
 
-/** The forward process of a configuration: marginals, posterior, release probability, bound weight. */
+/** The forward process of a configuration: marginals, posterior, bound weight. */
 export class DiffusionProcess {
   readonly schedule: Schedule;
   readonly gaussian: boolean;
@@ -96,7 +96,7 @@ export class DiffusionProcess {
   posterior(s: number, t: number): Posterior {
     checkStep(s, t);
     if (!this.gaussian) {
-      throw new UserError("The masked limit has no Gaussian posterior; use releaseProbability(s, t).");
+      throw new UserError("The masked limit has no Gaussian posterior: its positions are absorbed or clean.");
     }
     const to = this.level(s);
     const from = this.level(t);
@@ -110,13 +110,6 @@ export class DiffusionProcess {
       zCoefficient: (ratio * before) / after,
       variance: (step * before) / after,
     };
-  }
-
-  /** Probability that a position absorbed at t is not absorbed at s <= t: (g(t) - g(s)) / g(t). */
-  releaseProbability(s: number, t: number): number {
-    checkStep(s, t);
-    const from = this.absorbed(t);
-    return from === 0 ? 0 : (from - this.absorbed(s)) / from;
   }
 
   /** Masked limit: -keep'(t) / (1 - keep(t)), the weight that makes the cross entropy a bound (1/t when linear). */

@@ -10,7 +10,7 @@ import { NDArray } from "./ndarray.js";
 import { GRADIENT_PREFIX } from "./onnx.js";
 import type { Target } from "./target.js";
 import type { ConstantAttributes, LeafAttributes, Node, Tensor } from "./tensor.js";
-import type { TensorData } from "./types.js";
+import { fitsShape, showShape, type TensorData } from "./types.js";
 import { topologicalOrder } from "./walk.js";
 
 export type Values = Readonly<Record<string, TensorData | NDArray>>;
@@ -39,9 +39,9 @@ export function evaluate(
     const { name, dtype, shape } = attributes as LeafAttributes;
     const given = (operator.kind === "input" ? feeds : parameters)[name];
     if (!given) throw new Error(`evaluate: expected a value for ${operator.kind} "${name}", got none`);
-    if (given.dtype !== dtype || shape.some((d, i) => d !== null && d !== given.shape[i]))
+    if (given.dtype !== dtype || !fitsShape(shape, given.shape))
       throw new Error(
-        `evaluate: ${operator.kind} "${name}" expects ${dtype}[${shape}], got ${given.dtype}[${given.shape}]`,
+        `evaluate: expected ${dtype}${showShape(shape)} for ${operator.kind} "${name}", got ${given.dtype}${showShape(given.shape)}`,
       );
     return given instanceof NDArray ? given : NDArray.from(given);
   };

@@ -52,4 +52,7 @@ export interface IoSpec {
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 export const sameShape = (a: Shape, b: Shape): boolean =>
   a.length === b.length && a.every((d, i) => d === b[i]);
+/** Whether a shape is one of those that `expected` allows: dimensions it does not know may be any. */
+export const fitsShape = (expected: Shape, got: readonly number[]): boolean =>
+  expected.length === got.length && expected.every((d, i) => (d === null ? got[i] >= 0 : d === got[i]));
 export const showShape = (shape: Shape): string => `[${shape.map((d) => d ?? "?").join(", ")}]`;

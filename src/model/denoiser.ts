@@ -160,7 +160,7 @@ const checkpointedLayer: typeof transformerLayer = (h, layer, context) => {
     return Object.values(all);
   });
   const found = Object.fromEntries(names.map((name, i) => [name, results[i]]));
-  const { output, inner, key, value, balance, z, counts, demand, entropy } = found;
+  const { output, inner, key, value, balance, z, demand, entropy } = found;
   const routed = balance !== undefined;
   return {
     output,
@@ -168,7 +168,7 @@ const checkpointedLayer: typeof transformerLayer = (h, layer, context) => {
     feedForward: {
       output: inner,
       losses: routed ? { balance, z } : null,
-      statistics: routed ? { counts, demand, entropy } : null,
+      statistics: routed ? { demand, entropy } : null,
     } satisfies FeedForwardResult,
   };
 };

@@ -156,7 +156,7 @@ export function transformerLayer(
 
 /** The identity: evaluation, or a rate of 0. */
 export const noDropout: Dropout = (_site, x) => x;
-/** A dropout that feeds masks float32 [T, hidden] named "dropout:<site>" when the rate is above zero. */
+/** A dropout by masks, whatever its rate. `mask`: that of a site, of the shape of what it is laid over; who builds the graph feeds it. */
 export const fedDropout =
   (mask: (site: string, like: Tensor) => Tensor): Dropout =>
   (site, x) =>

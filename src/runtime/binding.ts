@@ -5,9 +5,9 @@
 import { UserError } from "../errors.js";
 import {
   arrayTypes,
+  fitsShape,
   GRADIENT_PREFIX,
   type IoSpec,
-  type Shape,
   sameShape,
   showShape,
   sizeOf,
@@ -20,8 +20,6 @@ export type Feeds = Readonly<Record<string, TensorData>>;
 
 const quote = (names: readonly string[]): string =>
   names.length === 0 ? "none" : names.map((name) => `"${name}"`).join(", ");
-const fits = (expected: Shape, got: readonly number[]): boolean =>
-  expected.length === got.length && expected.every((d, i) => (d === null ? got[i] >= 0 : d === got[i]));
 
 /** @throws UserError unless there is exactly one value for every input that is not held, each of the declared dtype and shape */
 export function checkFeeds(program: ProgramInfo, feeds: Feeds): void {
@@ -39,7 +37,7 @@ export function checkFeeds(program: ProgramInfo, feeds: Feeds): void {
 
 function checkFeed(program: ProgramInfo, { name, dtype, shape }: IoSpec, feed: TensorData): void {
   const where = `program "${program.name}", input "${name}"`;
-  if (feed.dtype !== dtype || !fits(shape, feed.shape))
+  if (feed.dtype !== dtype || !fitsShape(shape, feed.shape))
     throw new UserError(
       `${where}: expected ${dtype}${showShape(shape)}, got ${feed.dtype}${showShape(feed.shape)}; ` +
         "feed what the program was built for, or build one for this shape",
@@ -149,7 +147,7 @@ export function checkParameters(
   }
   for (const spec of program.gradients) {
     const { shape } = layout.require("gradient", parameterOfGradient(spec));
-    if (!fits(spec.shape, shape))
+    if (!fitsShape(spec.shape, shape))
       throw new UserError(
         `program "${program.name}", gradient "${spec.name}": expected shape ${showShape(spec.shape)}, got ${showShape(shape)} in the store`,
       );

@@ -325,6 +325,10 @@ onEveryDevice((device) => {
       await expect(parameters.write("value", { w: values.b })).rejects.toThrow(
         "expected 15 float32 values for shape [3, 5], got 5",
       );
+      const list = [1, 2] as unknown as Float32Array;
+      await expect(parameters.write("value", { w: list })).rejects.toThrow(
+        "expected 15 float32 values for shape [3, 5], got [object Array]",
+      );
       await expect(parameters.step({ ...adamw, step: 0 })).rejects.toThrow(
         "expected step to be an integer from 1 on, got 0",
       );

@@ -138,7 +138,9 @@ export interface RunOptions {
 /** Names, element types and shapes of a compiled program. */
 export type ProgramInfo = Omit<OnnxProgram, "bytes">;
 
-export interface ProfileOptions extends RunOptions {
+/** Feeds serve every run, so they are not handed over. */
+export interface ProfileOptions extends Omit<RunOptions, "transferFeeds"> {
+  /** From 1 on. */
   readonly runs: number;
   /** Where to keep ONNX Runtime's own file, for chrome://tracing. Default: nowhere. */
   readonly keep?: string;

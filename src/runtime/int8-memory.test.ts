@@ -1,5 +1,5 @@
 /** @file Int8 weights have as many bits as the device multiplies without overflow. */
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { input, int8Range, linearInt8, packInt8, quantizeRows } from "../graph/index.js";
 import type { Device } from "./device.js";
 import { createInt8Memory } from "./int8-memory.js";
@@ -15,6 +15,14 @@ const overflowing = {
 
 it("keeps to seven bits where products overflow", async () => {
   expect((await createInt8Memory(overflowing)).largest).toBe(int8Range.safe);
+});
+
+it("lets go of its program when that fails", async () => {
+  const dispose = vi.fn(async () => {});
+  const run = () => Promise.reject(new Error("no such kernel"));
+  const failing = { compile: async () => ({ run, dispose }) } as unknown as Device;
+  await expect(createInt8Memory(failing)).rejects.toThrow("no such kernel");
+  expect(dispose).toHaveBeenCalledOnce();
 });
 
 onEveryDevice((device, kind) => {

@@ -14,10 +14,13 @@ export async function createInt8Memory(device: Device): Promise<Int8Memory> {
   const x = input("x", "float32", [1, WIDTH]);
   const y = linearInt8(quantizeRows(x), packInt8(ones, 1, WIDTH));
   const probe = await device.compile({ name: "largest int8 product", outputs: { y } });
-  const result = await probe.run({ x: { dtype: "float32", shape: [1, WIDTH], data: ones } });
-  await probe.dispose();
-  const right = Math.abs(Number(result.y.data[0]) / WIDTH - 1) < 1e-3;
-  return new Int8Memory(right ? int8Range.full : int8Range.safe);
+  try {
+    const result = await probe.run({ x: { dtype: "float32", shape: [1, WIDTH], data: ones } });
+    const right = Math.abs(Number(result.y.data[0]) / WIDTH - 1) < 1e-3;
+    return new Int8Memory(right ? int8Range.full : int8Range.safe);
+  } finally {
+    await probe.dispose();
+  }
 }
 
 /** @throws UserError when the device has no products in eight bits */

@@ -161,12 +161,17 @@ export class OnnxDevice implements Device {
     feeds: Feeds,
     { runs, keep, ...options }: ProfileOptions,
   ): Promise<NodeTime[][]> {
+    if (!Number.isInteger(runs) || runs < 1)
+      throw new UserError(`profile: expected runs to be an integer from 1 on, got ${runs}`);
     const folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-profile-"));
     try {
       const program = await this.#load(writeOnnx(module, this.target), join(folder, "profile"));
-      for (let run = 0; run <= runs; run++) await program.run(feeds, options);
-      await this.thread.call((host) => host.endProfile(program.id));
-      await program.dispose();
+      try {
+        for (let run = 0; run <= runs; run++) await program.run(feeds, options);
+        await this.thread.call((host) => host.endProfile(program.id));
+      } finally {
+        await program.dispose();
+      }
       const [name] = await readdir(folder);
       const file = join(folder, name);
       if (keep !== undefined) await copyFile(file, keep);

@@ -1,7 +1,10 @@
 /** @file The profile of a small program, and what the names of nodes say. */
-import { expect, it } from "vitest";
+import type { Remote } from "comlink";
+import { expect, it, vi } from "vitest";
 import { add, input, matmul, withScope } from "../graph/index.js";
 import { createDevice, groupTimes, leastTimes, type NodeTime, partOf, phaseOf, totalTime } from "./index.js";
+import { OnnxDevice } from "./onnx-device.js";
+import type { OnnxHost } from "./onnx-host.js";
 import { readProfile } from "./profile.js";
 import { float32 } from "./testing/devices.js";
 
@@ -90,4 +93,23 @@ it("profiles a program on the cpu device, and says that the reference has no pro
   expect(runs[0].map(partOf)).toEqual(["part", "part"]);
   const reference = await createDevice("reference");
   await expect(reference.profile(module, feeds, { runs: 1 })).rejects.toThrow("has no profiler");
+});
+
+it("lets go of a program whose run fails, and refuses to run it no times", async () => {
+  const module = { name: "small", outputs: { y: add(input("x", "float32", [2]), 1) } };
+  const device = await OnnxDevice.create("cpu", { threads: 1 });
+  const calls = vi.spyOn(device.thread, "call");
+  for (const runs of [0, 1.5, Number.NaN])
+    await expect(device.profile(module, { x: float32([2], [1, 2]) }, { runs })).rejects.toThrow(
+      `profile: expected runs to be an integer from 1 on, got ${runs}`,
+    );
+  expect(calls).not.toHaveBeenCalled();
+  await expect(device.profile(module, { x: float32([3], [1, 2, 3]) }, { runs: 1 })).rejects.toThrow(
+    'input "x": expected float32[2], got float32[3]',
+  );
+  const asked: string[] = [];
+  const recorder = new Proxy({}, { get: (_, name) => async () => void asked.push(String(name)) });
+  for (const [operation] of calls.mock.calls) await operation(recorder as Remote<OnnxHost>);
+  expect(asked).toEqual(["load", "unload"]);
+  await device.dispose();
 });

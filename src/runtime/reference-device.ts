@@ -115,6 +115,8 @@ class ReferenceParameterStore implements ParameterStore {
 
   async write(slot: Slot, values: Readonly<Record<string, Float32Array>>): Promise<void> {
     const { memory } = this;
+    memory.layout.requireSlot(slot);
+    memory.layout.checkValues(slot, values);
     const copies = Object.fromEntries(
       Object.entries(values).map(([name, value]) => [name, sendable(value, false)]),
     );

@@ -5,7 +5,6 @@
  */
 import type { GenerationConfig } from "../config/index.js";
 import type { SpecialIds } from "../data/tokenizer.js";
-import type { DiffusionProcess } from "../diffusion/process.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
 import type { Canvas } from "./canvas.js";
@@ -14,6 +13,7 @@ import { Reabsorption } from "./reabsorption.js";
 import { RepetitionControl } from "./repetition.js";
 import { type RoundedTokens, roundLogits } from "./rounding.js";
 import { releasesBlindly, type Sampler } from "./sampling-settings.js";
+import type { SamplingProcess } from "./sampling-times.js";
 import type { Keeping } from "./step-rows.js";
 import { startAbsorbed, startState, stepGaussian } from "./steppers.js";
 import {
@@ -26,7 +26,7 @@ import {
 
 /** What all samples of a run share. */
 export interface SampleSetting {
-  readonly process: DiffusionProcess;
+  readonly process: SamplingProcess;
   /** Times t_0 = 1 .. t_S = 0. At the last step, everything still absorbed is released. */
   readonly times: Float64Array;
   readonly config: GenerationConfig;

@@ -71,6 +71,29 @@ describe("the times of a sampler", () => {
     expect(new SamplingProcess({ ...soft, absorbRate: 0 }).releaseProbability(0, 1)).toBe(0);
   });
 
+  it("release what the process has less at an earlier time, and all at the last", () => {
+    for (const options of [
+      soft,
+      { ...soft, startDeviation: 0 },
+      { ...masked, schedule: "cosine" } as const,
+    ]) {
+      const process = new SamplingProcess(options);
+      const left = (t: number) => process.absorbed(t) - process.absorbed(0);
+      for (const [s, t] of [
+        [0, 0.1],
+        [0.25, 0.5],
+        [0.9, 1],
+        [0.7, 0.7],
+      ]) {
+        const released = process.releaseProbability(s, t);
+        expect(released).toBeGreaterThanOrEqual(0);
+        expect(left(t) * (1 - released)).toBeCloseTo(left(s), 14);
+      }
+    }
+    expect(new SamplingProcess(masked).releaseProbability(0.25, 0.5)).toBeCloseTo(0.5, 15);
+    expect(new SamplingProcess(masked).releaseProbability(0, 0.1)).toBe(1);
+  });
+
   it("are even in t, or quadratic, by setting", () => {
     expect(timesOf(soft, 4, "uniform")).toEqual([1, 0.75, 0.5, 0.25, 0]);
     expect(timesOf(masked, 4, "quadratic")).toEqual([1, 0.5625, 0.25, 0.0625, 0]);

@@ -21,7 +21,8 @@ export type TimeGrid = GenerationConfig["timeGrid"];
  * write these positions too, and releases them along with the others: P(released) = (g(t) - g(s)) / (g(t) - g(0)).
  */
 export class SamplingProcess extends DiffusionProcess {
-  override releaseProbability(s: number, t: number): number {
+  /** Probability that a position absorbed at t is released on the way to s <= t. */
+  releaseProbability(s: number, t: number): number {
     const [from, to, rest] = [this.absorbed(t), this.absorbed(s), this.absorbed(0)];
     return from > rest ? (from - to) / (from - rest) : Number(from > 0);
   }

@@ -14,13 +14,13 @@
  * As the expected number is a share of those still absorbed, and at the last step all of them, everything is released in time.
  */
 import type { GenerationConfig } from "../config/index.js";
-import type { DiffusionProcess } from "../diffusion/process.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
+import type { SamplingProcess } from "./sampling-times.js";
 
 /** One sequence of N positions on its way from t to s. */
 export interface ReleaseContext {
-  readonly process: DiffusionProcess;
+  readonly process: SamplingProcess;
   /** Time the state is at. */
   readonly t: number;
   /** Time the state goes to, s <= t. */

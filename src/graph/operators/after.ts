@@ -6,6 +6,7 @@
  */
 import { constant, type Tensor } from "../tensor.js";
 import { sizeOf } from "../types.js";
+import { requireSome } from "./checks.js";
 import { add, less, where } from "./elementwise.js";
 import { reduceSum } from "./reduce.js";
 import { reshape, slice } from "./shape.js";
@@ -26,6 +27,7 @@ function sample(x: Tensor): Tensor {
  * @param others float32, at least one
  */
 export function after(x: Tensor, others: readonly Tensor[]): Tensor {
+  requireSome("after", others, "other tensor");
   const sum = others.map(sample).reduce((a, b) => add(a, b));
   return where(less(sum, Number.NEGATIVE_INFINITY), constant(0, [], x.dtype), x);
 }

@@ -1,4 +1,4 @@
-/** @file Which axis is meant by a number. */
+/** @file Which axes are meant by numbers. */
 import type { Tensor } from "../tensor.js";
 import { showShape } from "../types.js";
 
@@ -8,6 +8,16 @@ export function axisOf(name: string, x: Tensor, axis: number): number {
   if (!(Number.isInteger(found) && found >= 0 && found < x.rank))
     throw new Error(
       `${name}: expected an axis from ${-x.rank} to ${x.rank - 1} of ${showShape(x.shape)}, got ${axis}`,
+    );
+  return found;
+}
+
+/** The axes of x, each named once. */
+export function axesOf(name: string, x: Tensor, axes: readonly number[]): number[] {
+  const found = axes.map((axis) => axisOf(name, x, axis));
+  if (new Set(found).size < found.length)
+    throw new Error(
+      `${name}: expected every axis of ${showShape(x.shape)} at most once, got [${axes.join(", ")}]`,
     );
   return found;
 }

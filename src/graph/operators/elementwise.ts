@@ -4,6 +4,7 @@ import { definePrimitive, type MaybeTensor, type PrimitiveOperator } from "../op
 import { apply, constant, type Tensor } from "../tensor.js";
 import { type DType, onnxTypes } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
+import { requireDtype, requireSome } from "./checks.js";
 
 /** A tensor, or a number that takes its type from the other side. */
 export type Scalar = Tensor | number;
@@ -132,19 +133,23 @@ export const and = (a: Tensor, b: Tensor): Tensor => call(operators.and, a, b);
 /** Either true (bool operands). */
 export const or = (a: Tensor, b: Tensor): Tensor => call(operators.or, a, b);
 
+/** `of`: the element type it takes and returns; null: any number. */
 function unary(
   name: string,
   type: string,
   compute: (x: number) => number,
   adjoint?: (g: Tensor, x: Tensor, out: Tensor) => Tensor,
-  result?: DType,
+  of: DType | null = "float32",
 ): (x: Tensor) => Tensor {
   const operator = definePrimitive<object>({
     name,
-    infer: ([x]) => [{ dtype: result ?? x.dtype, shape: x.shape }],
+    infer: ([x]) => {
+      if (of) requireDtype(name, x, of);
+      return [{ dtype: x.dtype, shape: x.shape }];
+    },
     onnx: () => ({ type }),
     adjoint: adjoint && (([g], { inputs: [x], outputs: [out] }) => [adjoint(g!, x, out)]),
-    evaluate: ([x]) => [new NDArray(result ?? x.dtype, x.shape, x.data.map(compute))],
+    evaluate: ([x]) => [new NDArray(x.dtype, x.shape, x.data.map(compute))],
   });
   return (x) => apply(operator, [x], {})[0];
 }
@@ -154,6 +159,7 @@ export const neg = unary(
   "Neg",
   (x) => -x,
   (g) => neg(g),
+  null,
 );
 export const exp = unary("exp", "Exp", Math.exp, (g, _x, out) => mul(g, out));
 export const log = unary("log", "Log", Math.log, (g, x) => div(g, x));
@@ -254,4 +260,7 @@ export function where(condition: Tensor, a: Scalar, b: Scalar): Tensor {
 }
 
 /** Sum of tensors of one shape, from the first on: pairs of additions run on all threads, ONNX's Sum on one. */
-export const sumOf = (tensors: readonly Tensor[]): Tensor => tensors.reduce((total, x) => add(total, x));
+export function sumOf(tensors: readonly Tensor[]): Tensor {
+  requireSome("sumOf", tensors);
+  return tensors.reduce((total, x) => add(total, x));
+}

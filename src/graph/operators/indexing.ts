@@ -211,7 +211,10 @@ const topKOperator = definePrimitive<{ k: number; largest: boolean }>({
       throw new Error(
         `topK: expected one row at least, known in advance, got ${showShape(x.shape)}: ONNX Runtime divides by zero when there are none`,
       );
-    if (length !== null && k > length) throw new Error(`topK: expected k <= ${length}, got ${k}`);
+    if (!Number.isInteger(k) || k < 1 || (length !== null && k > length))
+      throw new Error(
+        `topK: expected k to be an integer from 1 ${length === null ? "on" : `to ${length}`}, got ${k}`,
+      );
     return [
       { dtype: x.dtype, shape },
       { dtype: "int64", shape },

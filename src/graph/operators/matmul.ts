@@ -4,6 +4,7 @@ import { definePrimitive, type PrimitiveOperator } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
 import { type Shape, showShape, sizeOf } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
+import { requireDtype } from "./checks.js";
 import { mul } from "./elementwise.js";
 import { reduceSum } from "./reduce.js";
 import { reshape, transpose } from "./shape.js";
@@ -26,9 +27,10 @@ function productShape(name: string, a: Shape, b: Shape, transposeA: boolean, tra
 
 const matmulOperator: PrimitiveOperator = definePrimitive<MatmulAttributes>({
   name: "matmul",
-  infer: ([a, b], { transposeA, transposeB }) => [
-    { dtype: a.dtype, shape: productShape("matmul", a.shape, b.shape, transposeA, transposeB) },
-  ],
+  infer: ([a, b], { transposeA, transposeB }) => {
+    for (const x of [a, b]) requireDtype("matmul", x, "float32");
+    return [{ dtype: a.dtype, shape: productShape("matmul", a.shape, b.shape, transposeA, transposeB) }];
+  },
   onnx: ({ transposeA, transposeB, scale }) =>
     !transposeA && !transposeB && scale === 1
       ? { type: "MatMul" }
@@ -91,13 +93,26 @@ const transposedMatrices = (x: Tensor): Tensor => {
 export const matmul = (a: Tensor, b: Tensor, options: Partial<MatmulAttributes> = {}): Tensor =>
   apply(matmulOperator, [a, b], { transposeA: false, transposeB: false, scale: 1, ...options })[0];
 
+/** Whether a shape broadcasts to the other without stretching that one; unknown dimensions match any. */
+function stretchesTo(shape: Shape, to: Shape): boolean {
+  const aligned = to.slice(Math.max(0, to.length - shape.length));
+  return (
+    shape.length <= to.length &&
+    shape.every((d, i) => d === 1 || d === null || aligned[i] === null || d === aligned[i])
+  );
+}
+
 /** The third input, which is added, may be left out. */
 const gemmOperator: PrimitiveOperator = definePrimitive<{ transposeA: boolean; transposeB: boolean }>({
   name: "gemm",
-  infer: ([a, b], { transposeA, transposeB }) => {
+  infer: ([a, b, c], { transposeA, transposeB }) => {
+    for (const x of c ? [a, b, c] : [a, b]) requireDtype("gemm", x, "float32");
     if (a.rank !== 2 || b.rank !== 2)
       throw new Error(`gemm: expected matrices, got ${showShape(a.shape)} and ${showShape(b.shape)}`);
-    return [{ dtype: a.dtype, shape: productShape("gemm", a.shape, b.shape, transposeA, transposeB) }];
+    const shape = productShape("gemm", a.shape, b.shape, transposeA, transposeB);
+    if (c && !stretchesTo(c.shape, shape))
+      throw new Error(`gemm: expected c to broadcast to ${showShape(shape)}, got ${showShape(c.shape)}`);
+    return [{ dtype: a.dtype, shape }];
   },
   onnx: ({ transposeA, transposeB }) => ({
     type: "Gemm",

@@ -4,13 +4,17 @@ import { defineComposite, definePrimitive } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import { sizeOf } from "../types.js";
 import { unbroadcast } from "./broadcast.js";
+import { requireDtype, requireTensor } from "./checks.js";
 import { add, mul, reciprocal, sqrt, sub } from "./elementwise.js";
 import { rowDot } from "./matmul.js";
 import { reduceMean, reduceSum } from "./reduce.js";
 
 const softmaxOperator = definePrimitive<object>({
   name: "softmax",
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: ([x]) => {
+    requireDtype("softmax", x, "float32");
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
   onnx: () => ({ type: "Softmax", attributes: { axis: -1 } }),
   adjoint: ([g], { outputs: [p] }) => {
     const weighted = mul(g!, p);
@@ -66,7 +70,13 @@ const layerNormalization = definePrimitive<{ epsilon: number }>({
 
 const layerNormOperator = defineComposite<{ epsilon: number }, { mean: Tensor; inverse: Tensor }>({
   name: "layerNorm",
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: ([x, weight, bias]) => {
+    requireDtype("layerNorm", x, "float32");
+    const width = x.shape.slice(-1);
+    requireTensor("layerNorm", "the weight", weight, "float32", width);
+    requireTensor("layerNorm", "the bias", bias, "float32", width);
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
   lower: (inputs, attributes) => {
     const [out, mean, inverse] = apply(layerNormalization, inputs, attributes);
     return { outputs: [out], saved: { mean, inverse } };
@@ -89,7 +99,10 @@ export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, epsilon = 1e-
 
 const rmsNormOperator = defineComposite<{ epsilon: number }, { inverse: Tensor; out: Tensor }>({
   name: "rmsNorm",
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: ([x]) => {
+    requireDtype("rmsNorm", x, "float32");
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
   lower: ([x], { epsilon }) => {
     const inverse = reciprocalRoot(x, epsilon);
     const out = mul(x, inverse);

@@ -3,7 +3,7 @@ import { forEachIndex, NDArray, stridesOf } from "../ndarray.js";
 import { definePrimitive, type PrimitiveOperator } from "../operator.js";
 import { apply, type Tensor } from "../tensor.js";
 import type { Shape } from "../types.js";
-import { axisOf } from "./axis.js";
+import { axesOf, axisOf } from "./axis.js";
 import { mul } from "./elementwise.js";
 import { expand, reshape } from "./shape.js";
 
@@ -75,11 +75,9 @@ const minOperator = reduction("reduceMin", "ReduceMin", Infinity, Math.min, (tot
 
 /** Of no axes it is x: ONNX would reduce them all. */
 const call = (operator: PrimitiveOperator, x: Tensor, axes: readonly number[], keepDims: boolean): Tensor =>
-  axes.length === 0
-    ? x
-    : apply(operator, [x], { axes: axes.map((axis) => axisOf(operator.name, x, axis)), keepDims })[0];
+  axes.length === 0 ? x : apply(operator, [x], { axes: axesOf(operator.name, x, axes), keepDims })[0];
 
-/** Sum over `axes` (negative counts from the end). */
+/** Sum over `axes` (negative ones count from the end), each named once. */
 export const reduceSum = (x: Tensor, axes: readonly number[], keepDims = false): Tensor =>
   call(sumOperator, x, axes, keepDims);
 /** Mean over `axes`. */

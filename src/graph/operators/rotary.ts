@@ -5,6 +5,7 @@
 import { NDArray } from "../ndarray.js";
 import { defineComposite, definePrimitive } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
+import { requireTensor } from "./checks.js";
 
 interface RotaryAttributes {
   readonly headSize: number;
@@ -76,7 +77,16 @@ function makeTables({ headSize, theta, maxPosition }: RotaryAttributes, directio
 
 const rotaryOperator = defineComposite<RotaryAttributes, null>({
   name: "rotary",
-  infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  infer: ([x, positions], { headSize }) => {
+    requireTensor("rotary", "x", x, "float32", [null, null, null]);
+    requireTensor("rotary", "the positions", positions, "int64", x.shape.slice(0, 2));
+    const width = x.shape[2];
+    if (!Number.isInteger(headSize) || headSize < 2 || headSize % 2 !== 0 || (width ?? 0) % headSize !== 0)
+      throw new Error(
+        `rotary: expected an even head size that divides the width ${width ?? "?"}, got ${headSize}`,
+      );
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
   lower: ([x, positions], attributes) => ({
     outputs: apply(rotaryEmbedding, [x, positions, ...tables(attributes, 1)], {}),
     saved: null,

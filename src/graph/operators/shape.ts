@@ -5,6 +5,7 @@ import { apply, constant, type Tensor } from "../tensor.js";
 import { type Dim, type Shape, sameShape, showShape, sizeOf } from "../types.js";
 import { axisOf } from "./axis.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
+import { requireSome } from "./checks.js";
 
 const known = (shape: Shape): shape is readonly number[] => shape.every((d) => d !== null);
 
@@ -38,7 +39,14 @@ export const reshape = (x: Tensor, shape: Shape): Tensor =>
 
 const transposeOperator = definePrimitive<{ permutation: readonly number[] }>({
   name: "transpose",
-  infer: ([x], { permutation }) => [{ dtype: x.dtype, shape: permutation.map((p) => x.shape[p]) }],
+  infer: ([x], { permutation }) => {
+    const sorted = [...permutation].sort((a, b) => a - b);
+    if (sorted.length !== x.rank || sorted.some((p, i) => p !== i))
+      throw new Error(
+        `transpose: expected every axis of ${showShape(x.shape)} once, counted from 0, got [${permutation.join(", ")}]`,
+      );
+    return [{ dtype: x.dtype, shape: permutation.map((p) => x.shape[p]) }];
+  },
   onnx: ({ permutation }) => ({ type: "Transpose", attributes: { perm: permutation } }),
   adjoint: ([g], { attributes: { permutation } }) => {
     const inverse = permutation.map((_, i) => permutation.indexOf(i));
@@ -67,9 +75,10 @@ const sliceOperator = definePrimitive<SliceAttributes>({
   name: "slice",
   infer: ([x], { axis, start, end }) => {
     const length = x.shape[axis];
-    if (start < 0 || end < start || (length !== null && end > length))
+    const integers = Number.isInteger(start) && Number.isInteger(end);
+    if (!integers || start < 0 || end < start || (length !== null && end > length))
       throw new Error(
-        `slice: expected 0 <= start <= end <= ${length}, got ${start}:${end} on axis ${axis} of ${showShape(x.shape)}`,
+        `slice: expected integers 0 <= start <= end <= ${length ?? "?"}, got ${start}:${end} on axis ${axis} of ${showShape(x.shape)}`,
       );
     return [{ dtype: x.dtype, shape: x.shape.map((d, i) => (i === axis ? end - start : d)) }];
   },
@@ -171,10 +180,12 @@ const concatOperator = definePrimitive<{ axis: number }>({
   },
 });
 /** Joins tensors along an axis. */
-export const concat = (tensors: readonly Tensor[], axis: number): Tensor =>
-  tensors.length === 1
+export function concat(tensors: readonly Tensor[], axis: number): Tensor {
+  requireSome("concat", tensors);
+  return tensors.length === 1
     ? tensors[0]
     : apply(concatOperator, tensors, { axis: axisOf("concat", tensors[0], axis) })[0];
+}
 
 const expandOperator = definePrimitive<{ shape: readonly number[] }>({
   name: "expand",

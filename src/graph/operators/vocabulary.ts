@@ -6,7 +6,9 @@ import { NDArray } from "../ndarray.js";
 import { defineComposite } from "../operator.js";
 import { cpuTarget, type Target } from "../target.js";
 import { apply, constant, type Tensor } from "../tensor.js";
+import type { Dim } from "../types.js";
 import { after } from "./after.js";
+import { requireSome, requireTensor } from "./checks.js";
 import { add, log, maximum, mul, neg, sub, sumOf, where } from "./elementwise.js";
 import { addRows, gather, gatherElements } from "./indexing.js";
 import { gemm, linear, matmul, sumRows } from "./matmul.js";
@@ -62,6 +64,18 @@ export interface LogitTerm {
   readonly bias?: Tensor;
 }
 
+/** @throws Error unless a term has so many rows, and so many entries of the vocabulary. `which` term it is, for the message. */
+function checkTerm(
+  name: string,
+  which: string,
+  { x, table, bias }: LogitTerm,
+  { rows, vocabulary }: { readonly rows: Dim; readonly vocabulary: Dim },
+): void {
+  requireTensor(name, `x of ${which}`, x, "float32", [rows, null]);
+  requireTensor(name, `the table of ${which}`, table, "float32", [vocabulary, x.shape[1]]);
+  if (bias) requireTensor(name, `the bias of ${which}`, bias, "float32", [vocabulary]);
+}
+
 /**
  * The same terms as products that each start from the sum of those before: the first takes its bias along, a later bias is a column more
  * of its table, against ones. So no bias is a pass over [T, V], and logits that begin with the same term share its product.
@@ -76,11 +90,13 @@ function asProducts(terms: readonly LogitTerm[]): LogitTerm[] {
 }
 
 /** sum_i (x_i table_i^T + bias_i). x_i [T, K_i], table_i [V, K_i], bias_i [V] -> [T, V]. */
-export const tiedLogits = (terms: readonly LogitTerm[]): Tensor =>
-  asProducts(terms).reduce<Tensor | null>(
+export function tiedLogits(terms: readonly LogitTerm[]): Tensor {
+  requireSome("tiedLogits", terms, "term");
+  return asProducts(terms).reduce<Tensor | null>(
     (total, { x, table, bias }) => linear(x, table, total ?? bias),
     null,
   )!;
+}
 
 /** The terms of some rows, for `tiedLogits`. take: x [T, K] -> those rows of it. */
 export const termsAt = (terms: readonly LogitTerm[], take: (x: Tensor) => Tensor): LogitTerm[] =>
@@ -134,7 +150,16 @@ function crossEntropyInputs<T>(of: readonly T[], { biased, some }: CrossEntropyA
 
 const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
   name: "crossEntropy",
-  infer: (inputs) => [{ dtype: "float32", shape: [inputs[0].shape[0]] }],
+  infer: (inputs, attributes) => {
+    const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
+    requireSome("crossEntropy", terms, "term");
+    requireTensor("crossEntropy", "the targets", targets, "int64", [null]);
+    const [rows, vocabulary] = [targets.shape[0], terms[0].table.shape[0]];
+    for (const [k, term] of terms.entries())
+      checkTerm("crossEntropy", `term ${k}`, term, { rows, vocabulary });
+    if (wanted) requireTensor("crossEntropy", "the wanted rows", wanted, "bool", [rows]);
+    return [{ dtype: "float32", shape: [rows] }];
+  },
   lower: (inputs, attributes, target) => {
     const { terms, targets, wanted } = crossEntropyInputs(inputs, attributes);
     const rows = targets.staticShape[0];
@@ -238,7 +263,13 @@ export const crossEntropy = (
 
 const posteriorMeanOperator = defineComposite<KeepOptions, Saved>({
   name: "posteriorMean",
-  infer: ([x, , , table]) => [{ dtype: "float32", shape: [x.shape[0], table.shape[1]] }],
+  infer: ([x, codebook, prior, table, wanted]) => {
+    const [rows, vocabulary] = [x.shape[0], codebook.shape[0]];
+    checkTerm("posteriorMean", "the channel", { x, table: codebook, bias: prior }, { rows, vocabulary });
+    requireTensor("posteriorMean", "the table", table, "float32", [vocabulary, null]);
+    if (wanted) requireTensor("posteriorMean", "the wanted rows", wanted, "bool", [rows]);
+    return [{ dtype: "float32", shape: [rows, table.shape[1]] }];
+  },
   lower: ([x, codebook, prior, table, wanted], options, target) => {
     const chunks = rowChunks(x.staticShape[0], wanted ?? null, target);
     const parts = chunkTerms([{ x, table: codebook, bias: prior }], chunks);

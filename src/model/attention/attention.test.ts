@@ -9,6 +9,7 @@ import {
   computedPairs,
   coversRow,
   denseMask,
+  type HeadPattern,
   headGroups,
   layerPattern,
   makeBlockPlan,
@@ -97,6 +98,13 @@ describe("attention pattern", () => {
     expect(headGroups(layer).map((g) => [g.start, g.count, g.pattern.window])).toEqual([
       [0, 2, 8],
       [2, 1, 8],
+    ]);
+    const head = { window: 4, dilation: 1, full: false };
+    const starts = (...heads: HeadPattern[]) => headGroups({ heads }).map(({ start }) => start);
+    expect(starts(head, { ...head, causal: false }, { ...head, causal: true })).toEqual([0, 2]);
+    const full = { ...head, full: true };
+    expect(starts(full, { ...full, window: 9, dilation: 2 }, { ...full, causal: true }, head)).toEqual([
+      0, 2, 3,
     ]);
     expect(() => layerPattern({ window: 4, dilation: [1], full: false }, 0, 3)).toThrow(
       /one dilation for each of 3 heads/,

@@ -35,7 +35,7 @@ import {
 } from "../../graph/index.js";
 import type { ActiveRows, KeysAndValues } from "../active-rows.js";
 import { additive, inWindow, type Layout, slotSegments } from "./masks.js";
-import { coversRow, type HeadGroup, type HeadPattern, sees } from "./pattern.js";
+import { coversRow, type HeadGroup, type HeadPattern, patternKey, sees } from "./pattern.js";
 
 interface Attributes {
   readonly batch: number;
@@ -137,7 +137,7 @@ export class CachedKeys {
   }
 
   of(pattern: HeadPattern): GroupKeys {
-    const key = pattern.full ? "full" : `${pattern.window}/${pattern.dilation}`;
+    const key = patternKey(pattern);
     const keys = this.built.get(key) ?? groupKeys(this, pattern);
     this.built.set(key, keys);
     return keys;

@@ -49,7 +49,7 @@ import {
   nearSlots,
   pairMask,
 } from "./masks.js";
-import { type BlockPlan, blockPlan, coversRow, type HeadPattern, sees } from "./pattern.js";
+import { type BlockPlan, blockPlan, coversRow, type HeadPattern, patternKey, sees } from "./pattern.js";
 
 interface Attributes extends HeadShape {
   readonly pattern: HeadPattern;
@@ -218,8 +218,8 @@ function keyBlocksAdjoint(
   return { local, slots: slice(summed, 2, 0, globals) };
 }
 
-const keyOf = ({ window, dilation, reach, causal, near }: BlockPlan): string =>
-  `${window}/${dilation}/${reach}/${causal}/${near}`;
+/** Equal for plans that are equal, within one layout. */
+const planKey = (plan: BlockPlan): string => `${patternKey(plan)}/${plan.reach}/${plan.near}`;
 
 /** Masks of one layout, each built once and shared by the layers that want it. */
 export class MaskCache {
@@ -233,20 +233,18 @@ export class MaskCache {
     return mask;
   }
   dense(pattern: HeadPattern): Tensor {
-    const { full, window, dilation, causal } = pattern;
-    const key = `dense/${full || `${window}/${dilation}`}/${causal}`;
-    return this.once(key, () => pairMask(this.layout, pattern));
+    return this.once(`dense/${patternKey(pattern)}`, () => pairMask(this.layout, pattern));
   }
   global(causal = false): Tensor {
     return this.once(`global/${causal}`, () => globalMask(this.layout, this.layout.globals!, causal));
   }
   local(plan: BlockPlan): Tensor {
-    return this.once(`local/${keyOf(plan)}`, () => localMask(this.layout, plan, this.near(plan)));
+    return this.once(`local/${planKey(plan)}`, () => localMask(this.layout, plan, this.near(plan)));
   }
   /** Of a plan whose blocks see slots near them. */
   near(plan: BlockPlan): NearSlots | null {
     if (!plan.near) return null;
-    const key = keyOf(plan);
+    const key = planKey(plan);
     const found = this.nearSlots.get(key) ?? nearSlots(this.layout, this.layout.globals!, plan);
     this.nearSlots.set(key, found);
     return found;

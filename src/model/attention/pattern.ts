@@ -20,6 +20,15 @@ export interface HeadPattern {
   readonly causal?: boolean;
 }
 
+/** Equal for patterns that see the same, whatever the row. */
+export const patternKey = ({
+  window,
+  dilation,
+  full = false,
+  causal = false,
+}: Omit<HeadPattern, "full"> & Partial<HeadPattern>): string =>
+  `${full ? "full" : `${window}/${dilation}`}${causal ? "/causal" : ""}`;
+
 /** What one layer sees: a pattern a head. */
 export interface LayerPattern {
   readonly heads: readonly HeadPattern[];
@@ -80,14 +89,7 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
   const groups: { pattern: HeadPattern; start: number; count: number }[] = [];
   for (const [i, pattern] of layer.heads.entries()) {
     const last = groups.at(-1);
-    const same =
-      last &&
-      (last.pattern.full
-        ? pattern.full
-        : !pattern.full &&
-          last.pattern.window === pattern.window &&
-          last.pattern.dilation === pattern.dilation);
-    if (same) last.count++;
+    if (last && patternKey(last.pattern) === patternKey(pattern)) last.count++;
     else groups.push({ pattern, start: i, count: 1 });
   }
   return groups;

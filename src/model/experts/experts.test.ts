@@ -4,13 +4,16 @@ import {
   type Activation,
   constant,
   evaluate,
+  input,
+  lower,
   type NDArray,
   parameter,
   sizeOf,
   type Tensor,
 } from "../../graph/index.js";
 import { array, checkOperator, wave } from "../../graph/testing/check.js";
-import { type ExpertWeights, runExperts } from "./experts.js";
+import { topologicalOrder } from "../../graph/walk.js";
+import { type ExpertOptions, type ExpertWeights, runExperts } from "./experts.js";
 
 const D = 4;
 const F = 6;
@@ -36,7 +39,12 @@ const weights = (p: Record<string, Tensor>, numExperts: number): ExpertWeights[]
   }));
 
 /** A routing of 7 tokens: `choices[t]` lists the experts of token t, padded with "no expert". */
-function check(choices: number[][], numExperts: number, name: Activation = "quick_gelu", rows?: number) {
+function check(
+  choices: number[][],
+  numExperts: number,
+  name: Activation = "quick_gelu",
+  options: ExpertOptions = {},
+) {
   const columns = Math.max(1, ...choices.map((c) => c.length));
   const experts = choices.flatMap((c) => [...c, ...Array<number>(columns - c.length).fill(numExperts)]);
   const shape = [choices.length, columns];
@@ -49,7 +57,7 @@ function check(choices: number[][], numExperts: number, name: Activation = "quic
     ...expertArrays(numExperts),
   };
   return checkOperator(parameters, (p) =>
-    runExperts(p.x, constant(experts, shape, "int64"), p.gates, weights(p, numExperts), name, rows),
+    runExperts(p.x, constant(experts, shape, "int64"), p.gates, weights(p, numExperts), name, options),
   );
 }
 
@@ -108,7 +116,22 @@ describe("experts", () => {
     ["as many pieces as some have rows", 2, [[0, 1], [2, 1], [1], [], [0, 2], [2], [1, 0]]],
     ["an expert without tokens", 1, [[0], [0], [0], [2], [0], [2], [0]]],
     ["pieces of one row, and none", 1, [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1], [2, 0, 1], [1, 2], [0]]],
-  ])("rows in pieces: %s", (_name, rows, choices) => check(choices, 3, "quick_gelu", rows));
+  ])("rows in pieces: %s", (_name, rows, choices) => check(choices, 3, "quick_gelu", { rows }));
+
+  it("rows in as many pieces as are expected, be they more or fewer", async () => {
+    const choices = [[0], [2, 1], [0], [0], [2, 0], [0], [0]];
+    for (const expected of [1, 3, 6, 14]) await check(choices, 3, "silu", { expected, rows: 1 });
+    const shape = [7, 3];
+    const p = Object.fromEntries(Object.entries(expertArrays(3)).map(([n, v]) => [n, parameter(n, v.shape)]));
+    const [x, gates] = [parameter("x", [7, D]), parameter("gates", shape)];
+    const experts = input("experts", "int64", shape);
+    const products = (options: ExpertOptions) => {
+      const out = runExperts(x, experts, gates, weights(p, 3), "silu", options);
+      return topologicalOrder(lower([out])).filter(({ operator }) => operator.name === "gemm").length;
+    };
+    expect(products({ rows: 2 })).toBe(2 * 3 * 4);
+    expect(products({ expected: 7, rows: 2 })).toBe(2 * 3 * 2);
+  });
 
   it("a slot without expert adds exactly nothing, whatever its gate", () => {
     const p = Object.fromEntries(Object.entries(expertArrays(2)).map(([n, v]) => [n, parameter(n, v.shape)]));

@@ -28,6 +28,7 @@ import {
   reduceSum,
   reshape,
   showShape,
+  sizeOf,
   sumRows,
   type Tensor,
   toGroups,
@@ -49,8 +50,8 @@ export interface ExpertWeights {
 
 interface Attributes {
   readonly activation: Activation;
-  /** Rows that an expert multiplies at once. */
-  readonly rows: number;
+  /** Pieces that an expert's rows are cut into. */
+  readonly pieces: number;
 }
 /**
  * With more rows a product leaves the processor's cache for every panel of its weights: 8,192 x 768 times 768 x 768 on one thread takes
@@ -101,12 +102,12 @@ const expertsOperator = defineComposite<Attributes, Saved>({
     return [{ dtype: "float32", shape: x.shape }];
   },
 
-  lower: (inputs, { activation: name, rows }, { dynamicShapes }) => {
+  lower: (inputs, { activation: name, pieces }, { dynamicShapes }) => {
     const [x, experts, gates] = inputs;
     const [tokens, columns] = experts.staticShape;
     const weights = weightsOf(inputs);
     const { results, saved: way } = dynamicShapes
-      ? branchesOf(x, experts, weights, name, Math.ceil((tokens * columns) / weights.length / rows))
+      ? branchesOf(x, experts, weights, name, pieces)
       : expertBlocks(x, experts, weights, name);
     const out = reshape(matmul(reshape(gates, [tokens, 1, columns]), results), x.staticShape);
     return { outputs: [out], saved: { way, results } };
@@ -206,6 +207,13 @@ function affine(weight: NDArray, bias: NDArray, x: Float64Array): Float64Array {
   return bias.data.map((start, o) => x.reduce((sum, v, i) => sum + weight.data[o * x.length + i] * v, start));
 }
 
+export interface ExpertOptions {
+  /** How many choices name an expert, about. Default: all T * K. */
+  readonly expected?: number;
+  /** About how many rows an expert multiplies at once where their number need not be known in advance. Default: 2,048. */
+  readonly rows?: number;
+}
+
 /**
  * Every token through its experts, weighted by its gates.
  * @param x float32 [T, D]
@@ -213,7 +221,6 @@ function affine(weight: NDArray, bias: NDArray, x: Float64Array): Float64Array {
  * @param gates float32 [T, K]
  * @param weights one entry for each of the E experts
  * @param name activation between the two products
- * @param rows about how many rows an expert multiplies at once where their number need not be known in advance. Default 2,048
  * @returns float32 [T, D]
  */
 export const runExperts = (
@@ -222,9 +229,9 @@ export const runExperts = (
   gates: Tensor,
   weights: readonly ExpertWeights[],
   name: Activation,
-  rows = ROWS,
+  { expected = sizeOf(experts.staticShape), rows = ROWS }: ExpertOptions = {},
 ): Tensor =>
   apply(expertsOperator, [x, experts, gates, ...weights.flatMap(({ w1, b1, w2, b2 }) => [w1, b1, w2, b2])], {
     activation: name,
-    rows,
+    pieces: Math.ceil(expected / weights.length / rows),
   } satisfies Attributes)[0];

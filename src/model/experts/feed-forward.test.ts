@@ -160,8 +160,7 @@ describe("rows are alone", () => {
         batch.flatMap((r) => r.x),
       ),
     };
-    const { counts: _, ...perRow } = statistics!;
-    const module = { name: "rows", outputs: { output, ...losses, ...perRow } };
+    const module = { name: "rows", outputs: { output, ...losses, ...statistics } };
     return evaluate(module, {}, values, { lowered: true });
   }
   /** What row `index` of a result says about its own N positions. */

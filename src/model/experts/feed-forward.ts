@@ -150,6 +150,8 @@ export function feedForward(
       routing.gates,
       Array.from({ length: numExperts }, (_, e) => weights(`experts.${e}`)),
       config.activation,
+      // Expert choice lists all experts of every token, and takes as many as the others.
+      { expected: sequences * length * topK },
     ),
   );
   const output = sharedExpertSize > 0 ? add(routed, dense("shared_expert")) : routed;

@@ -30,8 +30,6 @@ export interface RouterLosses {
 }
 
 export interface RouterStatistics {
-  /** float32 [E]: tokens each expert computes. */
-  readonly counts: Tensor;
   /** float32 [B, E]: tokens of each sequence that chose each expert, dropped or not: what balance is about. */
   readonly demand: Tensor;
   /** float32 [B]: mean entropy of the router's probabilities, in nats; log E when it has no preference. */
@@ -45,7 +43,7 @@ export function routerLosses(
   { sequences, length, valid }: Pick<RoutingOptions, "sequences" | "length" | "valid">,
 ): { losses: RouterLosses; statistics: RouterStatistics } {
   const numExperts = logits.staticShape[1];
-  const { probabilities, demand, counts } = routing;
+  const { probabilities, demand } = routing;
   return withScope("router", () => {
     const mask = reshape(cast(valid, "float32"), [sequences, length, 1]);
     const tokens = maximum(reduceSum(mask, [1]), 1); // [B, 1]
@@ -57,6 +55,6 @@ export function routerLosses(
     const normaliser = logSumExp(logits);
     const z = reshape(rowMean(mul(normaliser, normaliser)), [sequences]);
     const entropy = reshape(rowMean(sub(normaliser, rowDot(probabilities, logits))), [sequences]);
-    return { losses: { balance, z }, statistics: { counts, demand, entropy } };
+    return { losses: { balance, z }, statistics: { demand, entropy } };
   });
 }

@@ -63,10 +63,6 @@ export interface Routing {
   readonly probabilities: Tensor;
   /** float32 [B, E]: tokens of each sequence that chose each expert, before any were dropped for capacity. */
   readonly demand: Tensor;
-  /** float32 [B, E]: tokens of each sequence that each expert computes. */
-  readonly rowCounts: Tensor;
-  /** float32 [E]: tokens each expert computes in the whole batch. */
-  readonly counts: Tensor;
 }
 
 /** Assigns tokens to experts. logits float32 [T, E]. */
@@ -93,10 +89,8 @@ export function routeTokens(logits: Tensor, options: RoutingOptions): Routing {
     const demand = reduceSum(reshape(choice.assigned, [sequences, length, numExperts]), [1]);
     const kept =
       options.capacityFactor === null || router === "expert-choice" ? choice : dropOverflow(choice, context);
-    const rowCounts =
-      kept === choice ? demand : reduceSum(reshape(kept.assigned, [sequences, length, numExperts]), [1]);
     const { experts, gates } = kept;
-    return { experts, gates, probabilities, demand, rowCounts, counts: reduceSum(rowCounts, [0]) };
+    return { experts, gates, probabilities, demand };
   });
 }
 
@@ -201,7 +195,10 @@ function capacity(context: Context, factor: number): Tensor {
 }
 
 /** Drops the tokens of a sequence that come to an expert after it is full; the gates of the others stay as they are. */
-function dropOverflow({ experts, gates, assigned }: Choice, context: Context): Choice {
+function dropOverflow(
+  { experts, gates, assigned }: Choice,
+  context: Context,
+): Pick<Routing, "experts" | "gates"> {
   const { sequences, length, numExperts } = context;
   const perRow = [sequences, length, numExperts];
   const place = cumulativeSum(reshape(assigned, perRow), 1, true);
@@ -209,9 +206,5 @@ function dropOverflow({ experts, gates, assigned }: Choice, context: Context): C
   const fits = cast(less(place, reshape(limit, [sequences, 1, 1])), "float32");
   const room = reshape(fits, [sequences * length, numExperts]);
   const keep = cast(gatherElements(room, minimum(experts, numExperts - 1), 1), "bool");
-  return {
-    experts: where(keep, experts, numExperts),
-    gates: where(keep, gates, 0),
-    assigned: mul(assigned, room),
-  };
+  return { experts: where(keep, experts, numExperts), gates: where(keep, gates, 0) };
 }

@@ -20,7 +20,7 @@ it("refuses loads of another number of experts", () => {
 it("evens out a lopsided router", () => {
   const [tokens, experts] = [60, 4];
   const logits = wave(tokens * experts, 4).map((v, i) => v + [1.5, 0, -0.5, -1][i % experts]);
-  const { counts } = routeTokens(constant(logits, [tokens, experts]), {
+  const { demand } = routeTokens(constant(logits, [tokens, experts]), {
     router: "top-k",
     topK: 2,
     topP: 0,
@@ -30,9 +30,9 @@ it("evens out a lopsided router", () => {
     valid: constant(new Array<number>(tokens).fill(1), [tokens]),
     selectionBias: parameter("bias", [1, experts]),
   });
-  const module = { name: "balance", outputs: { counts } };
+  const module = { name: "balance", outputs: { demand } };
   let bias = new Float32Array(experts);
-  const loads = () => [...evaluate(module, {}, { bias: array([1, experts], bias) }).counts.data];
+  const loads = () => [...evaluate(module, {}, { bias: array([1, experts], bias) }).demand.data];
   const first = loads();
   for (let step = 0; step < 80; step++) bias = new Float32Array(updatedSelectionBias(bias, loads(), 0.02));
   const mean = (tokens * 2) / experts;
