@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
+import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { explainReadError, UserError } from "../errors.js";
 
@@ -42,6 +43,11 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
       if (!unzipped) onRead(chunk as Buffer);
       yield chunk as Buffer;
     }
+    if (unzipped) {
+      source.unpipe(unzipped).resume(); // what is left is for onRead
+      await finished(source);
+      if (unzipped.bytesWritten < source.bytesRead) await refuseBehind(path, unzipped.bytesWritten);
+    }
   } catch (error) {
     const code = codeOf(error);
     if (code === "Z_BUF_ERROR")
@@ -57,6 +63,15 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
     source.destroy();
     unzipped?.destroy();
   }
+}
+
+/** Node.js takes a zero for the end of gzip data, as some writers fill up with zeros; anything else behind it would be lost. */
+async function refuseBehind(path: string, start: number): Promise<void> {
+  for await (const chunk of createReadStream(path, { start }))
+    if ((chunk as Buffer).some((byte) => byte !== 0))
+      throw new UserError(
+        `${path}: expected nothing behind the ${start} bytes of its gzip data, got zeros and more; the file is damaged: fetch or write it again`,
+      );
 }
 
 const decode = (bytes: Buffer): string | null => (isUtf8(bytes) ? bytes.toString("utf8") : null);

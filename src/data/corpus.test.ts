@@ -52,6 +52,17 @@ describe("tokenizeDocuments", () => {
     expect(corpus.counts.shortened).toBe(src.length + trg.length > 6 ? 1 : 0);
   });
 
+  it("fills up no target that was cut: its end is none", async () => {
+    const documents = [pair("ab", "stuvwxyz"), pair("abcdefgh", "xy"), pair("a", "b")];
+    const corpus = await tokenizeDocuments(documents, tokenizer, { maxLength: 10, padTargets: 10 });
+    expect([0, 1, 2].map((d) => show(corpus.ids(d)))).toEqual([
+      "[CLS]ab[SEP][SEP]stuv",
+      "[CLS]abcd[SEP][SEP]xy[SEP]",
+      "[CLS]a[SEP][SEP]b[SEP][PAD][PAD][PAD][PAD]",
+    ]);
+    expect(corpus.counts).toMatchObject({ shortened: 2, unpadded: 1 });
+  });
+
   it("refuses a bound without room, and stops at maxTokens", async () => {
     await expect(tokenizeDocuments([], tokenizer, { maxLength: 5 })).rejects.toThrow(UserError);
     const documents = Array.from({ length: 9 }, () => ({ source: "test", text: "abc" }));

@@ -47,7 +47,7 @@ export interface CorpusCounts {
   bytes: number;
   /** Conditional documents that were cut to `maxLength`. */
   shortened: number;
-  /** Documents already longer than `padTargets`, so left as they are. */
+  /** Documents already longer than `padTargets`, or cut, so left as they are. */
   unpadded: number;
 }
 

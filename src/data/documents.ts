@@ -187,7 +187,7 @@ export class DocumentReader implements AsyncIterable<Document> {
       if (shard)
         throw new UserError(
           `${shard}: expected texts, got a shard of a token cache. Where ${folder} is a whole cache, name it by itself; ` +
-            "where its manifest.json is gone or empty, make the cache again (moe-diffuseq prepare with an empty --out).",
+            "where its manifest.json is gone or empty, make the cache again (npx moe-diffuseq prepare with an empty --out).",
         );
       const parts: string[] = [];
       let size = 0;

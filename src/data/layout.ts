@@ -14,7 +14,7 @@ export interface LayoutOptions {
   readonly maxLength?: number | null;
   /**
    * DiffuSeq's way to learn length: documents shorter than this many tokens are filled up with [PAD] tokens that are targets
-   * (default null: none). Not to be confused with the inert padding of a row.
+   * (default null: none). A target that was cut is not filled up: its end is none. Not to be confused with the inert padding of a row.
    */
   readonly padTargets?: number | null;
 }
@@ -37,7 +37,7 @@ export interface DocumentShape {
   /** Tokens in all, padding included. */
   readonly length: number;
   readonly shortened: boolean;
-  /** Longer than `padTargets`, so left as it is. */
+  /** Longer than `padTargets`, or cut, so left as it is. */
   readonly unpadded: boolean;
 }
 
@@ -76,9 +76,9 @@ export function shapeOf(
   return {
     ...kept,
     given,
-    length: Math.max(bare, padTargets),
+    length: kept.complete ? Math.max(bare, padTargets) : bare,
     shortened: kept.source !== source || kept.target !== target,
-    unpadded: padTargets > 0 && bare > padTargets,
+    unpadded: padTargets > 0 && (bare > padTargets || !kept.complete),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * @file Rows: the packed sequences of N tokens that training and validation see. Row number n is a pure function of the corpus,
- * the options and n, so a run that resumes needs to remember one integer, and rank r of R simply takes rows r, r + R, ...
+ * the options and n, so a run that resumes needs to remember one integer, and ranks that share a step need not talk about it.
  *
  * An epoch is planned section by section, each of at most 131,072 pieces, so that memory does not grow with the corpus. A corpus that
  * fits in one section is shuffled as a whole. In a larger one a section gathers 256 blocks of 512 neighbouring pieces from all over

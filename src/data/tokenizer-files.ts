@@ -1,6 +1,7 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
+import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { explainReadError, isMissing, UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
@@ -11,9 +12,10 @@ export async function loadTokenizerJson(path: string): Promise<TokenizerJson> {
   const file = found?.isDirectory() ? join(path, "tokenizer.json") : path;
   const text = await readFile(file, "utf8").catch((error: unknown) => {
     if (!isMissing(error)) throw explainReadError(error, file);
-    throw new UserError(
-      `${file}: expected a tokenizer, found no such file; train one with \`moe-diffuseq tokenizer train\``,
-    );
+    const mend = existsSync(join(dirname(file), "config.json"))
+      ? "it belongs to the run in that folder, whose weights fit no other: bring it back from where the run was made"
+      : "train one with `npx moe-diffuseq tokenizer train`";
+    throw new UserError(`${file}: expected a tokenizer, found no such file; ${mend}`);
   });
   let json: unknown;
   try {

@@ -106,7 +106,7 @@ export function checkTokenizerJson(json: unknown, where = "tokenizer.json"): Spe
   const refuse = (got: string): never => {
     throw new UserError(
       `${where}: expected byte-level BPE with [PAD], [CLS], [SEP] and all 256 bytes, got ${got}; ` +
-        "train one with `moe-diffuseq tokenizer train`",
+        "train one with `npx moe-diffuseq tokenizer train`",
     );
   };
   if (!isRecord(json) || !isRecord(json.model)) return refuse("something that is not a tokenizer");

@@ -4,6 +4,9 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -11,6 +14,7 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { UserError } from "../errors.js";
 import { lockFolder } from "./folder-lock.js";
 
 const base = mkdtempSync(join(tmpdir(), "folder-lock-"));
@@ -18,26 +22,61 @@ afterAll(() => rmSync(base, { recursive: true }));
 /** What a lock of this process says of its owner. */
 async function ownOwner() {
   const folder = newFolder();
-  const release = await lockFolder(folder);
+  const lock = await lockFolder(folder);
   const owner = JSON.parse(readFileSync(join(folder, ".in-use"), "utf8"));
-  await release();
+  await lock.release();
   return owner;
 }
 const newFolder = () => mkdtempSync(join(base, "f-"));
 
 it("is for one at a time, and leaves nothing", async () => {
   const folder = newFolder();
-  const release = await lockFolder(folder);
+  const first = await lockFolder(folder);
   await expect(lockFolder(folder)).rejects.toThrow(
     `${folder} is in use by another process (${process.pid} on ${hostname()})`,
   );
-  await release();
+  first.check();
+  expect(first.held()).toBe(true);
+  await first.release();
   expect(readdirSync(folder)).toEqual([]);
-  await (await lockFolder(folder))();
+  await (await lockFolder(folder)).release();
   const second = await lockFolder(folder);
-  await release(); // once more: it is another's now
+  await first.release(); // once more: it is another's now
   expect(readdirSync(folder)).toEqual([".in-use", ".in-use.lock"]);
-  await second();
+  expect([first.held(), second.held()]).toEqual([false, true]);
+  await second.release();
+});
+
+it("that another has taken is no longer held: it says so before a write, and leaves what is the other's", async () => {
+  const folder = newFolder();
+  const first = await lockFolder(folder);
+  // As another machine's, which has ended without a word.
+  writeFileSync(join(folder, ".in-use"), JSON.stringify({ ...(await ownOwner()), host: "elsewhere" }));
+  utimesSync(join(folder, ".in-use.lock"), 1e9, 1e9);
+  expect(first.held()).toBe(false);
+  const second = await lockFolder(folder);
+  expect([first.held(), second.held()]).toEqual([false, true]);
+  expect(() => first.check()).toThrow(UserError);
+  expect(() => first.check()).toThrow(`${folder} has been taken by another process`);
+  await first.release(); // some ten seconds: the library has to notice
+  expect(readdirSync(folder)).toEqual([".in-use", ".in-use.lock"]);
+  expect(second.held()).toBe(true);
+  await second.release();
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+it("whose file is gone is no longer held; one whose file cannot be read still is", async () => {
+  const folder = newFolder();
+  const lock = await lockFolder(folder);
+  const [path, away] = [join(folder, ".in-use"), join(folder, "away")];
+  renameSync(path, away);
+  expect(() => lock.check()).toThrow(`${path} is gone: it was removed, or another process took ${folder}`);
+  mkdirSync(path);
+  lock.check();
+  rmdirSync(path);
+  renameSync(away, path);
+  await lock.release();
+  expect(readdirSync(folder)).toEqual([]);
 });
 
 it("of a process that was killed is taken over at once; of another machine when it is old", async () => {
@@ -49,6 +88,8 @@ it("of a process that was killed is taken over at once; of another machine when 
     ...(self.began === null ? [] : ([[{ ...self, began: "1" }, "fresh"]] as [object, "fresh"][])),
     [{ ...self, host: "elsewhere" }, "old"],
     [{ ...self, space: "another container" }, "old"],
+    // This machine before it was started again, when a process had this number too.
+    [{ ...self, space: `${self.space}`.replace(/ .*/, " another start") }, "old"],
     [self, "none"],
   ];
   for (const [owner, state] of left) {
@@ -56,8 +97,8 @@ it("of a process that was killed is taken over at once; of another machine when 
     writeFileSync(join(folder, ".in-use"), JSON.stringify(owner));
     if (state !== "none") mkdirSync(join(folder, ".in-use.lock"));
     if (state === "old") utimesSync(join(folder, ".in-use.lock"), 1e9, 1e9);
-    const release = await lockFolder(folder);
-    await release();
+    const lock = await lockFolder(folder);
+    await lock.release();
     expect(readdirSync(folder)).toEqual([]);
   }
 });
@@ -70,6 +111,11 @@ it("left behind is taken over by one of those who find it", async () => {
   mkdirSync(join(folder, ".in-use.lock"));
   const outcomes = await Promise.allSettled([1, 2, 3].map(() => lockFolder(folder)));
   expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+});
+
+it.skipIf(process.platform !== "linux")("names the start of the machine in its owner", async () => {
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  expect((await ownOwner()).space).toBe(`${readlinkSync("/proc/self/ns/pid")} ${boot}`);
 });
 
 it("says what is wrong with the folder", async () => {

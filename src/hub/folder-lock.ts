@@ -6,14 +6,15 @@
  *     .in-use.lock    the lock itself, whose time of change its owner renews; one that nobody renews counts as left behind
  *
  * A process that was killed leaves both. On its own host (in its own container) that is seen at once; elsewhere the lock must grow old.
+ * One that stood still for so long, or whose disk did, may find that another has come in meanwhile: it asks before it writes.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { UserError } from "../errors.js";
+import { isMissing, UserError } from "../errors.js";
 import { explainWriteError } from "./durable-file.js";
 
 const OWNER = ".in-use";
@@ -24,24 +25,36 @@ const LOOK = 500;
 const GRACE = 3_000;
 
 const ownerSchema = z.object({
-  /** Host, and what tells processes of one container from those of another. */
+  /** Host, and what tells processes of one container from those of another, and its machine from others of that name. */
   host: z.string(),
   space: z.string().nullable(),
   pid: z.int(),
   /** When the process began, by the machine's own count; null: not known. A number is given to another process later. */
   began: z.string().nullable(),
+  /** When the folder was taken: tells the locks of one process apart. */
+  taken: z.string().optional(),
 });
 type Owner = z.infer<typeof ownerSchema>;
 
 /** Whether a file is part of a folder's lock. */
 export const isLockFile = (name: string): boolean => name === OWNER || name.startsWith(`${OWNER}.`);
 
+/** A folder that is this process's alone. */
+export interface FolderLock {
+  /** Gives the folder back. A second time: nothing. */
+  release(): Promise<void>;
+  /** Whether it still is this process's: false once another has taken it, because this one has not renewed its lock for 20 s. */
+  held(): boolean;
+  /** To be called before anything is written or removed. @throws UserError where another process has taken the folder */
+  check(): void;
+}
+
 /**
- * Takes a folder for this process; what is returned gives it back.
+ * Takes a folder for this process.
  * @param folder an existing folder
  * @throws UserError when another process is at work there, or the folder may not be written
  */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+export async function lockFolder(folder: string): Promise<FolderLock> {
   const path = join(folder, OWNER);
   const self = await ownProcess();
   const began = Date.now();
@@ -51,8 +64,8 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
     const alive = here && existsSync(`${path}.lock`) && (await isAlive(owner));
     if (here && !alive) await clear(path, owner);
     // One that was suspended renews nothing, and goes on later: alive is enough.
-    const release = alive ? null : await take(path, folder, self);
-    if (release) return release;
+    const lock = alive ? null : await take(path, folder, self);
+    if (lock) return lock;
     if (Date.now() - began > (here ? GRACE : STALE + 2 * LOOK))
       throw new UserError(
         `${folder} is in use by another process${owner ? ` (${owner.pid} on ${owner.host})` : ""}. ` +
@@ -78,25 +91,54 @@ async function clear(path: string, owner: Owner): Promise<void> {
 }
 
 /** null: somebody else holds it. */
-async function take(path: string, folder: string, self: Owner): Promise<(() => Promise<void>) | null> {
+async function take(path: string, folder: string, self: Owner): Promise<FolderLock | null> {
   const { lock } = await lockLibrary();
-  const release = await lock(path, { realpath: false, stale: STALE, onCompromised: () => {} }).catch(
+  let lost = false;
+  const onCompromised = () => {
+    lost = true;
+  };
+  const release = await lock(path, { realpath: false, stale: STALE, onCompromised }).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === "ELOCKED") return null;
       throw explainWriteError(error, folder);
     },
   );
   if (!release) return null;
-  await writeFile(path, JSON.stringify(self)).catch(async (error: unknown) => {
+  const name = JSON.stringify({ ...self, taken: new Date().toISOString() } satisfies Owner);
+  await writeFile(path, name).catch(async (error: unknown) => {
     await release().catch(() => {});
     throw explainWriteError(error, folder);
   });
-  let held = true;
-  return async () => {
-    if (!held) return; // given back before: it may be another's now
-    held = false;
-    await rm(path, { force: true });
-    await release().catch(() => {}); // taken over by others while this process slept
+  let released = false;
+  const held = () => {
+    if (released || lost) return false;
+    try {
+      return readFileSync(path, "utf8") === name;
+    } catch (error) {
+      return !isMissing(error); // a file that cannot be read now says nothing of another process
+    }
+  };
+  return {
+    held,
+    check() {
+      if (held()) return;
+      const what = existsSync(path)
+        ? `${folder} has been taken by another process, as this one did not show for ${STALE / 1000} s that it is alive (a suspended machine, ` +
+          "or a disk that did not answer)"
+        : `${path} is gone: it was removed, or another process took ${folder} meanwhile and has ended`;
+      throw new UserError(
+        `${what}. Nothing more was written. Let the other one go on, or stop it and resume.`,
+      );
+    },
+    async release() {
+      if (released) return; // given back before: it may be another's now
+      const own = held();
+      released = true;
+      if (own) await rm(path, { force: true });
+      // The library takes what is another's for its own until it looks at it again, when it would have renewed it.
+      for (let waited = 0; !own && !lost && waited < STALE; waited += LOOK) await sleep(LOOK);
+      await release().catch(() => {});
+    },
   };
 }
 
@@ -126,10 +168,17 @@ const ownerOf = (path: string): Promise<Owner | null> =>
 
 const ownProcess = async (): Promise<Owner> => ({
   host: hostname(),
-  space: await readlink("/proc/self/ns/pid").catch(() => null),
+  space: await processSpace(),
   pid: process.pid,
   began: (await statusOf(process.pid))?.began ?? null,
 });
+
+/** Which processes these numbers are of: those of a container, of a machine since it was started; null: another system than Linux. */
+async function processSpace(): Promise<string | null> {
+  const container = await readlink("/proc/self/ns/pid").catch(() => null);
+  const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
+  return container && `${container} ${boot}`.trim();
+}
 
 /** Whether a process of this machine is there; one that has ended and is not yet forgotten (a zombie) is not. */
 async function isAlive({ pid, began }: Owner): Promise<boolean> {

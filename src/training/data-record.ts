@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { modifiedAt, type TextRecord } from "../data/index.js";
-import { UserError } from "../errors.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
 import { writeFileAtomic } from "../hub/durable-file.js";
 import type { RunTexts } from "./training-data.js";
 
@@ -41,7 +41,10 @@ export async function checkTexts(
   { train, valid, tokenizer }: RunTexts,
   instead = "or start a new run with another --out",
 ): Promise<void> {
-  const text = await readFile(path, "utf8").catch(() => null);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw explainReadError(error, path);
+  });
   if (text === null) return;
   let stored: z.infer<typeof schema>;
   try {

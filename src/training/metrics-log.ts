@@ -6,6 +6,7 @@
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { explainReadError, isMissing } from "../errors.js";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
+import type { ValidMetrics } from "./train-events.js";
 
 /** `kind` says what was measured: "train", "valid" ... Numbers that are not finite are written as null. */
 export interface MetricsRecord {
@@ -32,6 +33,12 @@ export function readMetrics(path: string): MetricsRecord[] {
     }
   });
 }
+
+/** The validation of a step that the log has already: a resumed run does not repeat it. */
+export const validationAt = (path: string, step: number): ValidMetrics | null =>
+  (readMetrics(path).findLast((line) => line.kind === "valid" && line.step === step) as
+    | ValidMetrics
+    | undefined) ?? null;
 
 function writing<T>(path: string, work: () => T): T {
   try {

@@ -7,7 +7,7 @@ import { type Corpus, refuseInside, Tokenizer } from "../data/index.js";
 import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import { makeFolder, removeTemporaryFiles } from "../hub/durable-file.js";
-import { lockFolder } from "../hub/folder-lock.js";
+import { type FolderLock, lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { recordTexts } from "./data-record.js";
@@ -35,22 +35,23 @@ export interface OpenedRun extends Start {
   readonly directory: RunDirectory | null;
   /** The checkpoint to continue from; null at a new run, and on all ranks but 0. */
   readonly checkpointFolder: string | null;
-  /** Lets other processes into the directory. */
-  readonly leave: () => Promise<void>;
+  /** The directory's; of ranks but 0, which write nothing, one that does nothing. */
+  readonly lock: FolderLock;
   /** After a start that failed: takes back what a new run has written, and leaves. A resumed one has written nothing yet. */
   readonly withdraw: () => Promise<void>;
 }
 
 /** A directory that no other process is at work in. */
-type Held = Pick<OpenedRun, "leave" | "withdraw"> & { readonly directory: RunDirectory };
+type Held = Pick<OpenedRun, "lock" | "withdraw"> & { readonly directory: RunDirectory };
 
 const nothing = async () => {};
+const noLock: FolderLock = { release: nothing, held: () => true, check: () => {} };
 
 /** Collective. @throws UserError on rank 0 for whatever is wrong with the directory */
 export async function openRun(opening: Opening, communicator: Communicator): Promise<OpenedRun> {
   if (communicator.rank > 0) {
     const start = await broadcastJson<Start>(communicator, null);
-    return { ...start, directory: null, checkpointFolder: null, leave: nothing, withdraw: nothing };
+    return { ...start, directory: null, checkpointFolder: null, lock: noLock, withdraw: nothing };
   }
   const held = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
   const { directory } = held;
@@ -73,20 +74,20 @@ async function newDirectory({ config, out }: Opening): Promise<Held> {
   const removeFolder = async () => {
     if (made) await rmdir(out).catch(() => {}); // something else was put there: it stays
   };
-  const leave = await lockFolder(out).catch(async (error: unknown) => {
+  const lock = await lockFolder(out).catch(async (error: unknown) => {
     await removeFolder();
     throw error;
   });
   try {
     const directory = await RunDirectory.create(out, config);
     const withdraw = async () => {
-      await directory.withdraw();
-      await leave();
+      if (lock.held()) await directory.withdraw();
+      await lock.release();
       await removeFolder();
     };
-    return { directory, leave, withdraw };
+    return { directory, lock, withdraw };
   } catch (error) {
-    await leave();
+    await lock.release();
     await removeFolder();
     throw error;
   }
@@ -95,8 +96,8 @@ async function newDirectory({ config, out }: Opening): Promise<Held> {
 async function storedDirectory({ config, out }: Opening): Promise<Held> {
   const stored = await RunDirectory.open(out);
   checkResumable(stored.config, config);
-  const leave = await lockFolder(out);
-  return { directory: stored.withConfig(config), leave, withdraw: leave };
+  const lock = await lockFolder(out);
+  return { directory: stored.withConfig(config), lock, withdraw: () => lock.release() };
 }
 
 /** The newest whole checkpoint; null: the run was stopped before its first. */
@@ -114,8 +115,16 @@ async function checkpointToContinue(directory: RunDirectory, { fallback = false 
   return checkpoint;
 }
 
-/** Keeps the configuration, a new run's vocabulary, and what the texts are. */
-export async function keepStart(run: Start, directory: RunDirectory, data: TrainingData): Promise<void> {
+/**
+ * Keeps the configuration, a new run's vocabulary, and what the texts are.
+ * @throws UserError where another process has taken the directory
+ */
+export async function keepStart(
+  run: Pick<OpenedRun, "state" | "lock">,
+  directory: RunDirectory,
+  data: TrainingData,
+): Promise<void> {
+  run.lock.check();
   if (!run.state) await directory.writeTokenizer(data.tokenizer);
   await directory.writeConfig();
   await recordTexts(directory.dataPath, data.texts);

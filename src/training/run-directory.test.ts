@@ -75,8 +75,11 @@ it("is not made where it would write over files, but for the vocabulary it uses,
   for (const tokenizer of [path, join(path, "tokenizer.json")]) {
     const run = await RunDirectory.create(path, { ...config, data: { ...config.data, tokenizer } });
     await run.writeTokenizer({ save: () => Promise.reject(new Error("written over")) });
-    await run.withdraw();
+    const resumed = (await RunDirectory.open(path)).withConfig(run.config);
+    await resumed.writeTokenizer({ save: () => Promise.reject(new Error("written over")) });
+    await resumed.withdraw();
     expect(readdirSync(path)).toEqual(["tokenizer.json", "tokenizer_config.json"]);
+    expect(readFileSync(join(path, "tokenizer_config.json"), "utf8")).toBe("mine");
   }
 });
 

@@ -40,13 +40,14 @@ export class RunDirectory {
   readonly modelPath: string;
   readonly metricsPath: string;
   readonly dataPath: string;
+  /** Files that were there before the run and stay as they are: a vocabulary that it uses. */
+  private readonly kept: readonly string[];
 
   private constructor(
     readonly path: string,
     readonly config: RunConfig,
-    /** Files that were there before the run and stay as they are: a vocabulary that it uses. */
-    private readonly kept: readonly string[] = [],
   ) {
+    this.kept = usesVocabularyIn(path, config) ? VOCABULARY : [];
     this.configPath = join(path, "config.json");
     this.generationConfigPath = join(path, "generation_config.json");
     this.tokenizerPath = join(path, "tokenizer.json");
@@ -70,9 +71,9 @@ export class RunDirectory {
         `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
       );
     }
-    const kept = usesVocabularyIn(path, config) ? VOCABULARY : [];
+    const run = new RunDirectory(path, config);
     const taken = [...STARTING, ...LATER].find(
-      (name) => !kept.includes(name) && existsSync(join(path, name)),
+      (name) => !run.kept.includes(name) && existsSync(join(path, name)),
     );
     if (taken)
       throw new UserError(
@@ -80,7 +81,6 @@ export class RunDirectory {
           "Give --out a folder of its own, or take the file away.",
       );
     await makeFolder(path);
-    const run = new RunDirectory(path, config, kept);
     await run.writeConfig().catch(async (error: unknown) => {
       await run.withdraw();
       throw error;

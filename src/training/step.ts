@@ -108,20 +108,26 @@ export class TrainingStep {
     return this.share.rows;
   }
 
+  /**
+   * Reads the rows of the step whose first row is number `firstRow` and draws their noise, unless that has been done. `run` does it
+   * too: called before, what fails here (texts that can no longer be read) fails while nothing has changed.
+   */
+  read(firstRow: number): readonly MicroBatch[] {
+    if (this.prepared?.firstRow !== firstRow) this.prepared = this.prepare(firstRow);
+    return this.prepared.batches;
+  }
+
   /** Runs the step whose first row is number `firstRow`. `step` counts from 1. */
   async run(firstRow: number, step: number, learningRate: number): Promise<StepResult> {
     const { emaDecay, beta1, beta2, epsilon, weightDecay, maxGradNorm } = this.config.training;
-    const { batches } = this.prepared?.firstRow === firstRow ? this.prepared : this.prepare(firstRow);
+    const batches = this.read(firstRow);
     const outputs: Record<string, TensorData>[] = [];
     await this.store.zeroGradients();
     for (const [i, { rows, feeds }] of batches.entries()) {
       const complete = await this.withSelfCondition(rows, feeds);
       const last = i === batches.length - 1;
       const running = this.programs.run(this.feedsFor(complete, rows), this.store, last);
-      running.catch(() => {}); // awaited below, unless the next rows cannot be read
-      // The next step's noise is drawn while the worker computes, unless it depends on this step's losses.
-      if (last && this.config.diffusion.timeSampler !== "loss-aware")
-        this.prepared = this.prepare(firstRow + this.rowsPerStep);
+      if (last) this.readAhead(firstRow + this.rowsPerStep);
       outputs.push(await running);
     }
     const { gradNorm, applied } = await this.store.step({
@@ -145,9 +151,19 @@ export class TrainingStep {
 
   /** Where the time of a step goes, measured on its first batch. Changes nothing that a step depends on. */
   async profile(firstRow: number): Promise<StepProfile> {
-    const [{ rows, feeds }] = this.prepare(firstRow).batches;
+    const [{ rows, feeds }] = this.read(firstRow);
     const complete = await this.withSelfCondition(rows, feeds);
     return profileStep(this.module, this.feedsFor(complete, rows), this.device, this.store);
+  }
+
+  /** The next step's rows and noise, while the worker computes: unless the noise depends on this step's losses, or they cannot be read. */
+  private readAhead(firstRow: number): void {
+    if (this.config.diffusion.timeSampler === "loss-aware") return;
+    try {
+      this.read(firstRow);
+    } catch {
+      // Said when that step comes, if it does: this one has its rows.
+    }
   }
 
   private prepare(firstRow: number): { firstRow: number; batches: MicroBatch[] } {

@@ -2,9 +2,11 @@
 import {
   appendFileSync,
   cpSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -13,6 +15,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
 import { embeddedCorpus, prepareCache, Tokenizer } from "../data/index.js";
 import { evaluateRun } from "../evaluation/index.js";
+import { openFilesUnder } from "../hub/testing/open-files.js";
 import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { lossesOf, stopAfter, weightsOf } from "./testing/run-outcome.js";
 import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
@@ -127,7 +130,7 @@ describe("a run from a token cache", () => {
         for (const name of shards) truncateSync(join(mine, name), 60);
     };
     await expect(run({ train: [mine] }, hurt, {}, { onEvent })).rejects.toThrow(
-      /train-\d+.tokens is damaged: it has 60 bytes, expected \d+.*\n {2}moe-diffuseq prepare/,
+      /train-\d+.tokens is damaged: it has 60 bytes, expected \d+.*\n {2}npx moe-diffuseq prepare/,
     );
     await expect(run({ train: [mine] }, hurt, {}, { resume: true })).rejects.toThrow(
       /train-\d+.tokens is damaged/,
@@ -135,6 +138,45 @@ describe("a run from a token cache", () => {
     await prepareCache({ data: [corpus], vocabSize: 320, out: mine, shardBytes: 1000 });
     await run({ train: [mine] }, hurt, {}, { resume: true });
     await expectEqualRuns(texts, hurt);
+  });
+});
+
+describe("rows that can no longer be read", () => {
+  /** Cuts the shards short once a step is done, when the rows of the next have been read ahead. */
+  const damageAfter = (path: string, step: number) => (event: TrainEvent) => {
+    if (event.kind !== "step" || event.metrics.step !== step) return;
+    for (const name of readdirSync(path)) if (name.startsWith("train-")) truncateSync(join(path, name), 60);
+  };
+  const rarely = { evalEvery: 100, checkpointEvery: 100 };
+  const checkpointsOf = (out: string) => readdirSync(join(out, "checkpoints"));
+
+  it("end a run with the step it has, and a checkpoint; mended, it goes on to the same bits", async () => {
+    const [whole, hurt, mine] = [newFolder(), newFolder(), copyOf(cache)];
+    const [data, training] = [
+      { train: [mine], valid: [held] },
+      { maxSteps: 6, ...rarely },
+    ];
+    await run(data, whole, { training });
+    const onEvent = damageAfter(mine, 3);
+    await expect(run(data, hurt, { training }, { onEvent })).rejects.toThrow(/train-\d+.tokens is damaged/);
+    expect(checkpointsOf(hurt)).toEqual(["step-00000004"]);
+    expect(lossesOf(hurt).map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+    await prepareCache({ data: [corpus], vocabSize: 320, out: mine, shardBytes: 1000 });
+    await run(data, hurt, { training }, { resume: true });
+    await expectEqualRuns(whole, hurt);
+  });
+
+  it("of which none is wanted any more do not matter", async () => {
+    const [out, mine] = [newFolder(), copyOf(cache)];
+    const training = { maxSteps: 4, ...rarely };
+    const summary = await run(
+      { train: [mine], valid: [held] },
+      out,
+      { training },
+      { onEvent: damageAfter(mine, 3) },
+    );
+    expect(summary).toMatchObject({ steps: 4, interrupted: false });
+    expect(checkpointsOf(out)).toEqual(["step-00000004"]);
   });
 });
 
@@ -160,7 +202,7 @@ describe("what does not fit", () => {
     const stop = { signal: controller.signal, onProgress: () => controller.abort() };
     await prepareCache({ data: [corpus], tokenizer, out: unfinished, shardBytes: 1000, ...stop });
     await expect(run({ train: [unfinished] }, newFolder())).rejects.toThrow(
-      /is a token cache that is not complete. To complete it:\n {2}moe-diffuseq prepare --data/,
+      /is a token cache that is not complete. To complete it:\n {2}npx moe-diffuseq prepare --data/,
     );
   });
 
@@ -196,6 +238,18 @@ describe("what does not fit", () => {
     }
   });
 
+  it.skipIf(process.platform !== "linux")(
+    "validation texts that are broken: no file of the cache stays open",
+    async () => {
+      const broken = join(folder, "broken.jsonl");
+      writeFileSync(broken, '{"text":"one"}\n{"txt":1}\n');
+      const config = tinyRunConfig(corpus, "masked", { data: { train: [cache], valid: [broken] } });
+      await expect(loadTrainingData(config)).rejects.toThrow(/broken.jsonl:2: expected/);
+      // The stream of the broken file closes a little later.
+      await expect.poll(() => openFilesUnder(folder)).toEqual([]);
+    },
+  );
+
   it("texts that have changed since the run began: resuming says so", async () => {
     const mine = writeCorpus(temporaryFolder());
     const out = newFolder();
@@ -227,6 +281,11 @@ describe("what does not fit", () => {
     await expect(resume({ train: [`${mine}.moved.jsonl`], valid: [pairs], tokenizer })).rejects.toThrow(
       /data.json is damaged/,
     );
+    rmSync(join(out, "data.json"));
+    mkdirSync(join(out, "data.json"));
+    await expect(resume({ train: [`${mine}.moved.jsonl`], valid: [pairs], tokenizer })).rejects.toThrow(
+      /Cannot read .*data.json: it is a folder/,
+    );
   });
 
   it("another vocabulary of the same size in the run's directory: resuming says so", async () => {
@@ -252,6 +311,17 @@ describe("what does not fit", () => {
     await expect(loadTrainingData(config, { onProgress })).rejects.toThrow(
       /texts.jsonl changed while the run was starting: it had 24 documents, then 25/,
     );
+  });
+
+  it("an identical cache made anew, of the same texts elsewhere: the run goes on to the same bits", async () => {
+    const [first, out] = [copyOf(cache), newFolder()];
+    await run({ train: [first] }, out, {}, stopAfter(3));
+    rmSync(first, { recursive: true });
+    const elsewhere = writeCorpus(temporaryFolder());
+    const anew = newFolder();
+    await prepareCache({ data: [elsewhere], vocabSize: 320, out: anew, shardBytes: 1000 });
+    await run({ train: [anew] }, out, {}, { resume: true });
+    await expectEqualRuns(texts, out);
   });
 
   it("a cache made anew of other texts: resuming says so", async () => {

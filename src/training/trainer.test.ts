@@ -225,11 +225,11 @@ describe("a training run", () => {
 
   it("of two starts at once, the one that comes too late touches nothing", async () => {
     const out = temporaryFolder();
-    const release = await lockFolder(out);
+    const lock = await lockFolder(out);
     writeFileSync(join(out, "metrics.jsonl"), "the first one's");
     const before = readdirSync(out);
     await expect(run(configOf("masked"), out)).rejects.toThrow(/in use by another process/);
     expect(readdirSync(out)).toEqual(before);
-    await release();
+    await lock.release();
   });
 });

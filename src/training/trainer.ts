@@ -27,7 +27,7 @@ import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { checkTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
-import { readMetrics } from "./metrics-log.js";
+import { validationAt } from "./metrics-log.js";
 import { notFinite } from "./not-finite.js";
 import { keepStart, type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
@@ -38,7 +38,7 @@ import type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./tra
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
 import { Validation } from "./validation.js";
 
-export type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./train-events.js";
+export type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics };
 
 export interface TrainOptions {
   readonly config: RunConfig;
@@ -101,7 +101,7 @@ async function trainOn(
   try {
     return await trainRun(run, device, options, onEvent);
   } finally {
-    await run.leave();
+    await run.lock.release();
   }
 }
 
@@ -230,7 +230,7 @@ class Trainer {
     signal?.throwIfAborted();
     // Nothing is refused any more: what a resumed run was asked for becomes its own now.
     if (run.directory) await keepStart(run, run.directory, data);
-    const record = await RunRecord.open(communicator, run.directory, state?.step ?? -1);
+    const record = await RunRecord.open(communicator, run.directory, run.lock, state?.step ?? -1);
     const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
     trainer.lastValidation = validated;
     return trainer;
@@ -306,6 +306,7 @@ class Trainer {
     const began = performance.now();
     const step = this.state.step + 1;
     const learningRate = learningRateAt(training, step, this.used());
+    await this.readRows();
     const result = await this.step.run(this.state.row, step, learningRate);
     if (!result.applied || !Number.isFinite(result.loss)) throw notFinite(step, result, this.saved);
     const tokens = this.step.rowsPerStep * training.sequenceLength;
@@ -331,6 +332,16 @@ class Trainer {
     const elapsed = this.state.seconds - this.secondsBefore;
     const left = used > 0 && used < 1 ? (this.state.seconds * (1 - used)) / used : null;
     this.onEvent({ kind: "step", metrics, secondsLeft: elapsed > 2 ? left : null });
+  }
+
+  /** Reads the step's rows. Where they cannot be read, what has been learned is kept (of one rank: a checkpoint takes all of them). */
+  private async readRows(): Promise<void> {
+    try {
+      this.step.read(this.state.row);
+    } catch (error) {
+      if (this.communicator.size === 1 && this.state.step > 0) await this.save().catch(() => {}); // the first error says more
+      throw error;
+    }
   }
 
   /** Aborted, it leaves nothing in the log and stops the run: the process that goes on makes up for it. */
@@ -384,12 +395,6 @@ class Trainer {
     };
   }
 }
-
-/** The validation of a step that the log has already: a resumed run does not repeat it. */
-const validationAt = (metricsPath: string, step: number): ValidMetrics | null =>
-  (readMetrics(metricsPath).findLast((line) => line.kind === "valid" && line.step === step) as
-    | ValidMetrics
-    | undefined) ?? null;
 
 const samplerState = (state: CheckpointState): TimeSamplerState =>
   (state.timeSampler.state ?? null) as TimeSamplerState;

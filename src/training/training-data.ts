@@ -66,10 +66,19 @@ export interface DataOptions {
 
 /** Reads and packs the texts of a configuration. Without data.train: the embedded corpus. */
 export async function loadTrainingData(config: RunConfig, options: DataOptions = {}): Promise<TrainingData> {
+  const loader = new Loader(config, options);
+  try {
+    return await loadWith(loader, config);
+  } catch (error) {
+    loader.close();
+    throw error;
+  }
+}
+
+async function loadWith(loader: Loader, config: RunConfig): Promise<TrainingData> {
   const { train, valid, validFraction, gapRate } = config.data;
   const { seed, sequenceLength, packing } = config.training;
   const random = new CounterRandom(seed);
-  const loader = new Loader(config, options);
   const sources = {
     train: await loader.open(train, "train"),
     // A cache brings its own validation texts.
@@ -183,7 +192,7 @@ class Loader {
     if (caches.length < paths.length)
       throw new UserError(
         `expected either token caches or texts, got both (${caches.join(", ")} beside ${paths.find((path) => !caches.includes(path))}); ` +
-          "prepare all of them: `moe-diffuseq prepare` takes caches as texts too.",
+          "prepare all of them: `npx moe-diffuseq prepare` takes caches as texts too.",
       );
     const opened = await openCaches(caches, part);
     this.hasCaches = true;

@@ -1,9 +1,10 @@
 /** @file A corpus on the disk answers as the same corpus in memory does, and notices what happens to its files. */
-import { appendFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { writeFileAtomic } from "../../hub/durable-file.js";
+import { openFilesUnder } from "../../hub/testing/open-files.js";
 import { temporaryFolder } from "../../hub/testing/temporary-folder.js";
 import { CounterRandom } from "../../random/index.js";
 import { type TokenCorpus, tokenizeDocuments } from "../corpus.js";
@@ -11,7 +12,7 @@ import { readDocuments } from "../documents.js";
 import { RowSource } from "../rows.js";
 import { Tokenizer } from "../tokenizer.js";
 import { CacheCorpus, openCaches } from "./cache-corpus.js";
-import { prepareCache } from "./prepare.js";
+import { type PrepareOptions, prepareCache } from "./prepare.js";
 import { ShardBuilder } from "./shard.js";
 import { ShardReader } from "./shard-reader.js";
 import { writeTexts, writeTokenizer } from "./testing/texts.js";
@@ -57,7 +58,7 @@ function expectEqual(onDisk: CacheCorpus, memory: TokenCorpus, order: readonly n
 }
 
 describe("a corpus on the disk", () => {
-  it.each([{}, { maxLength: 60 }, { maxLength: 40, padTargets: 300 }])(
+  it.each([{}, { maxLength: 60 }, { maxLength: 40, padTargets: 300 }, { maxLength: 60, padTargets: 60 }])(
     "has the documents of the corpus in memory, in any order: %j",
     async (layout) => {
       const [onDisk, memory] = [await open("cache", layout, 2), await inMemory(layout, 2)];
@@ -67,6 +68,19 @@ describe("a corpus on the disk", () => {
       onDisk.close();
     },
   );
+
+  it("fills up no target that was cut: its end is none", async () => {
+    const [filled, bare] = [await open("cache", { maxLength: 60, padTargets: 60 }), await open("cache")];
+    const { pad } = tokenizer.special;
+    const pairs = Array.from({ length: filled.size }, (_, d) => d).filter((d) => filled.conditional(d));
+    const cut = pairs.filter((d) => filled.length(d) < 60);
+    expect(cut.length).toBeGreaterThan(5);
+    expect(cut.length).toBeLessThan(pairs.length);
+    for (const d of cut) expect(bare.length(d)).toBeGreaterThan(60);
+    for (const d of pairs) expect(filled.ids(d).includes(pad)).toBe(bare.length(d) < 60);
+    filled.close();
+    bare.close();
+  });
 
   it("makes the same rows", async () => {
     const layout = { maxLength: 62 };
@@ -118,6 +132,29 @@ describe("a corpus on the disk", () => {
   });
 });
 
+describe("what a cache says it holds", () => {
+  it("does not depend on where its texts lay; of other texts, or with another tokenizer, it is something else", async () => {
+    const elsewhere = join(temporaryFolder(), "moved.jsonl");
+    copyFileSync(data, elsewhere);
+    const vocabulary = join(folder, "tokenizer.json");
+    const checksum = async (options: Partial<PrepareOptions>) => {
+      const out = join(temporaryFolder(), "cache");
+      await prepareCache({ data: [data], tokenizer: vocabulary, shardBytes: 1500, ...options, out });
+      const { records } = await openCaches([out], "train");
+      return records.map(({ sha256 }) => sha256);
+    };
+    const [own] = (await openCaches([join(folder, "cache")], "train")).records;
+    expect(await checksum({ data: [elsewhere] })).toEqual([own.sha256]);
+    // Validation texts are no part of the training texts, and have a checksum of their own.
+    expect(await checksum({ valid: [elsewhere] })).toEqual([own.sha256]);
+    appendFileSync(elsewhere, '{"text":"more"}\n');
+    const others = [await checksum({ data: [elsewhere] }), await checksum({ data: [data, data] })];
+    const other = await writeTokenizer(temporaryFolder(), 301);
+    others.push(await checksum({ tokenizer: other }));
+    expect(new Set([own.sha256, ...others.flat()]).size).toBe(4);
+  });
+});
+
 describe("files that change", () => {
   it("under a reader: a size or a content that is not the recorded one is named", async () => {
     const out = await prepare("changing");
@@ -127,7 +164,7 @@ describe("files that change", () => {
     corpus.ids(0);
     appendFileSync(first, "x");
     expect(() => corpus.ids(1)).toThrow(
-      /train-00000.tokens is damaged: it has \d+ bytes, expected \d+.*\n {2}moe-diffuseq prepare/,
+      /train-00000.tokens is damaged: it has \d+ bytes, expected \d+.*\n {2}npx moe-diffuseq prepare/,
     );
     bytes[bytes.length - 1] ^= 1;
     writeFileSync(first, bytes);
@@ -153,6 +190,8 @@ describe("files that change", () => {
     bytes[40] ^= 1;
     writeFileSync(path, bytes);
     await expect(open("flipped")).rejects.toThrow(/train-00002.tokens is damaged/);
+    corpus.close();
+    if (process.platform === "linux") expect(openFilesUnder(out)).toEqual([]);
   });
 
   it("caches of different tokenizers do not go together", async () => {

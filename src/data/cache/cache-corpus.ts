@@ -2,6 +2,7 @@
  * @file Documents of token caches as a corpus: read from the disk by position when they are wanted, laid out as training wants them.
  * Memory does not grow with the corpus.
  */
+import { createHash } from "node:crypto";
 import { UserError } from "../../errors.js";
 import type { Corpus, Ids } from "../corpus.js";
 import { type DocumentShape, type LayoutOptions, layOut, layoutLimits, shapeOf } from "../layout.js";
@@ -9,7 +10,7 @@ import type { Document } from "../records.js";
 import type { TextRecord } from "../text-record.js";
 import { Tokenizer } from "../tokenizer.js";
 import { fingerprintOf } from "../tokenizer-fingerprint.js";
-import { type Manifest, manifestPath, type PartName, readManifest } from "./manifest.js";
+import { type CachePart, type Manifest, manifestPath, type PartName, readManifest } from "./manifest.js";
 import { idBytesOf } from "./shard.js";
 import { type CacheShard, ShardReader } from "./shard-reader.js";
 
@@ -17,7 +18,7 @@ import { type CacheShard, ShardReader } from "./shard-reader.js";
 export interface OpenedCaches {
   readonly tokenizer: Tokenizer;
   readonly shards: readonly CacheShard[];
-  /** Of each cache: its path, shards, their bytes, and the checksum of its manifest. */
+  /** Of each cache: its path, shards, their bytes, and a checksum of these and of the tokenizer: not of where its texts lay. */
   readonly records: readonly TextRecord[];
   /** Broken records that were left out when the caches were made. */
   readonly skippedRecords: number;
@@ -51,7 +52,7 @@ export async function openCaches(paths: readonly string[], part: PartName): Prom
     path: paths[i],
     files: partsOf(manifest).shards.length,
     bytes: partsOf(manifest).shards.reduce((sum, { bytes }) => sum + bytes, 0),
-    sha256: manifest.sha256,
+    sha256: contentOf(manifest, partsOf(manifest)),
   }));
   const skippedRecords = manifests.reduce(
     (sum, manifest) => sum + (partsOf(manifest).texts?.skippedRecords ?? 0),
@@ -60,6 +61,12 @@ export async function openCaches(paths: readonly string[], part: PartName): Prom
   const hasValidTexts = manifests.every(({ parts }) => parts.valid.shards.length > 0);
   return { tokenizer, shards, records, skippedRecords, hasValidTexts };
 }
+
+const contentOf = ({ tokenizer }: Manifest, { shards }: CachePart): string => {
+  const hash = createHash("sha256").update(`${tokenizer?.sha256}`);
+  for (const { sha256 } of shards) hash.update(sha256);
+  return hash.digest("hex");
+};
 
 /** @param whose the tokenizer's owner, named in the message. @throws UserError unless the cache was made with this tokenizer */
 export async function checkTokenizer(cache: string, wanted: Tokenizer, whose: string): Promise<void> {
@@ -99,10 +106,15 @@ export class CacheCorpus implements Corpus {
     this.size = this.firsts[this.firsts.length - 1];
     let tokens = 0;
     let shortened = 0;
-    for (let document = 0; document < this.size; document++) {
-      const { shape } = this.find(document);
-      tokens += shape.length;
-      if (shape.shortened) shortened++;
+    try {
+      for (let document = 0; document < this.size; document++) {
+        const { shape } = this.find(document);
+        tokens += shape.length;
+        if (shape.shortened) shortened++;
+      }
+    } catch (error) {
+      this.close(); // nobody else can
+      throw error;
     }
     this.tokens = tokens;
     this.shortened = shortened;

@@ -90,6 +90,8 @@ class EncoderPool implements Encoder {
   readonly ahead: number;
   /** Each worker answers in the order it was asked. */
   private readonly workers: { worker: Worker; waiting: Waiting[] }[];
+  /** Why one of them has ended. Nothing more is encoded then. */
+  private failed: Error | null = null;
 
   constructor(tokenizer: Tokenizer, threads: number) {
     this.ahead = 2 * threads;
@@ -101,6 +103,7 @@ class EncoderPool implements Encoder {
       const waiting: Waiting[] = [];
       worker.on("message", (batch: EncodedBatch) => waiting.shift()?.resolve(batch));
       const fail = (error: Error) => {
+        this.failed ??= error;
         for (const { reject } of waiting.splice(0)) reject(error);
       };
       worker.on("error", fail);
@@ -112,6 +115,7 @@ class EncoderPool implements Encoder {
   encode(documents: readonly Parts[]): Promise<EncodedBatch> {
     const { worker, waiting } = this.workers.reduce((a, b) => (b.waiting.length < a.waiting.length ? b : a));
     return new Promise((resolve, reject) => {
+      if (this.failed) return reject(this.failed);
       waiting.push({ resolve, reject });
       worker.postMessage(documents);
     });

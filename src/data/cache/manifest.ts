@@ -12,7 +12,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { explainReadError, isMissing, shellWord, UserError } from "../../errors.js";
+import { explainReadError, isMissing, PROGRAM, shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
 import { version } from "../../version.js";
 
@@ -146,7 +146,7 @@ export async function readManifest(cache: string): Promise<Manifest> {
   if (found.damage !== null)
     throw new UserError(
       `${manifestPath(cache)} is damaged: ${found.damage}. Make the cache again: ` +
-        `moe-diffuseq prepare --out ${shellWord(cache)} with the --data, --valid and --tokenizer it was made with.`,
+        `${PROGRAM} prepare --out ${shellWord(cache)} with the --data, --valid and --tokenizer it was made with.`,
     );
   if (!found.manifest.complete)
     throw new UserError(
@@ -158,12 +158,12 @@ export async function readManifest(cache: string): Promise<Manifest> {
 /** The command that completes a cache, or mends it. */
 export function prepareCommand(cache: string, request: PrepareRequest): string {
   const { data, valid, tokenizer, vocabSize, onBadRecord, documentPer } = request;
-  const words = ["moe-diffuseq", "prepare"];
+  const words = ["prepare"];
   if (data.length > 0) words.push("--data", ...data);
   if (valid.length > 0) words.push("--valid", ...valid);
   if (tokenizer !== null) words.push("--tokenizer", tokenizer);
   if (vocabSize !== null) words.push("--vocab-size", String(vocabSize));
   if (onBadRecord !== "stop") words.push("--on-bad-record", onBadRecord);
   if (documentPer !== "file") words.push("--document-per", documentPer);
-  return [...words, "--out", cache].map(shellWord).join(" ");
+  return `${PROGRAM} ${[...words, "--out", cache].map(shellWord).join(" ")}`;
 }

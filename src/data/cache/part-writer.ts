@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/durable-file.js";
+import type { FolderLock } from "../../hub/folder-lock.js";
 import type { DocumentReader } from "../documents.js";
 import { embeddedCorpus } from "../embedded.js";
 import type { Document } from "../records.js";
@@ -40,6 +41,8 @@ export interface PartJob {
   /** Bytes of ids that make a shard full. */
   readonly shardBytes: number;
   readonly signal?: AbortSignal;
+  /** The cache's. */
+  readonly lock: Pick<FolderLock, "check">;
   /** Saves the manifest; called when a shard has been written. */
   readonly save: () => Promise<void>;
   /** Told of every batch put down. */
@@ -98,11 +101,12 @@ export class PartWriter {
   }
 
   private async writeShard(): Promise<void> {
-    const { out, name, part, save, changed } = this.job;
+    const { out, name, part, lock, save, changed } = this.job;
     const file = shardName(name, this.shard);
     const { chunks, record } = this.builder.take();
     const known: ShardRecord | undefined = part.shards[this.shard];
     if (known && known.texts !== record.texts) throw changed();
+    lock.check();
     const written = await writeFileAtomic(join(out, file), chunks);
     part.shards[this.shard++] = { file, ...written, ...record };
     await save();

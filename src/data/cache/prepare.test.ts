@@ -112,7 +112,7 @@ describe("a token cache", () => {
     const begun = await prepare({ out, data: [], signal, onProgress: () => controller.abort() });
     expect(begun).toMatchObject({
       interrupted: true,
-      command: `moe-diffuseq prepare --tokenizer ${tokenizer} --out ${out}`,
+      command: `npx moe-diffuseq prepare --tokenizer ${tokenizer} --out ${out}`,
     });
     expect(begun.train.documents).toBeGreaterThan(0);
   });
@@ -149,7 +149,7 @@ describe("what is left unfinished", () => {
     const done = shardsIn(out);
     const times = done.map((name) => statSync(join(out, name)).mtimeMs);
     await expect(readManifest(out)).rejects.toThrow(
-      /not complete. To complete it:\n {2}moe-diffuseq prepare/,
+      /not complete. To complete it:\n {2}npx moe-diffuseq prepare/,
     );
     const summary = await prepare({ out });
     expect(done.map((name) => statSync(join(out, name)).mtimeMs)).toEqual(times);
@@ -215,7 +215,7 @@ describe("what is left unfinished", () => {
     const hurt = join(out, "train-00003.tokens");
     inflict(hurt);
     await expect(read(out)).rejects.toThrow(
-      new RegExp(`train-00003.tokens is damaged: .*\n  moe-diffuseq prepare --data ${data}`),
+      new RegExp(`train-00003.tokens is damaged: .*\n  npx moe-diffuseq prepare --data ${data}`),
     );
     const summary = await prepare({ out });
     expect(summary.shardsWritten).toBe(1);
@@ -286,7 +286,7 @@ describe("what does not fit", () => {
   it("another command, another tokenizer, a folder of other things, no vocabulary", async () => {
     const out = copyOfWhole();
     await expect(prepare({ out, onBadRecord: "skip" })).rejects.toThrow(
-      /was made with\n {2}moe-diffuseq prepare/,
+      /was made with\n {2}npx moe-diffuseq prepare/,
     );
     const own = await writeTokenizer(join(folder, "own"));
     const other = newOut();

@@ -9,7 +9,7 @@ import { readdir } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../../errors.js";
 import { damageOfFile, isTemporary, makeFolder, removeTemporaryFiles } from "../../hub/durable-file.js";
-import { isLockFile, lockFolder } from "../../hub/folder-lock.js";
+import { type FolderLock, isLockFile, lockFolder } from "../../hub/folder-lock.js";
 import { readDocuments } from "../documents.js";
 import { refuseInside, sizeOfPaths, stampOfPaths } from "../folders.js";
 import type { TextRecord } from "../text-record.js";
@@ -99,9 +99,9 @@ export async function prepareCache(options: PrepareOptions): Promise<PrepareSumm
   const request = requestOf(options);
   await refuseInside(options.out, [...request.data, ...request.valid]);
   await makeFolder(options.out);
-  const release = await lockFolder(options.out);
+  const lock = await lockFolder(options.out);
   try {
-    const job = new PrepareJob(options, request, await openCache(options.out, request));
+    const job = new PrepareJob(options, request, await openCache(options.out, request), lock);
     let interrupted = false;
     try {
       await job.run();
@@ -111,7 +111,7 @@ export async function prepareCache(options: PrepareOptions): Promise<PrepareSumm
     }
     return job.summary(interrupted);
   } finally {
-    await release();
+    await lock.release();
   }
 }
 
@@ -160,6 +160,7 @@ class PrepareJob {
     private readonly options: PrepareOptions,
     private readonly request: PrepareRequest,
     private readonly manifest: Manifest,
+    private readonly lock: FolderLock,
   ) {}
 
   async run(): Promise<void> {
@@ -175,7 +176,12 @@ class PrepareJob {
     }
     if (manifest.complete) return;
     manifest.complete = true;
-    await writeManifest(this.options.out, manifest);
+    await this.save();
+  }
+
+  private async save(): Promise<void> {
+    this.lock.check();
+    await writeManifest(this.options.out, this.manifest);
   }
 
   summary(interrupted: boolean): PrepareSummary {
@@ -229,10 +235,10 @@ class PrepareJob {
     const tokenizer = given ?? (await this.trainTokenizer());
     if (manifest.tokenizer && !isOwn(tokenizer)) throw this.changed("train");
     // First that this is a cache: a folder with nothing but a tokenizer would be refused by the next call.
-    await writeManifest(options.out, manifest);
+    await this.save();
     await tokenizer.save(options.out);
     manifest.tokenizer = { sha256: fingerprintOf(tokenizer), vocabSize: tokenizer.vocabSize };
-    await writeManifest(options.out, manifest);
+    await this.save();
     return tokenizer;
   }
 
@@ -260,7 +266,7 @@ class PrepareJob {
     if (part.texts && stamp !== this.manifest.stamps[name]) {
       await this.checkTexts(name, part.texts.corpora, total);
       this.manifest.stamps[name] = stamp;
-      await writeManifest(out, this.manifest);
+      await this.save();
     }
     const whole: boolean[] = [];
     for (const record of part.shards) {
@@ -281,9 +287,10 @@ class PrepareJob {
       idBytes: idBytesOf(tokenizer.vocabSize),
       shardBytes: this.request.shardBytes,
       signal,
-      save: async () => {
+      lock: this.lock,
+      save: () => {
         this.written++;
-        await writeManifest(out, this.manifest);
+        return this.save();
       },
       onBatch: (tokens, textBytes) => {
         this.tokens += tokens;
@@ -296,7 +303,7 @@ class PrepareJob {
     part.texts = { corpora: [...source.records], skippedRecords, empty, skippedFiles };
     this.manifest.stamps[name] = stamp;
     this.seconds += (performance.now() - began) / 1000;
-    await writeManifest(out, this.manifest);
+    await this.save();
   }
 
   /** Reads the texts of a finished part again. @throws UserError unless they are what they were */
