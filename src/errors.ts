@@ -31,6 +31,9 @@ export function explainReadError(error: unknown, what: string): unknown {
   return reason ? new UserError(`Cannot read ${what}: ${reason}.`, { cause: error }) : error;
 }
 
+/** The program in the commands that messages name: so it is found in a checkout as in a project that has installed it. */
+export const PROGRAM = "npx moe-diffuseq";
+
 /** A word of a command that a message names, quoted where a shell would read it otherwise. */
 export const shellWord = (word: string): string =>
   /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

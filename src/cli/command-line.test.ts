@@ -22,7 +22,7 @@ it("is what was given, as a shell reads it", async () => {
   first.parse(line, { from: "user" });
   const again = commandLine(first, first.opts());
   expect(again).toBe(
-    "moe-diffuseq claims --quick --twins a,b --python 'it'\\''s' --no-baselines " +
+    "npx moe-diffuseq claims --quick --twins a,b --python 'it'\\''s' --no-baselines " +
       "--set 'model.attention.dilation=[1, 2]' --set model.numLayers=2 --data 'my texts' --data more --out runs/x",
   );
   expect(
@@ -30,5 +30,5 @@ it("is what was given, as a shell reads it", async () => {
       without: new Set(["out", "set", "data"]),
       words: { python: "PYTHON" },
     }),
-  ).toBe("moe-diffuseq claims --quick --twins a,b --python PYTHON --no-baselines");
+  ).toBe("npx moe-diffuseq claims --quick --twins a,b --python PYTHON --no-baselines");
 });

@@ -1,6 +1,6 @@
 /** @file The command line that runs a command again, made from its flags. */
 import type { Command } from "commander";
-import { shellWord } from "../errors.js";
+import { PROGRAM, shellWord } from "../errors.js";
 
 export interface CommandLineOptions {
   /** Flags to leave out, by attribute ("maxMinutes"). */
@@ -9,7 +9,7 @@ export interface CommandLineOptions {
   readonly words?: Readonly<Record<string, string>>;
 }
 
-/** "moe-diffuseq NAME --a b --c d": what was given, or is a default of the command. */
+/** "npx moe-diffuseq NAME --a b --c d": what was given, or is a default of the command. */
 export function commandLine(
   command: Command,
   flags: object,
@@ -27,5 +27,5 @@ export function commandLine(
     const values = option.variadic || name === "set" ? [value].flat() : [[value].flat().join(",")];
     return values.map((one) => `${option.long} ${shellWord(String(one))}`);
   });
-  return [`moe-diffuseq ${command.name()}`, ...given].join(" ");
+  return [`${PROGRAM} ${command.name()}`, ...given].join(" ");
 }

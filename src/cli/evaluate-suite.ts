@@ -96,6 +96,7 @@ export async function suiteOptions(
     base: resolveConfig({
       preset: "moe-diffuseq",
       sets: [...suiteSettings, ...(quick ? quickSettings : []), ...(flags.set ?? [])],
+      overridesName: "command line",
       overrides: flags.onBadRecord && { data: { onBadRecord: flags.onBadRecord } },
     }),
     twins: [...new Set(twins)] as TwinName[],

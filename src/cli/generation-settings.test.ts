@@ -44,6 +44,11 @@ it("refuses what a model of this training or its sampler does not know", () => {
   expect(message("moe-diffuseq", { release: "entropy" }, "diffusion.absorbRate=0")).toContain(
     "an absorbing state",
   );
+  for (const flags of [{ temperature: 0 }, { topK: 3 }, set("topP=0.5")]) {
+    expect(message("diffuseq", flags)).toContain("is for tokens that are drawn");
+    expect(message("diffuseq-v2", flags)).toBe("");
+    expect(message("autoregressive", flags)).toBe("");
+  }
   expect(message("autoregressive", { release: "entropy" })).toContain("not for a left-to-right model");
   expect(message("autoregressive", { release: "left-to-right" })).toBe("");
   for (const flags of [{ steps: 8 }, { cacheInterval: 2 }, set("timeGrid=uniform")])

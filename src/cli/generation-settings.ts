@@ -46,6 +46,11 @@ const needs: readonly {
     why: "is for ddim; give --sampler ddim with it",
   },
   {
+    settings: ["temperature", "topK", "topP"],
+    heeded: (_, { absorbRate }) => absorbRate > 0,
+    why: "is for tokens that are drawn; a model without an absorbing state draws none, but reads the likeliest ones off its last prediction; leave it out",
+  },
+  {
     settings: ["release", "confidenceThreshold"],
     heeded: (_, { absorbRate }) => absorbRate > 0,
     why: "is for models with an absorbing state, which this one does not know; leave it out",

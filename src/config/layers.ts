@@ -77,13 +77,22 @@ const typeWords: Record<string, string> = {
   string: "text",
   object: "an object of settings",
   "string[]": 'a list such as ["a", "b"]',
+  "integer | integer[]": "a whole number, or a list of them",
 };
+
+/** The field that a path is of: settings of one layer are described once for all, elements with their list. */
+function fieldAt(path: string) {
+  const general = path.replace(/\.layers\.\d+\./, ".layers.N.");
+  const list = general.replace(/\.\d+$/, "");
+  const field = configFields().find((candidate) => candidate.path === general || candidate.path === list);
+  const type = field?.type.replace(" | null", "") ?? "object";
+  return { type: list === general ? type : type.replace("[]", ""), description: field?.description };
+}
 
 /** What an issue of the schema says, in the words: expected ..., got .... */
 function describeIssue(issue: Issue, value: unknown, path: string): string {
   const expected = (what: string) => `expected ${what}, got ${show(value)}`;
-  const field = configFields().find((candidate) => candidate.path === path);
-  const type = field?.type.replace(" | null", "") ?? "object";
+  const { type, description } = fieldAt(path);
   switch (issue.code) {
     case "invalid_type":
       return `${expected(typeWords[issue.expected === "int" ? "integer" : type] ?? type)}.`;
@@ -93,11 +102,12 @@ function describeIssue(issue: Issue, value: unknown, path: string): string {
       return expected(`one of ${choices.map((choice) => `"${choice}"`).join(", ")}`) + hint;
     }
     case "too_small":
+      if (issue.origin === "string") return `${expected("text that is not empty")}.`;
       return `${expected(`${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`)}.`;
     case "too_big":
       return `${expected(`${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`)}.`;
     case "invalid_union":
-      return `${expected(type)} (${field?.description}).`;
+      return `${expected(typeWords[type] ?? type)} (${description}).`;
     case "invalid_key":
       return `${issue.issues[0].message}.`;
     default:

@@ -50,6 +50,16 @@ describe("resolveConfig", () => {
   it("lets --preset win over the file's", () => {
     const configFile = file('{"preset": "masked"}');
     expect(resolveConfig({ configFile, preset: "diffuseq" }).preset).toBe("diffuseq");
+    // As the overrides' does, which are the caller's own.
+    const overrides = { preset: "diffuseq-v2", model: { numLayers: 2 } } as const;
+    expect(resolveConfig({ configFile, overrides })).toEqual(
+      resolveConfig({ preset: "diffuseq-v2", sets: ["model.numLayers=2"] }),
+    );
+    expect(resolveConfig({ preset: "diffuseq", overrides }).preset).toBe("diffuseq");
+    expect(fault({ configFile: file('{"preset": 3}') })).toContain(
+      "preset: expected the name of a preset, got 3",
+    );
+    expect(fault({ overrides: { training: { logEvery: 0 } } })).toMatch(/^overrides: training\.logEvery/);
   });
 
   it("reads values of --set as JSON where they are JSON, else as text", () => {
@@ -88,7 +98,19 @@ describe("resolveConfig", () => {
     ["diffusion.schedule=cosin", 'one of "sqrt", "cosine", "linear", got "cosin"; did you mean "cosine"?'],
     ["training.maxSteps=0", "--set: training.maxSteps: expected at least 1, got 0."],
     ["diffusion.absorbRate=2", "--set: diffusion.absorbRate: expected at most 1, got 2."],
-    ["model.attention.dilation=x", '--set: model.attention.dilation: expected integer | integer[], got "x"'],
+    [
+      "model.attention.dilation=x",
+      '--set: model.attention.dilation: expected a whole number, or a list of them, got "x"',
+    ],
+    ["model.attention.layers.0.full=3", "model.attention.layers.0.full: expected true or false, got 3."],
+    ['model.attention.layers.0.window="a"', 'layers.0.window: expected a whole number, got "a".'],
+    [
+      "model.attention.layers.0.dilation=x",
+      'layers.0.dilation: expected a whole number, or a list of them, got "x" (step between',
+    ],
+    ["model.attention.layers.0=3", "layers.0: expected an object of settings, got 3."],
+    ["data.train=[5]", "--set: data.train.0: expected text, got 5."],
+    ['data.train=["a",""]', '--set: data.train.1: expected text that is not empty, got "".'],
     ["model.attention.layers.x.full=true", "keys are layer numbers, counted from 0"],
     ["model.attention.layers.01.full=true", "keys are layer numbers, counted from 0, without leading zeros"],
     ["preset=masked", "Pass --preset masked instead"],

@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { explainReadError, UserError } from "../errors.js";
 import { parseJson } from "./json.js";
-import { type ConfigLayer, configFromLayers, parseSetting } from "./layers.js";
+import { type ConfigLayer, configFromLayers, parseSetting, show } from "./layers.js";
 import { defaultPreset, findPreset, type PresetName } from "./presets.js";
 import type { PartialRunConfig, RunConfig } from "./run-config.js";
 
 export interface ResolveOptions {
-  /** Name of a preset. Default: the file's `preset` key, else `moe-diffuseq`. */
+  /** Name of a preset. Default: the `preset` key of the overrides, else of the file, else `moe-diffuseq`. */
   preset?: PresetName | (string & {}) | undefined;
   /** The `config.json` of a run to start from, instead of a preset. `preset` may then only repeat what it has. */
   base?: string | undefined;
@@ -17,6 +17,8 @@ export interface ResolveOptions {
   sets?: readonly string[] | undefined;
   /** Any part of a configuration; it wins over everything else. The command line puts its flags (`--max-steps`) here. */
   overrides?: PartialRunConfig | undefined;
+  /** What messages call the overrides. Default "overrides". */
+  overridesName?: string | undefined;
 }
 
 /** The text of a configuration file as a value. Throws a UserError when it cannot be read or is broken (file, line, column). */
@@ -32,16 +34,16 @@ export function readConfigFile(path: string): unknown {
 
 /** What everything else is laid over: the configuration of a run, or a preset. */
 function foundation(
-  { base, preset }: ResolveOptions,
+  { base, preset, configFile, overrides, overridesName }: ResolveOptions,
   file: unknown,
 ): { layer: ConfigLayer; preset: string | null } {
-  const asked = preset ?? presetOf(file);
+  const asked = preset ?? presetOf(overrides, overridesName) ?? presetOf(file, configFile);
   if (base === undefined) {
     const found = findPreset(asked ?? defaultPreset);
     return { layer: { name: `preset ${found.name}`, config: found.config }, preset: found.name };
   }
   const config = readConfigFile(base);
-  const own = presetOf(config);
+  const own = presetOf(config, base);
   if (asked !== null && asked !== own) {
     throw new UserError(
       `${base} was made from preset ${own ?? "(none)"}, so it cannot become ${asked}; leave --preset out.`,
@@ -50,15 +52,17 @@ function foundation(
   return { layer: { name: base, config }, preset: own };
 }
 
-function presetOf(config: unknown): string | null {
-  const preset = (config as PartialRunConfig | null | undefined)?.preset;
-  return typeof preset === "string" ? preset : null;
+/** The preset that a configuration names, if it does. @param where what it is called in messages */
+function presetOf(config: unknown, where = "overrides"): string | null {
+  const preset: unknown = (config as PartialRunConfig | null | undefined)?.preset ?? null;
+  if (preset === null || typeof preset === "string") return preset;
+  throw new UserError(`${where}: preset: expected the name of a preset, got ${show(preset)}.`);
 }
 
 /** A preset is what settings are laid over, so it cannot be one of them. */
 function settingOf(setting: string): unknown {
   const config = parseSetting(setting);
-  const preset = presetOf(config);
+  const preset = presetOf(config, "--set");
   if (preset !== null)
     throw new UserError(
       `--set ${setting} would change no field: a preset is what the settings are laid over. Pass --preset ${preset} instead.`,
@@ -74,7 +78,8 @@ export function resolveConfig(options: ResolveOptions = {}): RunConfig {
   const layers: ConfigLayer[] = [layer];
   if (configFile !== undefined) layers.push({ name: configFile, config: file });
   for (const setting of options.sets ?? []) layers.push({ name: "--set", config: settingOf(setting) });
-  if (options.overrides) layers.push({ name: "command line", config: options.overrides });
+  const { overrides, overridesName = "overrides" } = options;
+  if (overrides) layers.push({ name: overridesName, config: overrides });
   layers.push({ name: "preset", config: { preset } });
   return configFromLayers(layers);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DiffusionProcess, type ProcessOptions } from "../diffusion/process.js";
+import type { DiffusionProcess, ProcessOptions } from "../diffusion/process.js";
 import { UserError } from "../errors.js";
 import { CounterRandom, Stream } from "../random/index.js";
 import {
@@ -50,7 +50,7 @@ function timesOf(
  * @param absorbed [N], changed in place; released positions join at clean values of the mixture
  */
 function solve(
-  process: DiffusionProcess,
+  process: SamplingProcess,
   name: Name,
   times: Float64Array,
   z: Floats,
@@ -90,7 +90,7 @@ describe("order of convergence to the exact flow of a Gaussian mixture around m"
     { schedule: "sqrt", noiseScale: 3, startDeviation: 0.3, from: 1, grid: "log-snr" },
     { schedule: "linear", noiseScale: 1, startDeviation: 0.6, from: 0.9, grid: "even in t" },
   ] as const)("$schedule schedule, $grid", ({ from, grid, ...options }) => {
-    const process = new DiffusionProcess({ ...sqrt, ...options });
+    const process = new SamplingProcess({ ...sqrt, ...options });
     const start = process.level(from);
     const muOf = ({ signal, sigma }: typeof start) => signal / sigma;
     const exact = (t: number, steps: number) =>
@@ -131,7 +131,7 @@ describe("order of convergence to the exact flow of a Gaussian mixture around m"
 it("with the sqrt schedule, even steps in t show no order: alpha_bar falls too steeply at 0", async ({
   annotate,
 }) => {
-  const process = new DiffusionProcess(sqrt);
+  const process = new SamplingProcess(sqrt);
   const start = Float64Array.from(drawMixture(40), (x) => x * process.level(1).sigma);
   const ends = (grid: TimeGrid) =>
     [32, 64, 128, 256, 2048].map((steps) => {
@@ -197,7 +197,7 @@ describe("samples follow the known distribution, around m and out of the absorbi
 });
 
 describe("a solver", () => {
-  const process = new DiffusionProcess(sqrt);
+  const process = new SamplingProcess(sqrt);
   const m = Float64Array.from(absorbing);
 
   it("of order 1 is DDIM", () => {
@@ -214,7 +214,7 @@ describe("a solver", () => {
 
   it("lands on x0 at a clean end, with order 1 there", () => {
     for (const schedule of ["cosine", "linear"] as const) {
-      const clean = new DiffusionProcess({ ...sqrt, schedule });
+      const clean = new SamplingProcess({ ...sqrt, schedule });
       expect(halfLogSnr(clean.level(0))).toBe(Infinity);
       expect(multistepCoefficients(clean, 0, [0.1, 0.2, 0.3])).toEqual({
         zCoefficient: 0,
@@ -226,7 +226,7 @@ describe("a solver", () => {
 
   it("has no use for predictions at the same noise level", () => {
     // alpha_bar of the cosine schedule stands at its least close to t = 1.
-    const flat = new DiffusionProcess({ ...sqrt, schedule: "cosine" });
+    const flat = new SamplingProcess({ ...sqrt, schedule: "cosine" });
     expect(multistepCoefficients(flat, 0.5, [0.999, 1])).toEqual(multistepCoefficients(flat, 0.5, [0.999]));
     expect(multistepCoefficients(flat, 0.5, [0.9, 0.999, 1])).toEqual(
       multistepCoefficients(flat, 0.5, [0.9, 0.999]),

@@ -17,7 +17,7 @@ import { chooseKeeping } from "./step-rows.js";
  * have none of their own. It is not bounded by the length the model was trained at, but where a model was trained with `data.padTargets`:
  * there the text of a source is at most what the source leaves of that many tokens, and longer only by the request's own `length`.
  */
-export type GenerationSettings = Partial<GenerationConfig>;
+export type GenerationSettings = { readonly [K in keyof GenerationConfig]?: GenerationConfig[K] | undefined };
 
 /** A sampler by name, "auto" resolved. */
 export type Sampler = Exclude<GenerationConfig["sampler"], "auto">;

@@ -11,10 +11,10 @@ import { ProgressLine } from "../progress-line.js";
 
 const examples = `
 Examples:
-  moe-diffuseq bench
-  moe-diffuseq bench --lengths 512,2048,8192 --twins moe-diffuseq,dense-active,sparse-attention
-  moe-diffuseq bench --python venv/bin/python --variants eager,compiled,compiled-bfloat16 --json
-  moe-diffuseq bench --device webgpu --lengths 2048 --rounds 3`;
+  npx moe-diffuseq bench
+  npx moe-diffuseq bench --lengths 512,2048,8192 --twins moe-diffuseq,dense-active,sparse-attention
+  npx moe-diffuseq bench --python venv/bin/python --variants eager,compiled,compiled-bfloat16 --json
+  npx moe-diffuseq bench --device webgpu --lengths 2048 --rounds 3`;
 
 interface BenchFlags extends Flags {
   twins: string[];

@@ -14,8 +14,8 @@ import { ProgressLine } from "../progress-line.js";
 
 const examples = `
 Examples:
-  moe-diffuseq claims --quick
-  moe-diffuseq claims --data corpora --max-minutes 20 --seeds 1,2,3 --lengths 512,2048,8192 --markdown BENCHMARKS.md`;
+  npx moe-diffuseq claims --quick
+  npx moe-diffuseq claims --data corpora --max-minutes 20 --seeds 1,2,3 --lengths 512,2048,8192 --markdown BENCHMARKS.md`;
 
 interface ClaimsFlags extends SuiteFlags {
   lengths?: number[];

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
-import { shellWord } from "../../errors.js";
+import { PROGRAM, shellWord } from "../../errors.js";
 import type { DenoisingStep, ReportData } from "../../report/data.js";
 import type { TrainSummary } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
@@ -42,6 +42,7 @@ export const demoConfig = (flags: Flags): RunConfig =>
       ...(flags.maxSteps === undefined ? [] : ["training.maxMinutes=null"]),
       ...(flags.set ?? []),
     ],
+    overridesName: "command line",
     overrides: { ...trainingOverrides(flags), ...generationOverrides(flags) },
   });
 
@@ -78,10 +79,14 @@ export function registerDemo(program: Command, host: CommandHost): void {
       } finally {
         show.end();
       }
+      if (signal.aborted && summary.interrupted)
+        stderr.write(
+          `What it has learned is in ${out}. To go on: ${PROGRAM} train --resume --out ${shellWord(out)}\n`,
+        );
       signal.throwIfAborted();
-      stderr.write(
-        `2/3  Writing a document of ${formatCount(config.generation.length)} tokens in ${config.generation.steps} steps\n`,
-      );
+      const inSteps =
+        config.diffusion.objective === "next-token" ? "" : ` in ${config.generation.steps} steps`;
+      stderr.write(`2/3  Writing a document of ${formatCount(config.generation.length)} tokens${inSteps}\n`);
       const { frames, text, seconds } = await writeDocument(out, flags.threads, terminal, signal);
       stderr.write("3/3  Drawing the report\n");
       const report = join(out, "report.html");
@@ -99,7 +104,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
           text,
           "",
           `Trained ${summary.steps} steps (${formatCount(summary.tokens)} tokens) in ${formatDuration(summary.seconds)}, wrote the document above in ${formatDuration(seconds)}.`,
-          "Two minutes teach word frequencies and short phrases, not sentences; hours do more.",
+          "Minutes teach word frequencies and short phrases, not sentences; hours do more.",
           `Report with pictures: ${report}`,
           "",
           "Worth trying next:",
@@ -113,16 +118,15 @@ export function registerDemo(program: Command, host: CommandHost): void {
 /** @param out the run, as a word of a command */
 const nextCommands = (out: string) => [
   {
-    command: `npx moe-diffuseq generate --model ${out} --prompt "My fellow citizens," --length 256 --stream`,
+    command: `${PROGRAM} generate --model ${out} --prompt "My fellow citizens," --length 256 --stream`,
     note: "continues a sentence, shown as it settles",
   },
   {
-    command: `npx moe-diffuseq evaluate --model ${out}`,
+    command: `${PROGRAM} evaluate --model ${out}`,
     note: "what it has learned, beside n-gram models and the channel-only baseline",
   },
   {
-    command:
-      "npx moe-diffuseq train --preset masked --data your-texts.jsonl --max-minutes 60 --out runs/mine",
+    command: `${PROGRAM} train --preset masked --data your-texts.jsonl --max-minutes 60 --out runs/mine`,
     note: "your own documents: JSON lines, plain text or a folder of code",
   },
 ];

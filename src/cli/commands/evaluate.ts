@@ -14,12 +14,12 @@ import { ProgressLine } from "../progress-line.js";
 
 const examples = `
 Examples:
-  moe-diffuseq evaluate --model runs/masked
-  moe-diffuseq evaluate --model runs/masked --valid other.jsonl --sequences 200
-  moe-diffuseq evaluate --model runs/copy --accuracy 50
-  moe-diffuseq evaluate --model runs/pairs --accuracy 100 --candidates 5 --temperature 0.8 --set generation.topP=0.9
-  moe-diffuseq evaluate --suite addresses --quick
-  moe-diffuseq evaluate --suite science --data corpora --twins moe-diffuseq,dense-active --seeds 1,2,3 --max-minutes 20`;
+  npx moe-diffuseq evaluate --model runs/masked
+  npx moe-diffuseq evaluate --model runs/masked --valid other.jsonl --sequences 200
+  npx moe-diffuseq evaluate --model runs/copy --accuracy 50
+  npx moe-diffuseq evaluate --model runs/pairs --accuracy 100 --candidates 5 --temperature 0.8 --set generation.topP=0.9
+  npx moe-diffuseq evaluate --suite addresses --quick
+  npx moe-diffuseq evaluate --suite science --data corpora --twins moe-diffuseq,dense-active --seeds 1,2,3 --max-minutes 20`;
 
 interface EvaluateFlags extends SuiteFlags {
   sequences?: number;
@@ -42,7 +42,10 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       wholeNumber,
     )
     .option("--report <file.json>", "write every figure into this file")
-    .option("--suite <name>", "instead of --model: train twins for one budget each and judge their texts")
+    .option(
+      "--suite <name>",
+      "instead of --model: train twins for one budget each and judge their texts; addresses, science, code, dialogue, seq2seq, or a part such as code.lines",
+    )
     .option("--out <dir>", "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)")
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
     .addOption(worded("temperature", "--accuracy: of the draw of tokens (default: 0, the likeliest)"))

@@ -61,6 +61,16 @@ it("fills the gaps of a file and keeps the rest to the byte", async () => {
   expect(await runCommandLine(args, terminal)).toBe(0);
   const [{ text, gaps }] = JSON.parse(terminal.stdout.text).texts;
   expect(text).toBe(`One ${gaps[0]} two\té ${gaps[1]} end.\n`);
+  // The end of the last line is an editor's, and no text that the last gap would have to lead to.
+  writeFileSync(template, "One [MASK:3] two [MASK:2]\r\n");
+  const ended = memoryTerminal();
+  expect(await runCommandLine(args, ended)).toBe(0);
+  const [last] = JSON.parse(ended.stdout.text).texts;
+  expect(last.text).toBe(`One ${last.gaps[0]} two ${last.gaps[1]}`);
+  writeFileSync(template, Buffer.from("caf\xe9 [MASK:3]", "latin1"));
+  const latin = memoryTerminal();
+  expect(await runCommandLine(args, latin)).toBe(1);
+  expect(latin.stderr.text).toContain("draft.txt: expected UTF-8 text, got another encoding");
 });
 
 it("takes solver, grid and release policy from flags, and says how many steps ran", async () => {
@@ -121,6 +131,10 @@ it("says what does not fit", async () => {
       err: `Cannot read ${join(odd, name)}: it is a folder, not a file.\n`,
     });
   }
+  const bare = join(folder, "bare");
+  cpSync(model, bare, { recursive: true });
+  rmSync(join(bare, "tokenizer.json"));
+  expect((await generate("--model", bare)).err).toContain("it belongs to the run in that folder");
   const terminal = memoryTerminal();
   expect(await runCommandLine(["generate", "--model", folder], terminal)).toBe(1);
   expect(terminal.stderr.text).toContain("expected the directory of a trained run");

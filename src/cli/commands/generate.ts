@@ -1,7 +1,8 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { explainReadError } from "../../errors.js";
+import { explainReadError, UserError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
@@ -14,13 +15,13 @@ import type { CommandResult, OutputStream } from "../terminal.js";
 
 const examples = `
 Examples:
-  moe-diffuseq generate --model runs/masked --length 512 --stream
-  moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
-  moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
-  moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite" --candidates 10 --select mbr
-  moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
-  moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
-  moe-diffuseq generate --model runs/masked --infill draft.txt
+  npx moe-diffuseq generate --model runs/masked --length 512 --stream
+  npx moe-diffuseq generate --model runs/masked --prompt "We show that" --num 3
+  npx moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
+  npx moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite" --candidates 10 --select mbr
+  npx moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
+  npx moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
+  npx moe-diffuseq generate --model runs/masked --infill draft.txt
 
 Defaults: the model's own settings (generation_config.json in its folder); meanings: moe-diffuseq config --list`;
 
@@ -37,9 +38,15 @@ async function readRequest({
   length,
 }: GenerateFlags): Promise<GenerationRequest> {
   if (infill === undefined) return { src, prompt, suffix, length };
-  const template = await readFile(infill, "utf8").catch((error: unknown) => {
+  const bytes = await readFile(infill).catch((error: unknown) => {
     throw explainReadError(error, `the template ${infill}`);
   });
+  if (!isUtf8(bytes))
+    throw new UserError(
+      `the template ${infill}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8)`,
+    );
+  // Editors end a file with the end of a line, which is no text behind its last gap.
+  const template = bytes.toString("utf8").replace(/(\[MASK(?::\d+)?\])\r?\n$/, "$1");
   return { src, prompt, suffix, length, infill: template };
 }
 

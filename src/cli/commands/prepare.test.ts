@@ -89,7 +89,7 @@ it("Ctrl-C leaves what is finished and prints the command that continues, which 
   child.kill("SIGINT");
   const [code] = await once(child, "close");
   expect(code).toBe(130);
-  const command = /To continue:\n {2}moe-diffuseq (.*)\n/.exec(stdout)?.[1];
+  const command = /To continue:\n {2}npx moe-diffuseq (.*)\n/.exec(stdout)?.[1];
   expect(command?.split(" ")).toEqual(["prepare", "--data", big, "--vocab-size", "259", "--out", out]);
   const stopped = readdirSync(out).filter((name) => name.endsWith(".tokens")).length;
   const { out: text } = await run(...command!.split(" "), "--threads", "1", "--json");

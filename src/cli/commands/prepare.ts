@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import type { PartSummary, PrepareProgress, PrepareSummary } from "../../data/index.js";
-import { shellWord } from "../../errors.js";
+import { PROGRAM, shellWord } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatBytes, formatCount, formatDuration } from "../format.js";
 import { Interrupted } from "../interrupt.js";
@@ -17,8 +17,8 @@ interface PrepareFlags extends Flags {
 
 const examples = `
 Examples:
-  moe-diffuseq prepare --data texts.jsonl.gz --vocab-size 8192 --out caches/texts
-  moe-diffuseq train --data caches/texts --out runs/texts --max-minutes 60
+  npx moe-diffuseq prepare --data texts.jsonl.gz --vocab-size 8192 --out caches/texts
+  npx moe-diffuseq train --data caches/texts --out runs/texts --max-minutes 60
 Killed or stopped, the same command goes on where it was; on a damaged cache it writes what is damaged anew.`;
 
 /** `tokenizing 42%  12.3 MB/s  3.21M tokens  1m 05s left` */
@@ -55,7 +55,7 @@ function describe(summary: PrepareSummary): string {
     shardsWritten > 0
       ? `Wrote ${shardsWritten} shard${shardsWritten === 1 ? "" : "s"}${speed}.`
       : "Everything was there and whole.",
-    `Train with: moe-diffuseq train --data ${shellWord(out)} --set model.vocabSize=${summary.vocabSize} ...`,
+    `Train with: ${PROGRAM} train --data ${shellWord(out)} --set model.vocabSize=${summary.vocabSize} ...`,
   ].join("\n");
 }
 

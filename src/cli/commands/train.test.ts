@@ -83,7 +83,9 @@ it("SIGTERM (a scheduler, a shutdown) saves what is trained and prints the comma
   child.kill("SIGTERM");
   const [code] = await once(child, "close");
   expect(code).toBe(143);
-  expect(stdout).toContain(`Everything is saved. To continue:\n  moe-diffuseq train --resume --out ${out}`);
+  expect(stdout).toContain(
+    `Everything is saved. To continue:\n  npx moe-diffuseq train --resume --out ${out}`,
+  );
   const steps = Number(/Stopped after (\d+) steps/.exec(stdout)?.[1]);
   expect(readdirSync(join(out, "checkpoints"))).toContain(`step-${String(steps).padStart(8, "0")}`);
   const resumed = await run("--resume", "--out", out, "--max-steps", String(steps + 2));

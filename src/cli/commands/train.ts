@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
-import { shellWord } from "../../errors.js";
+import { PROGRAM, shellWord } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import type { DeviceKind } from "../../runtime/device.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
@@ -19,10 +19,10 @@ import type { CommandResult, OutputStream } from "../terminal.js";
 
 const examples = `
 Examples:
-  moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked
-  moe-diffuseq train --preset masked --max-steps 1 --profile --out runs/profile
-  moe-diffuseq train --resume --out runs/masked --max-minutes 120
-  mpirun -n 4 moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked`;
+  npx moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked
+  npx moe-diffuseq train --preset masked --max-steps 1 --profile --out runs/profile
+  npx moe-diffuseq train --resume --out runs/masked --max-minutes 120
+  mpirun -n 4 node_modules/.bin/moe-diffuseq train --preset masked --data texts.jsonl --max-minutes 60 --out runs/masked`;
 
 type TrainFlags = Flags & { out: string; fallback?: boolean; profile?: boolean };
 
@@ -95,6 +95,7 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
     preset,
     configFile: config,
     sets: set,
+    overridesName: "command line",
     overrides: trainingOverrides(flags),
   });
 }
@@ -202,9 +203,12 @@ export function registerTrain(program: Command, host: CommandHost): void {
         show.end();
       }
       leaveRanks();
-      const together = communicator.size > 1 ? `mpirun -n ${communicator.size} ` : "";
+      // npx does not hand on the signals by which mpirun stops its ranks.
+      const program =
+        communicator.size > 1 ? `mpirun -n ${communicator.size} node ${shellWord(process.argv[1])}` : PROGRAM;
       const where = device === undefined ? "" : ` --device ${device}`;
-      const resumeCommand = `${together}moe-diffuseq train --resume --out ${shellWord(out)}${where}`;
+      const on = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
+      const resumeCommand = `${program} train --resume --out ${shellWord(out)}${where}${on}`;
       return {
         json: {
           ...summary,
