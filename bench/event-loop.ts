@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { median } from "../src/benchmark/statistics.js";
 import { configFromLayers, findPreset, type PartialRunConfig } from "../src/config/index.js";
 import { type TrainEvent, train } from "../src/training/index.js";
 
@@ -78,9 +79,8 @@ try {
   clearInterval(timer);
   rmSync(folder, { recursive: true });
 }
-times.sort((a, b) => a - b);
 console.log(
-  `${flags.preset}, ${flags.threads} threads: median step ${times[times.length >> 1].toFixed(0)} ms, ` +
+  `${flags.preset}, ${flags.threads} threads: median step ${median(times).toFixed(0)} ms, ` +
     `load ${loadavg()[0].toFixed(1)}`,
 );
 for (const [name, { longest, over }] of gaps)

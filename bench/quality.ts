@@ -56,7 +56,9 @@ for (const dtype of dtypes)
       await DiffusionModel.fromPretrained(flags.model, { threads: Number(flags.threads), dtype }),
     );
 const { vocabSize, special } = tokenizer;
-const data = await loadTrainingData(config, { tokenizer });
+// Gaps are how it was trained, not what the texts are.
+const whole = { ...config, data: { ...config.data, gapRate: 0 } };
+const data = await loadTrainingData(whole, { tokenizer });
 const rowsOf = (source: typeof data.train, most: number) =>
   Array.from({ length: Math.min(most, source.rowsInEpoch(0)) }, (_, i) => source.row(i));
 const judge = NgramModel.train(

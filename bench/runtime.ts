@@ -5,6 +5,7 @@
  *
  * Prints the median and the least of repeated calls, in milliseconds.
  */
+import { median } from "../src/benchmark/statistics.js";
 import { input, parameter, reduceSum } from "../src/graph/index.js";
 import { CounterRandom, Stream } from "../src/random/index.js";
 import { createDevice } from "../src/runtime/index.js";
@@ -16,9 +17,8 @@ async function measure(name: string, repeats: number, work: (i: number) => unkno
     await work(i);
     times.push(performance.now() - start);
   }
-  times.sort((a, b) => a - b);
-  const [median, least] = [times[repeats >> 1], times[0]].map((t) => t.toFixed(2).padStart(8));
-  console.log(`${name.padEnd(58)} median ${median}  least ${least} ms`);
+  const [middle, least] = [median(times), Math.min(...times)].map((t) => t.toFixed(2).padStart(8));
+  console.log(`${name.padEnd(58)} median ${middle}  least ${least} ms`);
 }
 
 const random = new CounterRandom(1);

@@ -21,6 +21,7 @@ E experts, K choices, M global slots, V words, w window. --compile: torch.compil
 import argparse
 import json
 import math
+import statistics
 import sys
 import time
 
@@ -498,9 +499,9 @@ def main():
     if not a.serve:
         trainer.steps(a.warm_up)
         result = trainer.steps(a.steps)
-        times = sorted(result["milliseconds"])
+        times = result["milliseconds"]
         show({
-            "torch": torch.__version__, "median": times[len(times) // 2], "min": times[0], "losses": result["losses"],
+            "torch": torch.__version__, "median": statistics.median(times), "min": min(times), "losses": result["losses"],
             "peakBytes": peak_bytes(),
         })
         return

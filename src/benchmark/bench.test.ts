@@ -8,7 +8,7 @@ import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
 import { errorLine } from "./measure-part.js";
 import { compareGradients } from "./parity.js";
 import { findPeer, solverLevels } from "./peers.js";
-import { ratioOfRounds, spreadOf } from "./statistics.js";
+import { ratioOfParts, ratioOfRounds, spreadOf } from "./statistics.js";
 import { workload } from "./workload.js";
 
 const base = tinyBase();
@@ -88,6 +88,25 @@ describe("ratios of rounds", () => {
     expect(spreadOf([4, 1, 2, 3, 5])).toEqual({ median: 3, lowerQuartile: 2, upperQuartile: 4 });
     const [a, b] = [seededRandom(1), seededRandom(1)];
     expect([a(), a(), a()]).toEqual([b(), b(), b()]);
+  });
+
+  it("of sides that did not take turns have the uncertainty of both", () => {
+    const rounds = [1, 2, 4].map((busy) => [10 * busy]);
+    const twice = rounds.map(([ms]) => [2 * ms]);
+    expect(ratioOfRounds(rounds, twice)).toMatchObject({ low: 2, high: 2 });
+    const { mean, low, high } = ratioOfParts(rounds, twice);
+    expect(mean).toBeCloseTo(2, 9);
+    // Of three rounds the means of both go from the least to the most.
+    expect(low).toBeGreaterThanOrEqual(0.5);
+    expect(low).toBeLessThan(1.2);
+    expect(high).toBeGreaterThan(3.3);
+    expect(high).toBeLessThanOrEqual(8);
+    expect(ratioOfParts([[10], [10]], [[30], [30]])).toEqual({
+      mean: expect.closeTo(3),
+      low: expect.closeTo(3),
+      high: expect.closeTo(3),
+    });
+    expect(ratioOfParts(rounds, twice)).toEqual(ratioOfParts(rounds, twice));
   });
 });
 

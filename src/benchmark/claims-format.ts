@@ -21,7 +21,8 @@ import { formatRecord } from "./record.js";
 const QUICK =
   "A quick run: tiny models trained for seconds, few rounds, few texts. It shows that every figure can be made, not what the figures are.";
 const CAUTION =
-  "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference. " +
+  "Ratios on one machine, never the paper's absolute figures. An interval that holds 1 shows no difference; each is 95 % by itself, so of twenty " +
+  "lines without a difference one may show one. " +
   "What may be concluded, and what not: docs/protocol.md.";
 
 const TEXT_SETS =

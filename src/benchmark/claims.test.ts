@@ -82,7 +82,7 @@ describe("runClaims", () => {
       node: process.versions.node,
       "onnxruntime-node": dependencies["onnxruntime-node"],
     });
-    expect(record.load).toHaveLength(2);
+    expect(record.load).toHaveLength(4); // of two parts
     expect(formatBench(report.bench)).toContain("Left out: PyTorch: none here");
     expect(report.grown.config.model.experts.numExperts).toBe(4 * base.model.experts.numExperts);
     expect(report.grown.rows.map(({ twin }) => twin)).toEqual(["moe-diffuseq", "moe-diffuseq"]);
@@ -148,7 +148,7 @@ describe("runClaims", () => {
     ]);
     for (const { ours, command } of claims) {
       expect(ours).toMatch(/^(x\d+\.\d\d|none)/);
-      expect(command).toMatch(/^moe-diffuseq (bench .*--rounds 2|evaluate .*--pairs 8)/);
+      expect(command).toMatch(/^npx moe-diffuseq (bench .*--rounds 2|evaluate .*--pairs 8)/);
     }
   });
 
@@ -168,13 +168,18 @@ describe("runClaims", () => {
     });
     const length = claims.filter(({ claim }) => claim.includes("time a token"));
     expect(length).toHaveLength(4);
-    for (const { ours, interval } of length) expect([ours, interval]).toEqual(["x2.00", "2.00 to 2.00"]);
+    for (const { ours, interval } of length) {
+      expect(ours).toBe("x2.00");
+      // Parts did not take turns: what a round of one had, no round of the other had in common with it.
+      const [low, high] = interval.split(" to ").map(Number);
+      expect([low <= 2, high >= 2]).toEqual([true, true]);
+    }
     // A quick run judges nothing; a run of few rounds and one seed says so.
     expect(claims.every(({ verdict }) => verdict === "")).toBe(true);
     const judged = claimsOf({ ...report, quick: false, suite: { ...suite, tasks } });
     const [training, sampling] = judged;
     expect(training.verdict).toMatch(
-      /^(ahead|behind|no difference shown) \(2 rounds\); \d\.\d\d of the paper's ratio$/,
+      /^(ahead|behind|no difference shown) \(2 rounds of one run\); \d\.\d\d of the paper's ratio$/,
     );
     // The paper's latency is that of 2,048 tokens.
     expect(sampling.verdict).not.toContain("paper");
@@ -193,6 +198,24 @@ describe("runClaims", () => {
     expect(claims.at(-1)!.claim).toMatch(/^abstracts: single words missing/);
   });
 
+  it("judges by intervals as they are printed, and by another metric where no target had a gap", () => {
+    const { suite } = report;
+    const [task] = suite.tasks;
+    const [first] = task.summary.ratios;
+    const verdictOf = (low: number) => {
+      const value = { ...first.value, ratio: 1.3, low, high: 1.7, groups: 30 };
+      const ratios = task.summary.ratios.map((one) => ({ ...one, value }));
+      const own = { ...task, task: "code.pieces", metrics: ["bleu"], summary: { ...task.summary, ratios } };
+      const claims = claimsOf({ ...report, quick: false, suite: { ...suite, tasks: [own] } });
+      return claims
+        .filter(({ claim }) => claim.includes(" over dense-active"))
+        .map((one) => [one.claim, one.verdict]);
+    };
+    const claim = "pieces: BLEU, moe-diffuseq over dense-active";
+    expect(verdictOf(1.004)).toEqual([[claim, "no difference shown (one seed)"]]);
+    expect(verdictOf(1.006)).toEqual([[claim, "ahead (one seed)"]]);
+  });
+
   it("lists what a task is mostly judged by once, as a gap or not", () => {
     const tasks = report.suite.tasks.map((task) => ({ ...task, task: "code.pieces", suite: "code" }));
     const claims = claimsOf({ ...report, suite: { ...report.suite, tasks } });
@@ -209,7 +232,7 @@ describe("runClaims", () => {
     expect(markdown).toMatch(/\*\*A quick run/);
     expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(5);
     expect(markdown).toContain("## Texts under a scorer of ours");
-    expect(markdown).toMatch(/\| moe-diffuseq \| \d+\.\d \| \d\.\d{3} \| \d+\.\d \|/);
+    expect(markdown).toMatch(/\| moe-diffuseq \| \d+\.\d \| \d\.\d{2} \| \d+\.\d \|/);
     const page = claimsPage(report, "moe-diffuseq claims --quick");
     for (const heading of [
       "The claims",

@@ -3,6 +3,7 @@
  * machine, with intervals; what comes out against us stands in the same table.
  */
 import { configFromLayers } from "../config/index.js";
+import { PROGRAM } from "../errors.js";
 import {
   type RatioInterval,
   runSuite,
@@ -20,7 +21,7 @@ import {
   runBench,
   timesPerToken,
 } from "./bench.js";
-import { ratioOfRounds } from "./statistics.js";
+import { ratioOfParts, ratioOfRounds } from "./statistics.js";
 
 export interface ClaimsOptions {
   readonly bench: BenchOptions;
@@ -123,12 +124,17 @@ function qualitiesOf({ task, metrics }: TaskReport): Quality[] {
   const [metric] = metrics;
   // "seq2seq.question-generation": "question generation".
   const short = task.slice(task.indexOf(".") + 1).replaceAll("-", " ");
-  const main = qualities[task] ?? { metric, name: `${short}: ${metricName(metric)}`, paper: null };
+  const own = qualities[task];
+  // Where no target was long enough for gaps, nothing was judged by them.
+  const main =
+    own && metrics.includes(own.metric)
+      ? own
+      : { metric, name: `${short}: ${metricName(metric)}`, paper: null };
   const [subject] = main.name.split(":");
   const gaps = Object.entries(infillQualities).filter(
     ([metric]) => metrics.includes(metric) && metric !== main.metric,
   );
-  return [main, ...gaps.map(([own, what]) => ({ metric: own, name: `${subject}: ${what}`, paper: null }))];
+  return [main, ...gaps.map(([metric, what]) => ({ metric, name: `${subject}: ${what}`, paper: null }))];
 }
 
 /** "bleu": "BLEU"; others have their own name. */
@@ -140,7 +146,9 @@ function verdict(
   few: string,
   paperRatio: number | null,
 ): string {
-  const { ratio, low, high } = value;
+  const { ratio } = value;
+  // By the interval as it is printed: its ends are drawn at random, and a hair above 1 is none.
+  const [low, high] = [value.low, value.high].map((end) => (end === null ? null : Number(end.toFixed(2))));
   const side =
     low !== null && low > 1 ? "ahead" : high !== null && high < 1 ? "behind" : "no difference shown";
   const share =
@@ -148,7 +156,7 @@ function verdict(
   return `${side}${few}${share}`;
 }
 
-/** Rounds from which an interval over them is worth something. */
+/** Rounds from which an interval over them is worth something. They are of one start of each side, so it knows nothing of other hours. */
 const ENOUGH_ROUNDS = 5;
 
 /** The table, from what was measured. */
@@ -169,7 +177,7 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
     sampling: "sampling latency of dense DiffuSeq over ours",
   };
   const command = (length: number, more = "") =>
-    `moe-diffuseq bench --lengths ${length} --twins moe-diffuseq,dense-active${more}${commands.bench}`;
+    `${PROGRAM} bench --lengths ${length} --twins moe-diffuseq,dense-active${more}${commands.bench}`;
   return (["training", "sampling"] as const).flatMap((task) =>
     lengths.flatMap((length) => {
       const ours = found(bench, task, "moe-diffuseq", length);
@@ -199,7 +207,7 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
             ? ""
             : verdict(
                 { ratio: mean, low, high },
-                rounds < ENOUGH_ROUNDS ? ` (${rounds} rounds)` : "",
+                rounds < ENOUGH_ROUNDS ? ` (${rounds} rounds of one run)` : " (one run)",
                 paperOf && (paperOf.length === null || paperOf.length === length) ? paperOf.ratio : null,
               ),
           command: command(length, peer === "" ? "" : ` --python PYTHON --variants ${row.side}`),
@@ -221,7 +229,7 @@ function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonl
         ours: times(dense.peakBytes / ours.peakBytes),
         interval: "",
         verdict: "",
-        command: `moe-diffuseq bench --tasks training --lengths ${length}${commands.bench}`,
+        command: `${PROGRAM} bench --tasks training --lengths ${length}${commands.bench}`,
       },
     ];
   });
@@ -242,7 +250,7 @@ function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonl
           ours: times(after.peakBytes / before.peakBytes),
           interval: "",
           verdict: "",
-          command: `moe-diffuseq bench --tasks ${task} --lengths ${length} --twins moe-diffuseq${commands.bench} --set model.experts.numExperts=${experts}`,
+          command: `${PROGRAM} bench --tasks ${task} --lengths ${length} --twins moe-diffuseq${commands.bench} --set model.experts.numExperts=${experts}`,
         },
       ];
     }),
@@ -257,7 +265,7 @@ function lengthClaims({ bench, commands }: ClaimsReport, lengths: readonly numbe
       const ends = [shortest, longest].map((length) => found(bench, task, twin, length));
       const [short, long] = ends;
       if (!short || !long) return [];
-      const { mean, low, high } = ratioOfRounds(timesPerToken(short), timesPerToken(long));
+      const { mean, low, high } = ratioOfParts(timesPerToken(short), timesPerToken(long));
       return [
         {
           claim: `${task}, ${twin}: time a token at length ${longest} over ${shortest}`,
@@ -265,7 +273,7 @@ function lengthClaims({ bench, commands }: ClaimsReport, lengths: readonly numbe
           ours: times(mean),
           interval: between(low, high),
           verdict: "",
-          command: `moe-diffuseq bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}${commands.bench}`,
+          command: `${PROGRAM} bench --tasks ${task} --lengths ${shortest},${longest} --twins ${twin}${commands.bench}`,
         },
       ];
     }),
@@ -292,7 +300,7 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
           interval: between(low, high),
           verdict: quick ? "" : qualityVerdict(value, suite.seeds.length, paperRatio),
           command:
-            `moe-diffuseq evaluate --suite ${task.task}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
+            `${PROGRAM} evaluate --suite ${task.task}${data} --twins ${first},${over} --seeds ${suite.seeds.join(",")} ` +
             `${budget} --items ${suite.items} --steps ${suite.steps}${quick ? " --quick" : ""}${commands.suite}`,
         };
       }),

@@ -22,7 +22,7 @@ export interface RunRecord {
   readonly commit: string | null;
   /** Checksum of the program and of the peer: commits that change neither leave it as it is. */
   readonly code: string;
-  /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end. */
+  /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end, of each measurement. */
   readonly load: readonly number[];
 }
 
@@ -59,10 +59,10 @@ export const conditionsOf = ({
   ...conditions
 }: RunRecord): Omit<RunRecord, "date" | "load" | "commit"> => conditions;
 
-/** One record for several measurements under the same conditions: begun with the first, the load that of both ends. */
+/** One record for several measurements under the same conditions: begun with the first, the load that of all. */
 export const joinRecords = (records: readonly RunRecord[]): RunRecord => {
   const inOrder = [...records].sort((a, b) => a.date.localeCompare(b.date));
-  return { ...inOrder[0], load: [inOrder[0].load[0], inOrder.at(-1)!.load.at(-1)!] };
+  return { ...inOrder[0], load: inOrder.flatMap(({ load }) => load) };
 };
 
 export function formatRecord({ cpu, threads, processors, versions, commit, load, date }: RunRecord): string {
@@ -70,7 +70,7 @@ export function formatRecord({ cpu, threads, processors, versions, commit, load,
     .map(([name, one]) => `${name} ${one}`)
     .join(", ");
   return (
-    `${date.slice(0, 10)}, ${cpu}, ${threads} of ${processors} threads, load ${load.map((x) => x.toFixed(1)).join(" -> ")}; ` +
+    `${date.slice(0, 10)}, ${cpu}, ${threads} of ${processors} threads, load ${Math.min(...load).toFixed(1)} to ${Math.max(...load).toFixed(1)}; ` +
     `${list}${commit ? `; commit ${commit}` : ""}`
   );
 }

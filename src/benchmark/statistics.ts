@@ -1,6 +1,6 @@
 /** @file Times and their spread: medians, quartiles, and ratios of sides that took turns. */
 import { seededRandom } from "../evaluation/statistics.js";
-import { quantile } from "../metrics/bootstrap.js";
+import { mean, quantile, resample } from "../metrics/bootstrap.js";
 import { bootstrapInterval, type Interval } from "../metrics/index.js";
 
 /** In the unit of the values. Plain JSON. */
@@ -29,6 +29,23 @@ export function ratioOfRounds(
   second: readonly (readonly number[])[],
 ): Interval {
   const logs = first.map((values, round) => Math.log(median(second[round]) / median(values)));
-  const { mean, low, high } = bootstrapInterval(logs, seededRandom(1));
-  return { mean: Math.exp(mean), low: Math.exp(low), high: Math.exp(high) };
+  const ratio = bootstrapInterval(logs, seededRandom(1));
+  return { mean: Math.exp(ratio.mean), low: Math.exp(ratio.low), high: Math.exp(ratio.high) };
+}
+
+/** The same of two sides that did not take turns: the rounds of each are drawn by themselves, and nothing cancels. */
+export function ratioOfParts(
+  first: readonly (readonly number[])[],
+  second: readonly (readonly number[])[],
+): Interval {
+  const random = seededRandom(1);
+  const [own, other] = [first, second].map((rounds) => {
+    const logs = rounds.map((values) => Math.log(median(values)));
+    return {
+      log: mean(logs),
+      samples: Array.from(resample([[logs]], random), ({ sums, count }) => sums[0] / count),
+    };
+  });
+  const ratios = own.samples.map((sample, i) => Math.exp(other.samples[i] - sample)).sort((a, b) => a - b);
+  return { mean: Math.exp(other.log - own.log), low: quantile(ratios, 0.025), high: quantile(ratios, 0.975) };
 }

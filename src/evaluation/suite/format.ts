@@ -62,21 +62,23 @@ export function heldOutOf({ pairs: { valid, groups }, runs }: TaskReport): strin
 }
 
 /** What the classifier of next turns is worth. */
-export function formatScale({ turns, trueTurns, wrong }: ClassifierScale): string {
+export function formatScale({ turns, trueTurns, wrong, truth }: ClassifierScale): string {
   const kinds = wrong.map(
     ({ kind, score, accuracy }) =>
       `turns of the ${kind}: ${score.toFixed(3)} (told apart ${(100 * accuracy).toFixed(0)} times of 100; 50: not at all)`,
   );
   return (
     `Coherence is a proxy, a classifier's score, tried on ${turns} held-out turns. ` +
-    [`True next turns: ${trueTurns.toFixed(3)}`, ...kinds].join("; ")
+    `${[`True next turns: ${trueTurns.toFixed(3)}`, ...kinds].join("; ")}. ` +
+    `Those of the judged sources, over what was written: ${truth.map(({ over, value }) => `${formatRatio(value)} of ${over}`).join(", ")}, which is what the scale has left for it.`
   );
 }
 
 /** What the scorer of texts is, and what it says of real ones. */
 export const formatScorer = ({ tokens, real }: ScorerScale): string =>
   `By a trigram model and latent semantics of ${tokens} tokens of the training targets: held-out targets have a perplexity of ${perplexity(real.perplexity)}, ` +
-  `and training targets a likeness to them of ${real.likeness.toFixed(3)} (MAUVE-like: 1 is alike, 0.004 nothing in common). Nearer to these is better; a lower perplexity is duller.`;
+  `and ${real.likeness.sets} sets of as many training targets a likeness to them of ${real.likeness.median.toFixed(2)}, 8 of 10 from ${real.likeness.low.toFixed(2)} to ${real.likeness.high.toFixed(2)} ` +
+  "(MAUVE-like: 1 is alike, 0.004 nothing in common; within that range texts are not told from real ones). Nearer to these is better; a lower perplexity is duller.";
 
 const perplexity = (value: number | null): string => (value === null ? "-" : value.toFixed(1));
 
@@ -89,7 +91,7 @@ export const textSetRows = ({ summary, runs }: TaskReport): string[][] =>
     return [
       twin,
       perplexity(ofAll(own.map(({ asSet }) => asSet.perplexity))),
-      mean(own.map(({ asSet }) => asSet.likeness)).toFixed(3),
+      mean(own.map(({ asSet }) => asSet.likeness)).toFixed(2),
       perplexity(ofAll(own.map(({ free }) => free?.perplexity ?? null))),
     ];
   });

@@ -110,13 +110,13 @@ export type WrongKind = (typeof wrongKinds)[number];
 /** Pairs between a talk and a wrong turn of the same one. */
 const NEAR = 5;
 
-/** Every talk with a turn from further on in it, or from another one; null: there is none. */
+/** Every talk with a turn from further on in it, or from another one; null: there is none. @param pairs those of a talk together, in its order */
 export const wrongTurns = (pairs: readonly GroupedPair[], kind: WrongKind): (Pair | null)[] =>
   (kind === "same talk" ? furtherOn(pairs) : elsewhere(pairs)).map((other, i) =>
     other === null ? null : { src: pairs[i].src, trg: pairs[other].trg },
   );
 
-/** For each pair another one of its talk, in turns around it; null: it is alone. */
+/** For each pair the one `NEAR` pairs further on in its talk, at its end from its beginning; null: it is alone. */
 function furtherOn(pairs: readonly GroupedPair[]): (number | null)[] {
   const talks = new Map<number, number[]>();
   const places = pairs.map(({ group }, i) => {

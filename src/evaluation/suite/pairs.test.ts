@@ -82,7 +82,8 @@ describe("pairs", () => {
     await writeFile(join(folder, "science.abstracts.valid.jsonl"), line(3) + line(4));
     expect(await readPairs(task, folder, limits)).toEqual({
       train: [0, 1].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}`, group: i })),
-      valid: [{ src: "Title 3", trg: "Text 3", group: 0 }],
+      valid: [{ src: "Title 4", trg: "Text 4", group: 1 }],
+      heldOut: [3, 4].map((i) => ({ src: `Title ${i}`, trg: `Text ${i}`, group: i - 3 })),
     });
     await writeFile(join(folder, "science.abstracts.valid.jsonl"), `{"title": \n${line(3)}`);
     await expect(readPairs(task, folder, limits)).rejects.toThrow(/valid\.jsonl:1: .*--on-bad-record skip/s);
@@ -120,19 +121,37 @@ describe("held-out pairs", () => {
     ]);
     const { valid } = await readPairs(task, folder, { train: 10, valid: 7 });
     expect(valid.map(({ group, trg }) => [group, trg.slice(-2).trim()])).toEqual([
-      [0, "24"],
       [2, "8"],
+      [0, "24"],
       [3, "24"],
-      [0, "12"],
       [2, "4"],
+      [0, "12"],
       [3, "12"],
-      [0, "36"],
+      [2, "12"],
     ]);
     expect(await readPairs(task, folder, { train: 10, valid: 4 })).toMatchObject({
       valid: valid.slice(0, 4),
     });
     const all = await readPairs(task, folder, { train: 10, valid: 1000 });
     expect(new Set(all.valid.map(({ group, trg }) => `${group} ${trg}`)).size).toBe(11 + 3 + 11);
+    expect(all.heldOut.map(({ group }) => group)).toEqual(
+      [0, 2, 3].flatMap((g) => Array(g === 2 ? 3 : 11).fill(g)),
+    );
+  });
+
+  it("are from all over a file of more documents than are judged", async () => {
+    const [task] = tasksOf("science");
+    const record = (i: number) => ({ title: `Title ${i}`, text: `Text ${i}` });
+    await write("science.abstracts.train.jsonl", [record(0)]);
+    await write(
+      "science.abstracts.valid.jsonl",
+      Array.from({ length: 1000 }, (_, i) => record(i)),
+    );
+    const { valid } = await readPairs(task, folder, { train: 1, valid: 20 });
+    const tenths = valid.map(({ group }) => Math.floor(group / 100));
+    expect(new Set(valid.map(({ group }) => group)).size).toBe(20);
+    for (let tenth = 0; tenth < 10; tenth++)
+      expect([1, 2, 3]).toContain(tenths.filter((one) => one === tenth).length);
   });
 
   it("that ask about one source are one group", async () => {
@@ -142,8 +161,8 @@ describe("held-out pairs", () => {
     await write("seq2seq.question-generation.valid.jsonl", [ask("a", "1"), ask("a", "2"), ask("b", "3")]);
     const { valid } = await readPairs(task, folder, { train: 1, valid: 9 });
     expect(valid.map(({ group, trg }) => [group, trg])).toEqual([
-      [0, "2"],
       [1, "3"],
+      [0, "2"],
       [0, "1"],
     ]);
   });

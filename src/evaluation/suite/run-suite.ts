@@ -19,7 +19,7 @@ import type { Pair } from "../accuracy.js";
 import { NextTurnClassifier, type WrongKind, wrongKinds } from "./next-turn.js";
 import type { GroupedPair } from "./pairs.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
-import { summarise, type TaskSummary } from "./summary.js";
+import { type RatioInterval, ratioInterval, summarise, type TaskSummary } from "./summary.js";
 import { type ScorerScale, TextScorer } from "./text-scorer.js";
 import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinRun } from "./twin-run.js";
 import { type TwinName, twins } from "./twins.js";
@@ -51,10 +51,12 @@ export interface SuiteOptions {
 
 /** Mean scores of held-out turns, and how often the true one scores above the wrong one. Plain JSON. */
 export interface ClassifierScale {
-  /** Held-out turns it was tried on. */
+  /** Held-out turns it was tried on: all there are. */
   readonly turns: number;
   readonly trueTurns: number;
   readonly wrong: readonly { readonly kind: WrongKind; readonly score: number; readonly accuracy: number }[];
+  /** The true next turns of the judged sources over those that each twin wrote: all that the scale has left for it. */
+  readonly truth: readonly { readonly over: TwinName; readonly value: RatioInterval }[];
 }
 
 /** Plain JSON. */
@@ -104,8 +106,8 @@ async function runTask(
   const folder = join(out, task.name);
   await makeFolder(folder); // says now, not after minutes, that nothing can be written there
   say("reading the pairs");
-  const held = Math.max(items, LOSS_PAIRS, task.coherence ? SCALE_PAIRS : 0);
-  const found = await readPairs(task, data, { train: pairs, valid: held }, options.base.data.onBadRecord);
+  const limits = { train: pairs, valid: Math.max(items, LOSS_PAIRS) };
+  const found = await readPairs(task, data, limits, options.base.data.onBadRecord);
   const judged = found.valid.slice(0, items);
   const { base, pairsDigest, tokenizer } = await prepare(task, found, options.base, folder, say);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
@@ -136,7 +138,10 @@ async function runTask(
       valid: judged.length,
       groups: new Set(judged.map(({ group }) => group)).size,
     },
-    classifier: classifier && anchors(classifier, found.valid),
+    classifier: classifier && {
+      ...anchors(classifier, found.heldOut),
+      truth: truthOver(classifier, judged, runs),
+    },
     scorer: scorer.scale(
       targets,
       judged.map(({ trg }) => trg),
@@ -151,7 +156,10 @@ async function runTask(
 }
 
 /** What the classifier makes of held-out talk: the scale that written turns are to be read on. */
-function anchors(classifier: NextTurnClassifier, pairs: readonly GroupedPair[]): ClassifierScale {
+function anchors(
+  classifier: NextTurnClassifier,
+  pairs: readonly GroupedPair[],
+): Omit<ClassifierScale, "truth"> {
   return {
     turns: pairs.length,
     trueTurns: pairs.reduce((sum, pair) => sum + classifier.score(pair), 0) / pairs.length,
@@ -162,10 +170,28 @@ function anchors(classifier: NextTurnClassifier, pairs: readonly GroupedPair[]):
   };
 }
 
+function truthOver(
+  classifier: NextTurnClassifier,
+  judged: readonly GroupedPair[],
+  runs: readonly TwinRun[],
+): ClassifierScale["truth"] {
+  const truth = judged.map((pair) => classifier.score(pair));
+  const groups = judged.map(({ group }) => group);
+  return [...new Set(runs.map(({ twin }) => twin))].map((over) => {
+    const own = runs.filter(({ twin }) => twin === over).map(({ judged: { scores } }) => scores.coherence);
+    return {
+      over,
+      value: ratioInterval(
+        own.map(() => truth),
+        own,
+        groups,
+      ),
+    };
+  });
+}
+
 /** Sources left out in training where texts from nothing are wanted: they are those of a pair without a source. */
 const FREE_SHARE = 0.2;
-/** Held-out pairs that the classifier of next turns is tried on. */
-const SCALE_PAIRS = 512;
 
 interface Prepared {
   /** The base with the task's settings laid over it. */

@@ -223,7 +223,7 @@ describe("runSuite", () => {
     const shown = formatSuite(report);
     expect(shown).toMatch(/Coherence is a proxy/);
     expect(shown).toMatch(
-      /held-out targets have a perplexity of \d+\.\d, and training targets a likeness to them of \d/,
+      /held-out targets have a perplexity of \d+\.\d, and 40 sets of as many training targets a likeness to them of \d\.\d\d, 8 of 10 from \d/,
     );
 
     const began: string[] = [];

@@ -144,12 +144,16 @@ export function tasksOf(name: string): SuiteTask[] {
 
 export interface TaskPairs {
   readonly train: readonly GroupedPair[];
+  /** Those to be judged, from all over what is held out. */
   readonly valid: readonly GroupedPair[];
+  /** All that are held out, in the order of the file. */
+  readonly heldOut: readonly GroupedPair[];
 }
 
 /**
  * The pairs of a task: the first ones to train on; of those held out one of each document, then a second of each, and so on, each from
- * another part of its document. Fewer of them are the beginning of more.
+ * another part of its document, and documents from all over the file, as those that stand together may be alike (questions about one
+ * article, sentences in alphabetical order). Fewer of them are the beginning of more.
  * @param folder where the files lie; not needed for the embedded corpus
  * @param onBadRecord broken lines of the files: stop there (default), or skip them
  * @throws UserError when a file is missing, or gives no pair
@@ -182,13 +186,13 @@ export async function readPairs(
       if (known) known.push(pair);
       else held.set(pair.group, [pair]);
     }
-    if (held.size === limits.valid) break;
   }
-  const valid = takeInTurns(Array.from(held.values(), inSpreadOrder), limits.valid);
+  const documents = inSpreadOrder([...held.values()]);
+  const valid = takeInTurns(documents.map(inSpreadOrder), limits.valid);
   for (const [part, pairs] of Object.entries({ train, valid }))
     if (pairs.length === 0)
       throw new UserError(`${task.name}: the ${part} documents give no pair (${task.description}).`);
-  return { train, valid };
+  return { train, valid, heldOut: [...held.values()].flat() };
 }
 
 /** The first of each list, then the second of each, and so on, up to `limit`. */

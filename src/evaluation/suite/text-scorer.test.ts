@@ -53,8 +53,11 @@ describe("TextScorer", () => {
       real,
     );
     expect(scorer.score(real, real).likeness).toBeCloseTo(1, 9);
-    expect(scale.real.likeness).toBeGreaterThan(0.3);
-    expect(dull.likeness).toBeLessThan(0.1);
+    const { sets, median, low, high } = scale.real.likeness;
+    expect(sets).toBe(40);
+    expect([low > 0.1, low < median, median < high, high <= 1]).toEqual([true, true, true, true]);
+    expect(median).toBeGreaterThan(0.3);
+    expect(dull.likeness).toBeLessThan(low);
     expect(scale.real.perplexity).toBe(scorer.perplexity(real));
     expect(scorer.scale(targets, real)).toEqual(scale);
     expect(scorer.score(["", ""], real.slice(0, 2)).perplexity).toBeNull();
@@ -75,8 +78,8 @@ describe("TextScorer", () => {
         .join(" "),
     );
     const scale = own.scale(learned, real);
-    expect(scale.real.likeness).toBeGreaterThan(0.8);
-    expect(own.score(byChance, real).likeness).toBeLessThan(0.75 * scale.real.likeness);
+    expect(scale.real.likeness.median).toBeGreaterThan(0.8);
+    expect(own.score(byChance, real).likeness).toBeLessThan(0.75 * scale.real.likeness.low);
   });
 });
 

@@ -8,7 +8,8 @@
  * Both know words and short phrases, and nothing of meaning.
  */
 import { TokenCorpus, type Tokenizer } from "../../data/index.js";
-import { mauve } from "../../metrics/index.js";
+import { quantile } from "../../metrics/bootstrap.js";
+import { mauve, type TextVector } from "../../metrics/index.js";
 import { NgramModel } from "../ngram.js";
 import { seededRandom } from "../statistics.js";
 import { LatentSemantics } from "./latent-semantics.js";
@@ -25,12 +26,22 @@ export interface TextScores {
 export interface ScorerScale {
   /** Tokens of training targets that it learned from. */
   readonly tokens: number;
-  /** Perplexity of the held-out targets; likeness of as many training targets to them. */
-  readonly real: TextScores;
+  /** Perplexity of the held-out targets; likeness to them of sets of as many training targets, drawn at random. */
+  readonly real: { readonly perplexity: number | null; readonly likeness: LikenessRange };
+}
+
+/** Of the likeness of many sets of real texts: half of them are below the median, 10 of 100 below `low`, 10 above `high`. Plain JSON. */
+export interface LikenessRange {
+  readonly sets: number;
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
 }
 
 /** Training tokens it learns from: so many, and the rest of the last text. */
 const MOST_TOKENS = 1_000_000;
+/** Sets of real texts that make the scale. */
+const SETS = 40;
 
 type Codec = Pick<Tokenizer, "encode" | "vocabSize" | "special">;
 
@@ -75,19 +86,26 @@ export class TextScorer {
     return { perplexity: this.perplexity(texts), likeness: this.likeness(texts, real) };
   }
 
-  /** What real texts score: held-out targets, and as many training targets from all over them. */
+  /** What real texts score: held-out targets, and sets of as many training targets. */
   scale(targets: readonly string[], heldOut: readonly string[]): ScorerScale {
-    const others = heldOut.map((_, i) => targets[Math.floor((i * targets.length) / heldOut.length)]);
+    const random = seededRandom(1);
+    const real = this.vectors(heldOut);
+    const scores = Array.from({ length: SETS }, () => {
+      const drawn = heldOut.map(() => targets[Math.floor(random() * targets.length)]);
+      return mauve(this.vectors(drawn), real, seededRandom(1));
+    }).sort((a, b) => a - b);
+    const [low, median, high] = [0.1, 0.5, 0.9].map((q) => quantile(scores, q));
     return {
       tokens: this.trigrams.trainTokens,
-      real: { perplexity: this.perplexity(heldOut), likeness: this.likeness(others, heldOut) },
+      real: { perplexity: this.perplexity(heldOut), likeness: { sets: SETS, median, low, high } },
     };
   }
 
   private likeness(texts: readonly string[], real: readonly string[]): number {
-    const [written, others] = [texts, real].map((set) =>
-      set.map((text) => this.semantics.vector(this.codec.encode(text))),
-    );
-    return mauve(written, others, seededRandom(1));
+    return mauve(this.vectors(texts), this.vectors(real), seededRandom(1));
+  }
+
+  private vectors(texts: readonly string[]): TextVector[] {
+    return texts.map((text) => this.semantics.vector(this.codec.encode(text)));
   }
 }
