@@ -65,12 +65,15 @@ it("that another has taken is no longer held: it says so before a write, and lea
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it("whose file is gone is no longer held; one whose file cannot be read still is", async () => {
+it("that is gone is no longer held; one whose file cannot be read, or is being looked at, still is", async () => {
   const folder = newFolder();
   const lock = await lockFolder(folder);
   const [path, away] = [join(folder, ".in-use"), join(folder, "away")];
   renameSync(path, away);
+  lock.check();
+  renameSync(`${path}.lock`, `${away}.lock`);
   expect(() => lock.check()).toThrow(`${path} is gone: it was removed, or another process took ${folder}`);
+  renameSync(`${away}.lock`, `${path}.lock`);
   mkdirSync(path);
   lock.check();
   rmdirSync(path);

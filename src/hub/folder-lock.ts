@@ -115,7 +115,8 @@ async function take(path: string, folder: string, self: Owner): Promise<FolderLo
     try {
       return readFileSync(path, "utf8") === name;
     } catch (error) {
-      return !isMissing(error); // a file that cannot be read now says nothing of another process
+      // One that cannot be read now says nothing of another process; one that another looks at (`clear`) is away for a moment.
+      return !isMissing(error) || existsSync(`${path}.lock`);
     }
   };
   return {
