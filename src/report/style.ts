@@ -62,7 +62,7 @@ svg text{white-space:pre}
 table{border-collapse:collapse;margin-top:20px;font-size:15px;font-variant-numeric:tabular-nums;width:100%}
 th,td{text-align:left;padding:9px 24px 9px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 th{font-weight:400;white-space:nowrap}
-.figures th{white-space:normal}.figures td{overflow-wrap:normal}
+.figures th{white-space:normal}.figures th,.figures td{overflow-wrap:normal}
 .facts th{width:14em;color:var(--muted)}
 thead th{font-size:13px;color:var(--muted)}
 td.number,th.number{text-align:right}
