@@ -150,6 +150,16 @@ describe("rows that can no longer be read", () => {
   const rarely = { evalEvery: 100, checkpointEvery: 100 };
   const checkpointsOf = (out: string) => readdirSync(join(out, "checkpoints"));
 
+  it("keep what was learned when they are those of validation", async () => {
+    const [hurt, mine] = [newFolder(), copyOf(cache)];
+    const training = { maxSteps: 6, evalEvery: 4, checkpointEvery: 100 };
+    const data = { train: [cache], valid: [mine] };
+    await expect(run(data, hurt, { training }, { onEvent: damageAfter(mine, 3) })).rejects.toThrow(
+      /train-\d+.tokens is damaged/,
+    );
+    expect(checkpointsOf(hurt)).toEqual(["step-00000004"]);
+  });
+
   it("end a run with the step it has, and a checkpoint; mended, it goes on to the same bits", async () => {
     const [whole, hurt, mine] = [newFolder(), newFolder(), copyOf(cache)];
     const [data, training] = [

@@ -218,7 +218,7 @@ class Trainer {
       if (ema) await all.write("ema", values);
     });
     const step = await TrainingStep.create(config, data.train, random, device, store);
-    if (state) step.timeSampler.restore(samplerState(state));
+    if (state) step.timeSampler.restore((state.timeSampler.state ?? null) as TimeSamplerState);
     const validation = await Validation.create(config, data.valid, data.tokenizer, device);
     const done = state?.step ?? 0;
     const { metricsPath = null } = run.directory ?? {};
@@ -306,7 +306,7 @@ class Trainer {
     const began = performance.now();
     const step = this.state.step + 1;
     const learningRate = learningRateAt(training, step, this.used());
-    await this.readRows();
+    await this.keeping(() => this.step.read(this.state.row));
     const result = await this.step.run(this.state.row, step, learningRate);
     if (!result.applied || !Number.isFinite(result.loss)) throw notFinite(step, result, this.saved);
     const tokens = this.step.rowsPerStep * training.sequenceLength;
@@ -334,10 +334,10 @@ class Trainer {
     this.onEvent({ kind: "step", metrics, secondsLeft: elapsed > 2 ? left : null });
   }
 
-  /** Reads the step's rows. Where they cannot be read, what has been learned is kept (of one rank: a checkpoint takes all of them). */
-  private async readRows(): Promise<void> {
+  /** Where `read` finds texts that cannot be read, what has been learned is kept (of one rank: a checkpoint takes all of them). */
+  private async keeping<T>(read: () => T | Promise<T>): Promise<T> {
     try {
-      this.step.read(this.state.row);
+      return await read();
     } catch (error) {
       if (this.communicator.size === 1 && this.state.step > 0) await this.save().catch(() => {}); // the first error says more
       throw error;
@@ -350,10 +350,12 @@ class Trainer {
     const { evalSequences, emaDecay } = this.config.training;
     const slot = emaDecay === null ? "value" : "ema";
     const options = { sequences: evalSequences, slot, signal } as const;
-    const result = await this.validation.run(this.store, options).catch((error: unknown) => {
-      if (!signal?.aborted || error !== signal.reason) throw error;
-      return null;
-    });
+    const run = () =>
+      this.validation.run(this.store, options).catch((error: unknown) => {
+        if (!signal?.aborted || error !== signal.reason) throw error;
+        return null;
+      });
+    const result = await this.keeping(run);
     if (!result) {
       this.stopping = true;
       return;
@@ -395,6 +397,3 @@ class Trainer {
     };
   }
 }
-
-const samplerState = (state: CheckpointState): TimeSamplerState =>
-  (state.timeSampler.state ?? null) as TimeSamplerState;
