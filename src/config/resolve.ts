@@ -34,7 +34,7 @@ export function readConfigFile(path: string): unknown {
 
 /** What everything else is laid over: the configuration of a run, or a preset. */
 function foundation(
-  { base, preset, configFile, overrides, overridesName }: ResolveOptions,
+  { base, preset, configFile = "", overrides, overridesName }: ResolveOptions & { overridesName: string },
   file: unknown,
 ): { layer: ConfigLayer; preset: string | null } {
   const asked = preset ?? presetOf(overrides, overridesName) ?? presetOf(file, configFile);
@@ -53,7 +53,7 @@ function foundation(
 }
 
 /** The preset that a configuration names, if it does. @param where what it is called in messages */
-function presetOf(config: unknown, where = "overrides"): string | null {
+function presetOf(config: unknown, where: string): string | null {
   const preset: unknown = (config as PartialRunConfig | null | undefined)?.preset ?? null;
   if (preset === null || typeof preset === "string") return preset;
   throw new UserError(`${where}: preset: expected the name of a preset, got ${show(preset)}.`);
@@ -71,15 +71,16 @@ function settingOf(setting: string): unknown {
 }
 
 /** Defaults < preset (or `base`) < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
-export function resolveConfig(options: ResolveOptions = {}): RunConfig {
+export function resolveConfig(given: ResolveOptions = {}): RunConfig {
+  const { overridesName = "overrides" } = given;
+  const options = { ...given, overridesName };
   const { configFile } = options;
   const file = configFile === undefined ? undefined : readConfigFile(configFile);
   const { layer, preset } = foundation(options, file);
   const layers: ConfigLayer[] = [layer];
   if (configFile !== undefined) layers.push({ name: configFile, config: file });
   for (const setting of options.sets ?? []) layers.push({ name: "--set", config: settingOf(setting) });
-  const { overrides, overridesName = "overrides" } = options;
-  if (overrides) layers.push({ name: overridesName, config: overrides });
+  if (options.overrides) layers.push({ name: overridesName, config: options.overrides });
   layers.push({ name: "preset", config: { preset } });
   return configFromLayers(layers);
 }

@@ -9,8 +9,7 @@
  *     bound = c sum over all i of u_i + E_t [ w(t) sum over absorbed i of (nll_i - c u_i) ]
  *
  * The expectation is the same but for what c owes to the same draws (of the order of one over their number), the error several times
- * smaller. The first draw is that of validation while training, which has the
- * plain sum.
+ * smaller. The first draw is that of validation while training, which has the plain sum.
  */
 import type { RunConfig } from "../config/index.js";
 import {

@@ -79,7 +79,7 @@ export function registerDemo(program: Command, host: CommandHost): void {
       } finally {
         show.end();
       }
-      if (signal.aborted && summary.interrupted)
+      if (summary.interrupted)
         stderr.write(
           `What it has learned is in ${out}. To go on: ${PROGRAM} train --resume --out ${shellWord(out)}\n`,
         );

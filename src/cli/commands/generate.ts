@@ -23,7 +23,7 @@ Examples:
   npx moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
   npx moe-diffuseq generate --model runs/masked --infill draft.txt
 
-Defaults: the model's own settings (generation_config.json in its folder); meanings: moe-diffuseq config --list`;
+Defaults: the model's own settings (generation_config.json in its folder); meanings: npx moe-diffuseq config --list`;
 
 interface GenerateFlags extends Flags {
   model: string;

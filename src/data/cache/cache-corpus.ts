@@ -52,7 +52,7 @@ export async function openCaches(paths: readonly string[], part: PartName): Prom
     path: paths[i],
     files: partsOf(manifest).shards.length,
     bytes: partsOf(manifest).shards.reduce((sum, { bytes }) => sum + bytes, 0),
-    sha256: contentOf(manifest, partsOf(manifest)),
+    sha256: checksumOf(manifest, partsOf(manifest)),
   }));
   const skippedRecords = manifests.reduce(
     (sum, manifest) => sum + (partsOf(manifest).texts?.skippedRecords ?? 0),
@@ -62,7 +62,8 @@ export async function openCaches(paths: readonly string[], part: PartName): Prom
   return { tokenizer, shards, records, skippedRecords, hasValidTexts };
 }
 
-const contentOf = ({ tokenizer }: Manifest, { shards }: CachePart): string => {
+/** Checksum of the tokenizer and of the shards of a part. */
+const checksumOf = ({ tokenizer }: Manifest, { shards }: CachePart): string => {
   const hash = createHash("sha256").update(`${tokenizer?.sha256}`);
   for (const { sha256 } of shards) hash.update(sha256);
   return hash.digest("hex");

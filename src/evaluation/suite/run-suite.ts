@@ -138,10 +138,7 @@ async function runTask(
       valid: judged.length,
       groups: new Set(judged.map(({ group }) => group)).size,
     },
-    classifier: classifier && {
-      ...anchors(classifier, found.heldOut),
-      truth: truthOver(classifier, judged, runs),
-    },
+    classifier: classifier && anchors(classifier, found.heldOut, judged, runs),
     scorer: scorer.scale(
       targets,
       judged.map(({ trg }) => trg),
@@ -159,7 +156,11 @@ async function runTask(
 function anchors(
   classifier: NextTurnClassifier,
   pairs: readonly GroupedPair[],
-): Omit<ClassifierScale, "truth"> {
+  judged: readonly GroupedPair[],
+  runs: readonly TwinRun[],
+): ClassifierScale {
+  const truth = judged.map((pair) => classifier.score(pair));
+  const groups = judged.map(({ group }) => group);
   return {
     turns: pairs.length,
     trueTurns: pairs.reduce((sum, pair) => sum + classifier.score(pair), 0) / pairs.length,
@@ -167,27 +168,12 @@ function anchors(
       const found = classifier.against(pairs, kind);
       return found ? [{ kind, ...found }] : [];
     }),
+    truth: [...new Set(runs.map(({ twin }) => twin))].map((over) => {
+      const own = runs.filter(({ twin }) => twin === over).map((run) => run.judged.scores.coherence);
+      const ofTruth = own.map(() => truth);
+      return { over, value: ratioInterval(ofTruth, own, groups) };
+    }),
   };
-}
-
-function truthOver(
-  classifier: NextTurnClassifier,
-  judged: readonly GroupedPair[],
-  runs: readonly TwinRun[],
-): ClassifierScale["truth"] {
-  const truth = judged.map((pair) => classifier.score(pair));
-  const groups = judged.map(({ group }) => group);
-  return [...new Set(runs.map(({ twin }) => twin))].map((over) => {
-    const own = runs.filter(({ twin }) => twin === over).map(({ judged: { scores } }) => scores.coherence);
-    return {
-      over,
-      value: ratioInterval(
-        own.map(() => truth),
-        own,
-        groups,
-      ),
-    };
-  });
 }
 
 /** Sources left out in training where texts from nothing are wanted: they are those of a pair without a source. */
