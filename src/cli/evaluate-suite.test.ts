@@ -26,7 +26,7 @@ describe("evaluate --suite --jobs", () => {
   it("trains in other processes what this one then takes over", async () => {
     const flags = {
       ...{ twins: ["moe-diffuseq", "autoregressive"], seeds: [1], quick: true, jobs: 2, threads: 2 },
-      ...{ maxTokens: 500, pairs: 12, items: 2, steps: 1 },
+      ...{ maxTokens: 500, pairs: 12, items: 2, steps: 1, qualitySteps: [2, 1, 2] },
     };
     const options = await suiteOptions(flags, tasksOf("addresses"), out);
     const seen: string[] = [];
@@ -38,9 +38,15 @@ describe("evaluate --suite --jobs", () => {
       const folder = runs.find((name) => name.startsWith(`${twin}-seed1-`))!;
       return join(out, "addresses", folder, "suite-result.json");
     });
-    const dates = await Promise.all(
-      results.map(async (file) => JSON.parse(await readFile(file, "utf8")).content.date),
+    const kept = await Promise.all(
+      results.map(async (file) => JSON.parse(await readFile(file, "utf8")).content),
     );
+    const dates = kept.map(({ date }) => date);
+    // Texts in other numbers of steps are written there too, for the first twin.
+    expect(kept.map(({ quality }) => quality.map(({ steps }: { steps: number }) => steps))).toEqual([
+      [2],
+      [],
+    ]);
 
     const { code, shown } = await evaluate("--jobs", "2");
     expect(code).toBe(0);

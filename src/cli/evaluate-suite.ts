@@ -19,6 +19,7 @@ export interface SuiteFlags extends Flags {
   seeds: number[];
   items?: number;
   pairs?: number;
+  qualitySteps?: number[];
   quick?: boolean;
   jobs?: number;
 }
@@ -37,6 +38,11 @@ export function addSuiteOptions(command: Command, of = ""): void {
     .option("--seeds <n,...>", `${of}a training run for each`, numberList, [1])
     .option("--items <n>", `${of}held-out sources to write for (default: 50, quick: 12)`, wholeNumber)
     .option("--pairs <n>", `${of}pairs to train on, at most (default: 20000, quick: 1500)`, wholeNumber)
+    .option(
+      "--quality-steps <n,...>",
+      `${of}also judge the texts of the first twin in these numbers of steps`,
+      numberList,
+    )
     .option("--jobs <n>", `${of}twins trained side by side, sharing the threads (default: 1)`, wholeNumber)
     .addOption(
       worded("data", `${of}one folder, of NAME.train.jsonl and NAME.valid.jsonl (addresses is embedded)`),
@@ -109,6 +115,7 @@ export async function suiteOptions(
     pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
+    qualitySteps: [...new Set(flags.qualitySteps)],
     threads,
     device: flags.device,
   };
@@ -127,7 +134,7 @@ function threadsOfTwin({ threads = availableParallelism(), jobs = 1 }: SuiteFlag
  */
 export async function trainSideBySide(
   flags: SuiteFlags,
-  { tasks, twins, seeds, out, budget, threads }: SuiteOptions,
+  { tasks, twins, seeds, qualitySteps = [], out, budget, threads }: SuiteOptions,
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<void> {
   const { jobs: atOnce = 1, data, items, pairs, steps, onBadRecord, device, set = [], quick = false } = flags;
@@ -153,6 +160,7 @@ export async function trainSideBySide(
       twins.map((twin): Job => {
         const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed)];
         if (data !== undefined && files !== null) own.push("--data", data[0]);
+        if (twin === twins[0] && qualitySteps.length > 0) own.push("--quality-steps", qualitySteps.join(","));
         return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
       }),
     ),

@@ -37,6 +37,10 @@ const wholeBench = { lengths: [512, 2048, 8192], rounds: 7, samplingSteps: 20 };
 /** A benchmark of the size of the reference, or of one that takes seconds. */
 const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 
+/** Steps of the chart of quality. */
+const QUALITY_STEPS = [2, 4, 8, 16, 32];
+const QUICK_QUALITY_STEPS = [2, 4];
+
 const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${shellWord(set)}`).join("");
 
 /** Flags that say where the table lies and how it is shown, not what is in it. */
@@ -89,7 +93,8 @@ export function registerClaims(program: Command, host: CommandHost): void {
         : tasks;
       const line = new ProgressLine(terminal.stderr);
       const onProgress = (what: string) => line.update(what);
-      const suite = await suiteOptions(flags, chosen, join(out, "suites"));
+      const { qualitySteps = quick ? QUICK_QUALITY_STEPS : QUALITY_STEPS } = flags;
+      const suite = await suiteOptions({ ...flags, qualitySteps }, chosen, join(out, "suites"));
       const peer = flags.python === undefined ? undefined : await requirePeer(flags.python);
       const defaults = quick ? quickBench : wholeBench;
       const rounds = flags.rounds ?? defaults.rounds;
@@ -127,7 +132,6 @@ export function registerClaims(program: Command, host: CommandHost): void {
             },
             suite: {
               ...suite,
-              qualitySteps: quick ? [2, 4] : [4, 8, 16, 64],
               signal,
               onProgress,
             },

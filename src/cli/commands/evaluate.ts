@@ -121,6 +121,7 @@ const ofSuites = [
   "seeds",
   "items",
   "pairs",
+  "qualitySteps",
   "jobs",
   "quick",
   "out",

@@ -113,6 +113,7 @@ function formatTask(report: TaskReport): string[] {
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier ? [formatScale(classifier)] : []),
     textSets(report),
+    ...(runs[0].quality.length > 0 ? [qualityAgainstSteps(report)] : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
       .map(({ twin, judged: { samples, infill, free } }) =>
@@ -166,6 +167,17 @@ function scores({ summary: { twins }, runs, metrics }: TaskReport): string {
       shown.push([`- seed ${seed}`, ...metrics.map((metric) => mean(judged.scores[metric]).toFixed(3))]);
   }
   return shown.toString();
+}
+
+/** The first twin in other numbers of steps, mean over seeds. */
+function qualityAgainstSteps({ runs, metrics: [metric] }: TaskReport): string {
+  const [{ twin, quality }] = runs;
+  const own = runs.filter((run) => run.twin === twin);
+  const points = quality.map(
+    ({ steps }, i) =>
+      `${mean(own.map((run) => mean(run.quality[i].judged.scores[metric]))).toFixed(3)} in ${steps}`,
+  );
+  return `${twin}, ${metric} against steps: ${points.join(", ")}.`;
 }
 
 function textSets(report: TaskReport): string {

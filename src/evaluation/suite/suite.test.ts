@@ -231,11 +231,20 @@ describe("runSuite", () => {
     expect(began.some((what) => /step \d/.test(what))).toBe(false);
     expect(again).toEqual(report);
     // Other steps for the chart of quality: only those that are missing are written, nothing is trained.
-    const more = await runSuite({ ...options, qualitySteps: [3, 1], onProgress: (what) => began.push(what) });
+    const more = await runSuite({
+      ...options,
+      qualitySteps: [3, 1, 2],
+      onProgress: (what) => began.push(what),
+    });
     expect(began.filter((what) => /step \d|writing/.test(what))).toEqual([
       "addresses: moe-diffuseq, seed 1: writing in 3 steps",
     ]);
-    expect(more.tasks[0].runs[0].quality.map(({ steps }) => steps)).toEqual([3, 1]);
+    expect(more.tasks[0].runs[0].quality.map(({ steps }) => steps)).toEqual([3, 1, 2]);
+    // Its own number of steps is judged already.
+    expect(more.tasks[0].runs[0].quality[2].judged).toEqual(task.runs[0].judged);
+    expect(formatSuite(more)).toMatch(
+      /moe-diffuseq, bleu against steps: 0\.\d{3} in 3, 0\.\d{3} in 1, 0\.\d{3} in 2\./,
+    );
     expect(more.tasks[0].runs[0].quality[1]).toEqual(task.runs[0].quality[0]);
     // The same results in a folder that was moved: what counts are the pairs, not where they lie.
     const moved = join(out, "moved");

@@ -51,7 +51,7 @@ export interface TwinRun extends Training {
   readonly levels: readonly LevelResult[];
   readonly experts: ExpertUse | null;
   readonly judged: Judged;
-  /** The same at other numbers of steps, without free texts and gaps. */
+  /** The same at the numbers of steps asked for; at others than its own without free texts and gaps. */
   readonly quality: readonly { readonly steps: number; readonly judged: Judged }[];
 }
 
@@ -111,13 +111,15 @@ export function runTwin(job: TwinJob): Promise<TwinRun> {
     const found = await readKept<TwinRun>(join(path, RESULT), judgedWith);
     let run = found ? { ...found, path } : await judgeTwin(path, config, training, { ...job, say });
     if (!found) await writeKept(join(path, RESULT), judgedWith, run);
-    for (const steps of qualitySteps.filter((one) => !run.quality.some((known) => known.steps === one))) {
+    const judgedAt = (steps: number) =>
+      steps === job.steps ? run : run.quality.find((known) => known.steps === steps);
+    for (const steps of qualitySteps.filter((one) => !judgedAt(one))) {
       say(`writing in ${steps} steps`);
       const judged = await judge(path, { ...job, task: pairsAlone(job.task) }, steps);
       run = { ...run, quality: [...run.quality, { steps, judged }] };
       await writeKept(join(path, RESULT), judgedWith, run);
     }
-    const quality = qualitySteps.map((steps) => run.quality.find((known) => known.steps === steps)!);
+    const quality = qualitySteps.map((steps) => ({ steps, judged: judgedAt(steps)!.judged }));
     return { ...run, quality };
   });
 }
