@@ -15,6 +15,13 @@ const readReasons: Record<string, string> = {
   EPERM: "permission denied; change its permissions, or those of the folders it lies in (chmod)",
   ELOOP: "its symbolic links lead in a circle; mend or remove them",
   ENAMETOOLONG: "the name is longer than the file system allows; is it a path at all?",
+  EIO: "the disk failed, or the connection to it; see what the system's log says (dmesg), or read a copy of the file",
+  ESTALE: "the file server no longer knows the file or its folder; try again",
+  ETIMEDOUT: "the file server did not answer in time; try again when it does",
+  EMFILE: "this process has as many files open as it may; raise that limit (ulimit -n)",
+  ENFILE: "the system has as many files open as it can; end other programs",
+  EBUSY: "another program or the system is using it; try again when that is done",
+  ENXIO: "it is a socket, or a device that is not there, not a file",
 };
 
 const codeOf = (error: unknown): string => (error as { code?: string } | null)?.code ?? "";

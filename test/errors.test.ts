@@ -10,7 +10,7 @@ it("what a user can mend is a message; what is missing, and the rest, are told a
     expect(explained).toBeInstanceOf(UserError);
     expect(String(explained)).toContain("Cannot read a/b: permission denied; change its permissions");
   }
-  const other = error("EIO");
+  const other = error("ENOTSUP");
   expect(explainReadError(other, "a/b")).toBe(other);
   expect(["ENOENT", "ENOTDIR", "EACCES", "ELOOP"].map((code) => isMissing(error(code)))).toEqual([
     true,

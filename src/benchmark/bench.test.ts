@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../evaluation/statistics.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
-import { errorLine } from "./measure-part.js";
+import type { BenchTask } from "./bench.js";
+import { bytesOf, errorLine } from "./measure-part.js";
 import { compareGradients } from "./parity.js";
 import { findPeer, solverLevels } from "./peers.js";
 import { ratioOfParts, ratioOfRounds, spreadOf } from "./statistics.js";
@@ -56,6 +57,17 @@ describe("what is measured", () => {
 });
 
 describe("why a side is left out", () => {
+  it("is the memory it would take, less where layers are recomputed, which the peer does not do", () => {
+    const bytes = (activationCheckpointing: "none" | "layers", side: "ours" | "eager", task: BenchTask) => {
+      const training = { ...base.training, activationCheckpointing };
+      return bytesOf({ twin: "moe-diffuseq", side, config: { ...base, training } }, task);
+    };
+    const whole = bytes("none", "ours", "training");
+    expect(bytes("layers", "ours", "training")).toBeLessThan(whole);
+    expect(bytes("layers", "eager", "training")).toBe(whole);
+    expect(bytes("layers", "ours", "sampling")).toBe(bytes("none", "ours", "sampling"));
+  });
+
   it("is its exception, whatever hints come after it", () => {
     const traceback =
       'PyTorch ended early:\nTraceback (most recent call last):\n  File "denoiser.py", line 1\ntorch._inductor.exc.InductorError: no compiler\n\nSet TORCH_LOGS="+dynamo"\n';

@@ -10,7 +10,7 @@ import {
   textSetRows,
 } from "../evaluation/suite/format.js";
 import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
-import { mean } from "../metrics/bootstrap.js";
+import { qualityAgainstSteps } from "../evaluation/suite/summary.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
@@ -208,7 +208,7 @@ function taskSection(report: TaskReport): FiguresSection {
         chart: gains(own),
       },
       ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
-      ...(first.quality.length > 0 ? [quality(first, report.metrics[0])] : []),
+      ...(first.quality.length > 0 ? [quality(report)] : []),
     ],
     texts: own.flatMap(({ twin, judged: { samples, infill, free } }) => [
       { label: `${twin} writes`, text: samples[0]?.text ?? "" },
@@ -274,10 +274,11 @@ function loads({ twin, experts }: TwinRun) {
   };
 }
 
-function quality({ twin, quality: points, judged }: TwinRun, metric: string) {
+function quality({ runs, metrics: [metric], summary: { twins } }: TaskReport) {
+  const [{ twin, scores, seeds }] = twins;
   return {
     heading: "Quality against steps",
-    note: `${twin}: mean ${metric} of the same sources.`,
+    note: `${twin}: mean ${metric} of the same sources${seeds > 1 ? `, over ${seeds} seeds` : ""}.`,
     chart: {
       description: `${metric} over the number of steps`,
       xLabel: "steps",
@@ -288,13 +289,13 @@ function quality({ twin, quality: points, judged }: TwinRun, metric: string) {
           name: twin,
           color: seriesColor(0),
           style: "marked" as const,
-          points: points.map(({ steps, judged: own }) => ({
+          points: qualityAgainstSteps(runs, metric).map(({ steps, score }) => ({
             x: Math.log2(steps),
-            y: mean(own.scores[metric]),
+            y: score,
           })),
         },
       ],
-      references: [{ name: "at the suite's steps", value: mean(judged.scores[metric]) }],
+      references: [{ name: "at the suite's steps", value: scores[metric].mean }],
     },
   };
 }

@@ -5,6 +5,7 @@
 import { configFromLayers } from "../config/index.js";
 import { PROGRAM } from "../errors.js";
 import {
+  LEAST_SCORE,
   type RatioInterval,
   runSuite,
   type SuiteOptions,
@@ -322,7 +323,7 @@ function qualityVerdict(value: RatioInterval, seeds: number, paperRatio: number 
     ...(groups < ENOUGH_DOCUMENTS ? [`${groups} ${groups === 1 ? "document" : "documents"}`] : []),
   ];
   const few = doubts.length > 0 ? ` (${doubts.join(", ")})` : "";
-  if (ratio === null) return `${first > 0 ? "scores alone" : "neither scores"}${few}`;
+  if (ratio === null) return `${first >= LEAST_SCORE ? "scores alone" : "neither scores"}${few}`;
   return groups < FEWEST_DOCUMENTS ? `too few to say${few}` : verdict(value, few, paperRatio);
 }
 

@@ -134,12 +134,10 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
   let room = whole;
   const sides: Side[] = [];
   for (const [twin, config] of twins(sized, options.twins)) {
-    const { memory } = costOf(config.model, { batchSize, length, ema: false });
-    const sampling = memory.values + (2 * memory.activations) / config.model.numLayers;
-    const bytes = task === "training" ? memory.optimizer + memory.activations : sampling;
     // The peer samples with DiffuSeq-v2's solver, which is for Gaussian processes.
     const known = task === "training" || config.diffusion.gaussian;
     for (const side of ["ours", ...(peer?.python && known ? variants : [])] as const) {
+      const bytes = bytesOf({ twin, side, config }, task);
       if (task === "sampling" && side !== "ours" && side.startsWith("compiled")) {
         leftOut.add(`sampling of ${sideName(twin, side)}: the peer samples eagerly`, false);
         continue;
@@ -157,6 +155,19 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
     }
   }
   return sides;
+}
+
+/** Memory that a side is expected to take, in bytes. The peer recomputes no activations. */
+export function bytesOf({ side, config: { model, training } }: Side, task: BenchTask): number {
+  const { batchSize, sequenceLength: length } = training;
+  const shape = { batchSize, length, ema: false };
+  if (task === "sampling") {
+    const { memory } = costOf(model, shape);
+    return memory.values + (2 * memory.activations) / model.numLayers;
+  }
+  const recompute = side === "ours" && training.activationCheckpointing === "layers";
+  const { memory } = costOf(model, { ...shape, recompute });
+  return memory.optimizer + memory.activations;
 }
 
 /** Milliseconds of some units of work. */

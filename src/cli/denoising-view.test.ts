@@ -56,6 +56,30 @@ it("redraws in place on a terminal and leaves nothing behind", () => {
   expect(cleared).toMatch(/^\r\u001b\[\d+A.*\u001b\[J$/);
 });
 
+it("takes a terminal that does not know its size for one of 80 columns and 24 rows", () => {
+  const shown = [
+    { columns: 0, rows: 0 },
+    { columns: 80, rows: 24 },
+  ].map((size) => {
+    const stream = memoryStream({ isTTY: true });
+    new DenoisingView(Object.assign(stream, size), words).show(event(1, [1, 0, 0]), "status");
+    return stream.text;
+  });
+  expect(shown[0]).toBe(shown[1]);
+  expect(shown[0]).toContain("status");
+});
+
+it("is without colours where NO_COLOR says something", () => {
+  const shown = (noColor: string | undefined) => {
+    vi.stubEnv("NO_COLOR", noColor);
+    const stream = memoryStream({ isTTY: true, columns: 60 });
+    new DenoisingView(Object.assign(stream, { rows: 24 }), words).show(event(1, [1, 0, 0]), "status");
+    return stream.text;
+  };
+  expect(shown("")).toBe(shown(undefined));
+  expect(shown("1")).not.toBe(shown(undefined));
+});
+
 it("prints a line a step elsewhere, without control characters", () => {
   const stream = memoryStream();
   const view = new DenoisingView(stream, words);

@@ -47,8 +47,8 @@ export class DenoisingView {
       stream.write(`${status}  ${start}\n`);
       return;
     }
-    const width = (stream.columns ?? 80) - 1;
-    const height = (stream.rows ?? 24) - MARGIN;
+    const width = (stream.columns || 80) - 1;
+    const height = (stream.rows || 24) - MARGIN;
     const { before } = event.samples[0];
     const tail = before.slice(-Math.max(1, Math.floor(height / 2) * width));
     const tokens = [
@@ -63,7 +63,7 @@ export class DenoisingView {
       height,
       step: event.step,
       of: event.of,
-      color: process.env.NO_COLOR === undefined,
+      color: !process.env.NO_COLOR, // empty counts as not set (no-color.org)
     });
     const shown = `${frame}\n${status.slice(0, width)}`; // a line that wraps would not be erased
     stream.write(redrawFrame(shown, this.frame));

@@ -26,13 +26,18 @@ describe("evaluate --suite --jobs", () => {
   it("trains in other processes what this one then takes over", async () => {
     const flags = {
       ...{ twins: ["moe-diffuseq", "autoregressive"], seeds: [1], quick: true, jobs: 2, threads: 2 },
-      ...{ maxTokens: 500, pairs: 12, items: 2, steps: 1, qualitySteps: [2, 1, 2] },
+      ...{ maxTokens: 500, pairs: 12, items: 2, steps: 1, qualitySteps: [3, 2, 1, 2] },
     };
     const options = await suiteOptions(flags, tasksOf("addresses"), out);
     const seen: string[] = [];
     const onProgress = (what: string) => seen.push(what);
     await trainSideBySide(flags, options, { signal: new AbortController().signal, onProgress });
-    expect(seen.at(-1)).toMatch(/^2 of 2 done/);
+    // Texts in other numbers of steps are written when all twins are trained.
+    const phases = seen.map((what) => /^[^:]*: \d of \d/.exec(what)![0]);
+    expect(phases.lastIndexOf("training and judging: 2 of 2")).toBeLessThan(
+      phases.indexOf("texts in other numbers of steps: 0 of 1"),
+    );
+    expect(phases.at(-1)).toBe("texts in other numbers of steps: 1 of 1");
     const runs = await readdir(join(out, "addresses"));
     const results = flags.twins.map((twin) => {
       const folder = runs.find((name) => name.startsWith(`${twin}-seed1-`))!;
@@ -42,9 +47,9 @@ describe("evaluate --suite --jobs", () => {
       results.map(async (file) => JSON.parse(await readFile(file, "utf8")).content),
     );
     const dates = kept.map(({ date }) => date);
-    // Texts in other numbers of steps are written there too, for the first twin.
+    // In order, each once, for the first twin; one step is its own number of steps.
     expect(kept.map(({ quality }) => quality.map(({ steps }: { steps: number }) => steps))).toEqual([
-      [2],
+      [2, 3],
       [],
     ]);
 
@@ -86,6 +91,10 @@ describe("evaluate --suite --jobs", () => {
       ["training.seed=2", /--set training\.seed: a suite decides this itself; give --seeds instead/],
       ["training.packing=true", /--set training\.packing: .*leave it out/],
       ["diffusion.conditionDropout=0", /expected more than 0, got 0/],
+      // However they are written.
+      ['training={"seed":7}', /--set training\.seed: a suite decides this itself; give --seeds instead/],
+      ['generation={"steps":4}', /--set generation\.steps: .*give --steps instead/],
+      ['diffusion={"conditionDropout":0}', /--set diffusion\.conditionDropout: expected more than 0, got 0/],
     ] as const)
       expect(await run("--set", setting)).toEqual([1, expect.stringMatching(message)]);
     expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { settingFields } from "../config/layers.js";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
 import type { SuiteOptions, SuiteTask, TwinName } from "../evaluation/suite/index.js";
@@ -9,6 +10,7 @@ import { writeFileAtomic } from "../hub/index.js";
 import type { CommandContext } from "./command.js";
 import { orGoOn } from "./interrupt.js";
 import { type Flags, nameList, numberList, wholeNumber, worded } from "./options.js";
+import { refuseOwned } from "./owned-settings.js";
 import { type Job, ownProgram, runJobs } from "./processes.js";
 import { ProgressLine } from "./progress-line.js";
 import type { CommandResult } from "./terminal.js";
@@ -57,9 +59,15 @@ export async function suiteOptions(
   tasks: readonly SuiteTask[],
   out: string,
 ): Promise<SuiteOptions> {
-  const { ownedSettings, quickOptions, quickSettings, requireFiles, suiteSettings, twinNames } = await import(
-    "../evaluation/suite/index.js"
-  );
+  const {
+    checkGeneration,
+    ownedSettings,
+    quickOptions,
+    quickSettings,
+    requireFiles,
+    suiteSettings,
+    twinNames,
+  } = await import("../evaluation/suite/index.js");
   const { quick = false, maxMinutes, maxTokens, twins } = flags;
   const wrong = twins.find((name) => !(twinNames as readonly string[]).includes(name));
   if (wrong !== undefined)
@@ -75,21 +83,16 @@ export async function suiteOptions(
     throw new UserError(`--data: a suite expects one folder, got ${flags.data.length}.`);
   if (flags.data !== undefined && tasks.every(({ files }) => files === null))
     throw new UserError(`--data: ${tasks[0].suite} is embedded and reads no folder; leave it out.`);
-  for (const setting of flags.set ?? []) {
-    const [path, value] = setting.split("=", 2).map((part) => part.trim());
-    const flag = ownedSettings[path];
-    if (flag !== undefined)
-      throw new UserError(
-        `--set ${path}: a suite decides this itself; ${flag === null ? "leave it out" : `give ${flag} instead`}.`,
-      );
-    if (path === "diffusion.conditionDropout" && Number(value) === 0 && tasks.some(({ free }) => free))
+  const { set: sets = [] } = flags;
+  refuseOwned(sets, ownedSettings, "a suite");
+  for (const { path, value } of sets.flatMap(settingFields))
+    if (path === "diffusion.conditionDropout" && value === 0 && tasks.some(({ free }) => free))
       throw new UserError(
         `--set ${path}: expected more than 0, got ${value}, as texts from nothing are asked for too; leave it out for 0.2.`,
       );
-  }
   const threads = threadsOfTwin(flags);
   requireFiles(tasks, flags.data?.[0]);
-  return {
+  const options: SuiteOptions = {
     // A short target is enough to see that everything works.
     tasks: quick
       ? [...new Set(tasks)].map((task) => ({
@@ -101,7 +104,7 @@ export async function suiteOptions(
     data: flags.data?.[0],
     base: resolveConfig({
       preset: "moe-diffuseq",
-      sets: [...suiteSettings, ...(quick ? quickSettings : []), ...(flags.set ?? [])],
+      sets: [...suiteSettings, ...(quick ? quickSettings : []), ...sets],
       overridesName: "command line",
       overrides: flags.onBadRecord && { data: { onBadRecord: flags.onBadRecord } },
     }),
@@ -115,10 +118,12 @@ export async function suiteOptions(
     pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
-    qualitySteps: [...new Set(flags.qualitySteps)],
+    qualitySteps: [...new Set(flags.qualitySteps)].sort((a, b) => a - b),
     threads,
     device: flags.device,
   };
+  checkGeneration(options); // said now, not after what comes before the suite
+  return options;
 }
 
 /** Threads of a twin: with --jobs, so many share them. @throws UserError when there are fewer threads than jobs */
@@ -155,20 +160,29 @@ export async function trainSideBySide(
     ...(quick ? ["--quick"] : []),
     ...["--threads", String(threads), "--out", out],
   ];
-  const jobs = tasks.flatMap(({ name, files }) =>
-    seeds.flatMap((seed) =>
-      twins.map((twin): Job => {
-        const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed)];
-        if (data !== undefined && files !== null) own.push("--data", data[0]);
-        if (twin === twins[0] && qualitySteps.length > 0) own.push("--quality-steps", qualitySteps.join(","));
-        return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
-      }),
-    ),
-  );
-  await runJobs(jobs, atOnce, {
-    signal,
-    onProgress: (lines, done) => onProgress([`${done} of ${jobs.length} done`, ...lines].join("; ")),
-  });
+  const jobsOf = (names: readonly TwinName[], more: readonly string[] = []): Job[] =>
+    tasks.flatMap(({ name, files }) =>
+      seeds.flatMap((seed) =>
+        names.map((twin): Job => {
+          const own = ["evaluate", "--suite", name, "--twins", twin, "--seeds", String(seed), ...more];
+          if (data !== undefined && files !== null) own.push("--data", data[0]);
+          return { name: `${name}, ${twin}, seed ${seed}`, args: ownProgram([...own, ...common]) };
+        }),
+      ),
+    );
+  const run = (jobs: readonly Job[], what: string) =>
+    runJobs(jobs, atOnce, {
+      signal,
+      onProgress: (lines, done) =>
+        onProgress([`${what}: ${done} of ${jobs.length} done`, ...lines].join("; ")),
+    });
+  await run(jobsOf(twins), "training and judging");
+  // When all are trained: a twin that is written with for long would leave the machine to the last ones that train.
+  if (qualitySteps.length > 0)
+    await run(
+      jobsOf(twins.slice(0, 1), ["--quality-steps", qualitySteps.join(",")]),
+      "texts in other numbers of steps",
+    );
 }
 
 /** @param again the command line that does the same */

@@ -1,16 +1,18 @@
 import { expect, it } from "vitest";
 import { resolveConfig } from "../config/resolve.js";
-import { generationSettings } from "./generation-settings.js";
+import { type GivenText, generationSettings, givenSettings } from "./generation-settings.js";
 import type { Flags } from "./options.js";
 
-const message = (preset: string, flags: Flags, ...sets: string[]): string => {
+const messageFor = (text: GivenText, preset: string, flags: Flags, ...sets: string[]): string => {
   try {
-    generationSettings(resolveConfig({ preset, sets }), flags);
+    generationSettings(resolveConfig({ preset, sets }), flags, text);
     return "";
   } catch (error) {
     return (error as Error).message;
   }
 };
+const message = (preset: string, flags: Flags, ...sets: string[]): string =>
+  messageFor({ conditioned: true }, preset, flags, ...sets);
 const set = (...settings: string[]): Flags => ({ set: settings.map((setting) => `generation.${setting}`) });
 
 it("refuses what says nothing beside the other settings", () => {
@@ -53,6 +55,52 @@ it("refuses what a model of this training or its sampler does not know", () => {
   expect(message("autoregressive", { release: "left-to-right" })).toBe("");
   for (const flags of [{ steps: 8 }, { cacheInterval: 2 }, set("timeGrid=uniform")])
     expect(message("autoregressive", flags)).toContain("which writes a token a step");
+});
+
+it("refuses cuts where nothing is drawn, as at temperature 0", () => {
+  const why =
+    "is for tokens that are drawn, and at temperature 0 the likeliest are taken; give --temperature";
+  expect(message("masked", { temperature: 0, topK: 5 })).toContain(`--top-k ${why}`);
+  expect(message("masked", { topP: 0.5, ...set("temperature=0") })).toContain(`--top-p ${why}`);
+  expect(message("masked", set("topK=5"), "generation.temperature=0")).toContain(
+    `--set generation.topK ${why}`,
+  );
+  expect(message("masked", { temperature: 0.1, topK: 5 }, "generation.temperature=0")).toBe("");
+  // What a model has by default is no matter of this call.
+  expect(message("masked", { temperature: 0 }, "generation.topK=5", "generation.topP=0.5")).toBe("");
+});
+
+it("refuses guidance towards nothing, and a length of gaps that have their own", () => {
+  const free = { conditioned: false };
+  expect(messageFor(free, "masked", { guidance: 3 })).toContain(
+    "give --src, --prompt, --suffix or --infill with it",
+  );
+  expect(messageFor(free, "masked", { guidance: 1 }, "generation.guidance=3")).toBe("");
+  expect(messageFor(free, "masked", { steps: 4 }, "generation.guidance=3")).toBe("");
+  expect(message("masked", { guidance: 3 })).toBe("");
+  const template = { conditioned: true, template: true };
+  expect(messageFor(template, "masked", set("length=5"))).toBe(
+    "--set generation.length is not for a template (--infill), whose gaps say how long they are; leave it out.",
+  );
+  expect(messageFor(template, "masked", { length: 5 })).toContain("--length is not for a template");
+  expect(messageFor(template, "masked", {}, "generation.length=5")).toBe("");
+});
+
+it("takes settings however they are written", () => {
+  const flags = { steps: 4, set: [" generation.topK = 3", 'generation={"topP":0.5,"seed":7}'] };
+  expect([...givenSettings(flags)]).toEqual([
+    ["topK", "--set generation.topK"],
+    ["topP", "--set generation.topP"],
+    ["seed", "--set generation.seed"],
+    ["steps", "--steps"],
+  ]);
+  expect(generationSettings(resolveConfig(), flags, { conditioned: false })).toMatchObject({
+    ...{ steps: 4, topK: 3, topP: 0.5, seed: 7 },
+  });
+  expect(message("masked", { set: ['generation={"contextLength":8}'] })).toContain("is for texts in blocks");
+  expect(message("masked", { set: ['model={"numLayers":2}'] })).toContain(
+    "only generation.* can be set here",
+  );
 });
 
 it("takes what a configuration says as it is", () => {

@@ -6,13 +6,22 @@ import {
   parseSetting,
   type RunConfig,
 } from "../config/index.js";
+import { settingFields } from "../config/layers.js";
 import { UserError } from "../errors.js";
 import { type Flags, generationOverrides } from "./options.js";
+
+/** What the texts are made from, as far as settings say something of it. */
+export interface GivenText {
+  /** Something is given: a source, a beginning, an end, or the text around the gaps. */
+  readonly conditioned: boolean;
+  /** A template says how long its gaps are. Default false. */
+  readonly template?: boolean;
+}
 
 /** Settings that say nothing where a text is drawn otherwise, and what is said of one that was given there. */
 const needs: readonly {
   readonly settings: readonly (keyof GenerationConfig)[];
-  readonly heeded: (generation: GenerationConfig, diffusion: DiffusionConfig) => boolean;
+  readonly heeded: (generation: GenerationConfig, diffusion: DiffusionConfig, text: GivenText) => boolean;
   readonly why: string;
 }[] = [
   {
@@ -51,6 +60,21 @@ const needs: readonly {
     why: "is for tokens that are drawn; a model without an absorbing state draws none, but reads the likeliest ones off its last prediction; leave it out",
   },
   {
+    settings: ["topK", "topP"],
+    heeded: ({ temperature }) => temperature > 0,
+    why: "is for tokens that are drawn, and at temperature 0 the likeliest are taken; give --temperature above 0 with it",
+  },
+  {
+    settings: ["guidance"],
+    heeded: ({ guidance }, _, { conditioned }) => conditioned || guidance === 1,
+    why: "pushes a text towards what is given, and nothing is; give --src, --prompt, --suffix or --infill with it",
+  },
+  {
+    settings: ["length"],
+    heeded: (_, __, { template = false }) => !template,
+    why: "is not for a template (--infill), whose gaps say how long they are; leave it out",
+  },
+  {
     settings: ["release", "confidenceThreshold"],
     heeded: (_, { absorbRate }) => absorbRate > 0,
     why: "is for models with an absorbing state, which this one does not know; leave it out",
@@ -72,41 +96,49 @@ const needs: readonly {
   },
 ];
 
-/** Refuses settings that were given and would be ignored, which would be taken for heeded. */
-function refuseIdle(given: ReadonlyMap<string, string>, config: RunConfig): void {
+const flagOf = (name: string): string =>
+  `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+const SECTION = "generation.";
+
+/** The settings of generation that a call gives, by name, and what it calls them: `steps`, "--set generation.steps". */
+export function givenSettings(flags: Flags): ReadonlyMap<string, string> {
+  const sets = (flags.set ?? []).flatMap(settingFields).filter(({ path }) => path.startsWith(SECTION));
+  return new Map([
+    ...sets.map(({ path }) => [path.slice(SECTION.length), `--set ${path}`] as const),
+    ...Object.keys(generationOverrides(flags).generation ?? {}).map((name) => [name, flagOf(name)] as const),
+  ]);
+}
+
+/**
+ * Refuses settings that this call gives and that would be ignored, which would be taken for heeded. What a model has by default may be.
+ * @param config with all that is given in it
+ */
+export function refuseIdle(flags: Flags, { generation, diffusion }: RunConfig, text: GivenText): void {
+  const given = givenSettings(flags);
   for (const { settings, heeded, why } of needs) {
     const idle = settings.find((name) => given.has(name));
-    if (idle !== undefined && !heeded(config.generation, config.diffusion))
+    if (idle !== undefined && !heeded(generation, diffusion, text))
       throw new UserError(`${given.get(idle)} ${why}.`);
   }
 }
 
-const flagOf = (name: string): string =>
-  `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-
 /**
  * The model's settings with --set and flags over them.
- * @throws UserError for a --set of anything else, and for what says nothing beside the other settings, or of such a model
+ * @throws UserError for a --set of anything else, and for what says nothing beside the other settings, or of such a model or text
  */
-export function generationSettings(config: RunConfig, flags: Flags): GenerationConfig {
-  const foreign = flags.set?.find((setting) => !setting.startsWith("generation."));
-  if (foreign) {
+export function generationSettings(config: RunConfig, flags: Flags, text: GivenText): GenerationConfig {
+  const { set: sets = [] } = flags;
+  const foreign = sets.find((setting) =>
+    settingFields(setting).some(({ path }) => !path.startsWith(SECTION)),
+  );
+  if (foreign !== undefined)
     throw new UserError(`--set ${foreign}: a trained model is as it is; only generation.* can be set here.`);
-  }
-  const sets = (flags.set ?? []).map((setting) => ({ name: "--set", config: parseSetting(setting) }));
-  const overrides = generationOverrides(flags);
   const asked = configFromLayers([
     { name: "the model", config },
-    ...sets,
-    { name: "command line", config: overrides },
+    ...sets.map((setting) => ({ name: "--set", config: parseSetting(setting) })),
+    { name: "command line", config: generationOverrides(flags) },
   ]);
-  const given = new Map([
-    ...(flags.set ?? []).map((setting) => {
-      const path = setting.split("=", 1)[0].trim();
-      return [path.slice("generation.".length), `--set ${path}`] as const;
-    }),
-    ...Object.keys(overrides.generation ?? {}).map((name) => [name, flagOf(name)] as const),
-  ]);
-  refuseIdle(given, asked);
+  refuseIdle(flags, asked, text);
   return asked.generation;
 }

@@ -1,13 +1,14 @@
 /**
  * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once. SIGTERM counts as
- * much, and SIGUSR2, which mpirun hands on to its ranks at once and which schedulers can be told to send before the time is up.
+ * much, SIGHUP (the terminal is gone: a connection that broke), and SIGUSR2, which mpirun hands on to its ranks at once and which
+ * schedulers can be told to send before the time is up.
  */
 import { UserError } from "../errors.js";
 import type { CommandResult, Terminal } from "./terminal.js";
 
 /** A second signal sooner than this is the same key press: `npm run` hands on what the terminal has sent already. */
 const SAME_PRESS_MS = 300;
-const exitCodes = { SIGINT: 130, SIGUSR2: 140, SIGTERM: 143 } as const;
+const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGUSR2: 140, SIGTERM: 143 } as const;
 export type StopSignal = keyof typeof exitCodes;
 
 /** Why an AbortSignal made here was aborted; `exitCode` is what shells expect of a process ended so. */
@@ -43,8 +44,30 @@ export async function orGoOn(
 }
 
 /**
- * Runs `work` with a signal that the first SIGINT, SIGTERM or SIGUSR2 aborts (reason: Interrupted); the second ends the process
- * with 130 (143, 140). The handlers are gone when `work` has ended.
+ * What a command comes to that has a result already while `work` adds to it. Stopped, that result, and the exit code says so. Where the
+ * work fails, its text goes to standard error before the error does.
+ */
+export async function orKeep(
+  done: CommandResult,
+  { terminal, signal }: { readonly terminal: Terminal; readonly signal: AbortSignal },
+  work: () => Promise<CommandResult>,
+): Promise<CommandResult> {
+  try {
+    return await work();
+  } catch (error) {
+    const { reason } = signal;
+    if (reason instanceof Interrupted && !(error instanceof UserError)) {
+      terminal.stderr.write("Stopped. What was done by then:\n");
+      return { ...done, exitCode: reason.exitCode };
+    }
+    if (done.text !== undefined) terminal.stderr.write(`${done.text}\n\n`);
+    throw error;
+  }
+}
+
+/**
+ * Runs `work` with a signal that the first SIGINT, SIGTERM, SIGHUP or SIGUSR2 aborts (reason: Interrupted); the second ends the process
+ * with 130 (143, 129, 140). The handlers are gone when `work` has ended.
  */
 export async function withInterrupt<T>(
   terminal: Terminal,

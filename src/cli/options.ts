@@ -30,6 +30,12 @@ export function nameList(text: string): string[] {
 }
 /** The parser of "1,2": [1, 2]. */
 export const numberList = (text: string): number[] => nameList(text).map(wholeNumber);
+/** The parser of a path: what names no place would be read as this folder, or as a file that stands in the way. */
+export function pathName(text: string): string {
+  if (text === "")
+    throw new InvalidArgumentError("Expected a path, got none; is a variable of the shell not set?");
+  return text;
+}
 /** More threads than this share the cores without any gain, and each takes memory. */
 function threadCount(text: string): number {
   const cores = availableParallelism();
@@ -47,36 +53,42 @@ const notNegative = (text: string) =>
 const share = (text: string) =>
   number(text, (value) => value > 0 && value <= 1, "a number above 0 and at most 1");
 const collect = (text: string, earlier: readonly string[] = []) => [...earlier, text];
+const pathNames = (text: string, earlier: readonly string[] = []) => [...earlier, pathName(text)];
 
 /** Every shared option, by the name it has in the parsed flags. */
 const definitions = {
-  config: () => new Option("--config <file>", "JSON file with any part of a configuration"),
+  config: () =>
+    new Option("--config <file>", "JSON file with any part of a configuration").argParser(pathName),
   preset: () => new Option("--preset <name>", `${presetNames.join(", ")} (default: moe-diffuseq)`),
   set: () =>
     new Option(
       "--set <key=value>",
       "one setting, such as model.numLayers=6 (repeatable; `config` lists them)",
     ).argParser(collect),
-  data: () => new Option("--data <path...>", "files or folders of text (.jsonl, .txt, code, .gz)"),
-  valid: () => new Option("--valid <path...>", "files or folders to validate on"),
+  data: () =>
+    new Option("--data <path...>", "files or folders of text (.jsonl, .txt, code, .gz)").argParser(pathNames),
+  valid: () => new Option("--valid <path...>", "files or folders to validate on").argParser(pathNames),
   onBadRecord: () =>
     new Option("--on-bad-record <what>", "broken lines: stop, or skip and count").choices(["stop", "skip"]),
-  tokenizer: () => new Option("--tokenizer <path>", "tokenizer.json to use instead of training one"),
+  tokenizer: () =>
+    new Option("--tokenizer <path>", "tokenizer.json to use instead of training one").argParser(pathName),
   vocabSize: () =>
     new Option(
       "--vocab-size <n>",
       "tokens in the vocabulary, 256 bytes and the special ones included",
     ).argParser(atLeast(1)),
-  out: () => new Option("--out <dir>", "directory of the run"),
+  out: () => new Option("--out <dir>", "directory of the run").argParser(pathName),
   resume: () => new Option("--resume", "continue the run in --out from its latest checkpoint"),
   maxSteps: () => new Option("--max-steps <n>", "stop after this many steps").argParser(atLeast(1)),
   maxMinutes: () => new Option("--max-minutes <n>", "stop after this many minutes").argParser(positive),
   maxTokens: () => new Option("--max-tokens <n>", "stop after this many tokens").argParser(atLeast(1)),
-  model: () => new Option("--model <dir>", "directory of a trained run"),
+  model: () => new Option("--model <dir>", "directory of a trained run").argParser(pathName),
   prompt: () => new Option("--prompt <text>", "text to continue"),
   src: () => new Option("--src <text>", "source text to write a target for"),
   infill: () =>
-    new Option("--infill <file>", "file whose gaps ([MASK], or [MASK:n] for n tokens) are filled"),
+    new Option("--infill <file>", "file whose gaps ([MASK], or [MASK:n] for n tokens) are filled").argParser(
+      pathName,
+    ),
   length: () => new Option("--length <n>", "tokens to write, the given text included").argParser(atLeast(1)),
   blockLength: () =>
     new Option(

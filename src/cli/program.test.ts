@@ -4,13 +4,14 @@ import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } f
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { quickOptions } from "../evaluation/suite/index.js";
 import { ownScript } from "../runtime/own-script.js";
 import { version } from "../version.js";
-import { generationOverrides, trainingOverrides } from "./options.js";
+import { generationOverrides, trainingOverrides, worded } from "./options.js";
 import { runCommandLine } from "./program.js";
-import { memoryTerminal } from "./testing/memory-terminal.js";
+import { memoryStream, memoryTerminal } from "./testing/memory-terminal.js";
 
 const folder = mkdtempSync(join(tmpdir(), "cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -45,6 +46,21 @@ describe("the command line", () => {
     expect(await text("generate")).toContain("confidence-threshold or left-to-right");
   });
 
+  it("takes several paths after one flag, and several flags", async () => {
+    const program = new Command().addOption(worded("data", ""));
+    const { data } = program.parse(["--data", "a", "b", "--data", "c"], { from: "user" }).opts();
+    expect(data).toEqual(["a", "b", "c"]);
+  });
+
+  it("is shown as wide as always on a terminal that does not know its width", async () => {
+    const help = async (columns?: number) => {
+      const terminal = { stdout: memoryStream({ columns }), stderr: memoryStream({ columns }) };
+      await runCommandLine(["--help"], terminal);
+      return terminal.stdout.text;
+    };
+    expect(await help(0)).toBe(await help());
+  });
+
   it("without a command shows what there is, as wrong usage", async () => {
     expect(await run()).toMatchObject({ code: 2, out: "", err: expect.stringContaining("Commands:") });
   });
@@ -66,6 +82,26 @@ describe("the command line", () => {
     [["task", "copy", "--out", "x", "--first", " "], "Expected a whole number of at least 0."],
     [["task", "copy", "--out", "x", "--documents", "0"], "Expected a whole number of at least 1."],
     [["tokenizer", "train", "--out", "x", "--on-bad-record", "skp"], "Allowed choices are stop, skip"],
+    ...[
+      ["train", "--out <dir>"],
+      ["train", "--config <file>"],
+      ["train", "--tokenizer <path>"],
+      ["train", "--data <path...>"],
+      ["evaluate", "--valid <path...>"],
+      ["evaluate", "--report <file.json>"],
+      ["evaluate", "--out <dir>"],
+      ["generate", "--model <dir>"],
+      ["generate", "--infill <file>"],
+      ["prepare", "--out <dir>"],
+      ["inspect", "--picture <file.svg>"],
+      ["bench", "--python <path>"],
+      ["tokenizer train", "--out <dir>"],
+      ["task copy", "--out <file.jsonl>"],
+    ].map(([name, option]): [string[], string] => [
+      [...name.split(" "), option.split(" ")[0], ""],
+      `option '${option}' argument '' is invalid. Expected a path, got none`,
+    ]),
+    [["prepare", "--out", "x", "--data", "a", ""], "option '--data <path...>' argument '' is invalid"],
   ])("%j is wrong usage", async (args, message) => {
     const { code, out, err } = await run(...args);
     expect({ code, out }).toEqual({ code: 2, out: "" });

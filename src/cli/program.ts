@@ -1,7 +1,7 @@
 /**
  * @file The program `moe-diffuseq`: its commands, and what becomes of errors. A mistake of the user is a message on
  * standard error, never a stack trace (unless MOE_DIFFUSEQ_DEBUG=1). Exit codes: 0 done, 1 failed, 2 wrong usage,
- * 130, 140 or 143 interrupted.
+ * 129, 130, 140 or 143 interrupted.
  */
 import { setTimeout } from "node:timers/promises";
 import { Command, CommanderError } from "commander";
@@ -16,6 +16,7 @@ import { registerEvaluate } from "./commands/evaluate.js";
 import { registerGenerate } from "./commands/generate.js";
 import { registerInspect } from "./commands/inspect.js";
 import { registerPrepare } from "./commands/prepare.js";
+import { registerReport } from "./commands/report.js";
 import { registerTask } from "./commands/task.js";
 import { registerTokenizer } from "./commands/tokenizer.js";
 import { registerTrain } from "./commands/train.js";
@@ -25,6 +26,7 @@ import { silent, type Terminal } from "./terminal.js";
 const register: readonly ((program: Command, host: CommandHost) => void)[] = [
   registerPrepare,
   registerTrain,
+  registerReport,
   registerGenerate,
   registerEvaluate,
   registerBench,
@@ -46,8 +48,8 @@ function buildProgram(host: CommandHost): Command {
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
-      getOutHelpWidth: () => stdout.columns ?? 100,
-      getErrHelpWidth: () => stderr.columns ?? 100,
+      getOutHelpWidth: () => stdout.columns || 100,
+      getErrHelpWidth: () => stderr.columns || 100,
     })
     .showHelpAfterError("(--help lists what there is)")
     .exitOverride();

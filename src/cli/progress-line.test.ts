@@ -25,6 +25,13 @@ describe("ProgressLine", () => {
     expect(stream.text).toBe("\r\u001b[Kstep 1\r\u001b[Kstep 3, …\n");
   });
 
+  it("takes a terminal that does not know its width for one of 80 columns", () => {
+    const { stream, line } = setUp({ isTTY: true, columns: 0 });
+    line.update("step 1");
+    line.end();
+    expect(stream.text).toBe("\r\u001b[Kstep 1\n");
+  });
+
   it("prints a line every few seconds elsewhere, and the last", () => {
     const { stream, clock, line } = setUp({});
     for (let second = 0; second <= 12; second++) {

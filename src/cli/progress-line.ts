@@ -65,7 +65,7 @@ export class ProgressLine {
       this.stream.write(`${this.text}\n`);
       return;
     }
-    const width = (this.stream.columns ?? 80) - 1; // one short of the edge: a full line would wrap
+    const width = (this.stream.columns || 80) - 1; // one short of the edge: a full line would wrap
     this.stream.write(
       CLEAR_LINE + (this.text.length > width ? `${this.text.slice(0, width - 1)}…` : this.text),
     );

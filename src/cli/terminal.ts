@@ -4,6 +4,7 @@
  */
 import { Writable } from "node:stream";
 
+/** `columns` is 0 for a terminal that does not know its size. */
 export type OutputStream = Writable & { isTTY?: boolean; columns?: number };
 
 /** Whether what stands on a stream can be written over: it is a terminal, and one that knows cursor codes. */

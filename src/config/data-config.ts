@@ -1,5 +1,6 @@
 /** @file Which texts are trained and validated on, and what happens to broken records. */
 import { z } from "zod";
+import { MOST } from "./limits.js";
 
 export const dataConfigSchema = z.strictObject({
   train: z
@@ -27,6 +28,7 @@ export const dataConfigSchema = z.strictObject({
   padTargets: z
     .int()
     .min(1)
+    .max(MOST)
     .nullable()
     .default(null)
     .describe(

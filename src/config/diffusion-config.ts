@@ -65,14 +65,8 @@ export const diffusionConfigSchema = z
     if (diffusion.objective === "next-token" && diffusion.gaussian) {
       fail("gaussian", 'must be false with objective "next-token", which knows no noise');
     }
-    if (!diffusion.gaussian && diffusion.ceWeight === 0) {
-      fail(
-        "ceWeight",
-        "must be above 0 when gaussian is false: the masked limit learns by the cross entropy",
-      );
-    }
-    if (diffusion.ceWeight === 0 && diffusion.mseWeight === 0) {
-      fail("ceWeight", "ceWeight and mseWeight are both 0: nothing would be learned; raise one of them");
+    if (diffusion.ceWeight === 0) {
+      fail("ceWeight", "must be above 0: text is read from the logits, which the cross entropy teaches");
     }
   });
 

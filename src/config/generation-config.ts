@@ -1,18 +1,18 @@
 /** @file How text is drawn from a trained model; kept beside it as `generation_config.json`. */
 import { z } from "zod";
+import { MOST } from "./limits.js";
+
+const size = z.int().min(1).max(MOST);
+const count = z.int().min(0).max(MOST);
 
 export const generationConfigSchema = z.strictObject({
-  length: z.int().min(1).default(1024).describe("tokens to write, the given text included"),
-  blockLength: z
-    .int()
-    .min(0)
+  length: size.default(1024).describe("tokens to write, the given text included"),
+  blockLength: count
     .default(0)
     .describe(
       "write the text in blocks of this many tokens, one after the other, so that it may be of any length; 0: all of it at once",
     ),
-  contextLength: z
-    .int()
-    .min(0)
+  contextLength: count
     .nullable()
     .default(null)
     .describe(
@@ -63,31 +63,33 @@ export const generationConfigSchema = z.strictObject({
   noiseTemperature: z
     .number()
     .min(0)
+    .max(1000)
     .default(1)
     .describe(
       "Gaussian processes: the noise that a text begins with, and that is added on the way, is so many times as large; below 1: likelier " +
         "words, less variety; 1: the process itself",
     ),
-  topK: z.int().min(0).default(0).describe("draw among this many likeliest tokens only; 0: all"),
+  topK: count.default(0).describe("draw among this many likeliest tokens only; 0: all"),
   topP: z
     .number()
-    .gt(0)
+    // Far below it the share is 0 in float32, and no token would be kept.
+    .min(1e-6)
     .max(1)
     .default(0.95)
     .describe("draw among the likeliest tokens that reach this mass"),
   seed: z.int().min(0).default(1).describe("seed of every random number of the text"),
-  num: z.int().min(1).default(1).describe("texts to write"),
+  num: size.default(1).describe("texts to write"),
   guidance: z
     .number()
     .min(0)
+    // Far above it, logits would outweigh what keeps a token from being written.
+    .max(1000)
     .default(1)
     .describe(
       "classifier-free guidance: how far the text is pushed towards its source or given text, from what the model writes without; " +
         "1: off; others want training with diffusion.conditionDropout and run the network on twice as many rows",
     ),
-  candidates: z
-    .int()
-    .min(1)
+  candidates: size
     .default(1)
     .describe("texts to write for each one of `num`, of which `select` takes the best"),
   select: z
@@ -104,14 +106,10 @@ export const generationConfigSchema = z.strictObject({
     .describe(
       "power to which the probability of a token is raised that already stands within repetitionWindow; 1: off",
     ),
-  repetitionWindow: z
-    .int()
-    .min(0)
+  repetitionWindow: count
     .default(64)
     .describe("positions to either side that repetitionPenalty looks at; 0: the whole text"),
-  noRepeatNgram: z
-    .int()
-    .min(0)
+  noRepeatNgram: count
     .default(0)
     .describe(
       "no n-gram of so many tokens is written twice (Gaussian processes: as the text is read off); 0: off",

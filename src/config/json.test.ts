@@ -69,6 +69,16 @@ describe("parseJson", () => {
     expect(() => parseJson(text, "x.json")).toThrow(new UserError(message));
   });
 
+  it("refuses what is nested more deeply than anybody writes", () => {
+    const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`;
+    expect(() => parseJson(nested(20_000), "x.json")).toThrow(
+      new UserError(
+        'x.json:1:101: not valid JSON: expected at most 100 objects and lists within each other, got "[".',
+      ),
+    );
+    expect(parseJson(`[${nested(99)},${nested(99)}]`, "x.json")).toHaveLength(2);
+  });
+
   it("accepts a byte order mark", () => {
     expect(parseJson('\uFEFF{"a": 1}', "x.json")).toEqual({ a: 1 });
   });

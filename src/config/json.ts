@@ -1,6 +1,7 @@
 /**
  * @file JSON for files that people write by hand: the value as JSON.parse gives it, and for broken text the line and
- * column (Node 20's own messages often lack both). A key given twice is an error here, not a silent overwrite.
+ * column (Node 20's own messages often lack both). A key given twice is an error here, not a silent overwrite; so is what is nested
+ * more deeply than anybody writes by hand, which would take more than the stack holds.
  */
 import { UserError } from "../errors.js";
 
@@ -8,6 +9,9 @@ const WHITESPACE = /[ \t\n\r]*/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids raw control characters in strings
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const LITERAL = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+
+/** Objects and lists within each other. */
+const MOST_LEVELS = 100;
 
 class JsonError {
   constructor(
@@ -19,6 +23,7 @@ class JsonError {
 /** Walks over JSON text and throws a JsonError at the first place where it is broken. */
 class Scanner {
   private offset = 0;
+  private level = 0;
   constructor(private readonly text: string) {}
 
   document(): void {
@@ -29,12 +34,19 @@ class Scanner {
   private value(): void {
     this.take(WHITESPACE);
     const start = this.text[this.offset];
-    if (start === "{") this.object();
-    else if (start === "[") this.list("]", "a value or ]", () => this.value());
+    if (start === "{" || start === "[") this.inside(start);
     else if (!this.take(STRING) && !this.take(LITERAL)) {
       throw new JsonError(this.offset, start === '"' ? "a whole string" : "a value");
     }
     this.take(WHITESPACE);
+  }
+
+  private inside(start: "{" | "["): void {
+    if (++this.level > MOST_LEVELS)
+      throw new JsonError(this.offset, `at most ${MOST_LEVELS} objects and lists within each other`);
+    if (start === "{") this.object();
+    else this.list("]", "a value or ]", () => this.value());
+    this.level--;
   }
 
   private object(): void {

@@ -33,6 +33,27 @@ export function mergeConfig(lower: unknown, upper: unknown): unknown {
   return merged;
 }
 
+/** One field that a setting gives. */
+export interface SettingField {
+  /** Dotted path: `training.seed`. */
+  readonly path: string;
+  readonly value: unknown;
+}
+
+/** The fields that `a.b.c=value` gives, however it is written: `training.seed=7` and `training={"seed":7}` give the same one. */
+export function settingFields(setting: string): SettingField[] {
+  const fields: SettingField[] = [];
+  const open: SettingField[] = [{ path: "", value: parseSetting(setting) }];
+  for (let next = open.pop(); next; next = open.pop()) {
+    const { path, value } = next;
+    if (!isTree(value)) fields.push(next);
+    else
+      for (const [key, inner] of Object.entries(value).reverse())
+        open.push({ path: path === "" ? key : `${path}.${key}`, value: inner });
+  }
+  return fields;
+}
+
 /** `a.b.c=value` as a tree; the value is read as JSON where it is JSON, else taken as text. */
 export function parseSetting(setting: string): unknown {
   const equals = setting.indexOf("=");
@@ -59,13 +80,19 @@ function lookUp(tree: unknown, path: readonly PropertyKey[]): { found: boolean; 
   return { found: true, value };
 }
 
+/** JSON has no form for numbers that are not finite: it would say null. */
+const finite = (_key: string, value: unknown): unknown =>
+  typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+
 /** A value as messages quote it. */
 export function show(value: unknown): string {
+  if (typeof value === "number") return String(value);
   let text: string;
   try {
-    text = JSON.stringify(value) ?? "nothing";
+    text = JSON.stringify(value, finite) ?? "nothing";
   } catch {
-    text = String(value); // what JSON has no form for
+    // What JSON has no form for: what holds itself, or is nested too deeply, is no more than its kind.
+    text = typeof value === "object" ? Object.prototype.toString.call(value) : String(value);
   }
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
@@ -126,6 +153,19 @@ function unknownKey(path: string): string {
   return `unknown key "${path}"; did you mean "${nearestPath(path, known)}"?`;
 }
 
+/** Of several bounds that one number is above, the lowest alone. */
+const strictest = (issues: readonly Issue[]): Issue[] =>
+  issues.filter(
+    (issue) =>
+      issue.code !== "too_big" ||
+      !issues.some(
+        (other) =>
+          other.code === "too_big" &&
+          other.maximum < issue.maximum &&
+          other.path.join(".") === issue.path.join("."),
+      ),
+  );
+
 /**
  * The configuration that `layers` make over the defaults, checked. Throws a UserError that lists every wrong setting
  * with its full path, what was expected, what came, and from which layer.
@@ -141,7 +181,7 @@ export function configFromLayers(layers: readonly ConfigLayer[]): RunConfig {
     const layer = layers.findLast((candidate) => lookUp(candidate.config, path).found);
     return layer ? `${layer.name}: ` : "";
   };
-  const lines = result.error.issues.flatMap((issue) => {
+  const lines = strictest(result.error.issues).flatMap((issue) => {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];

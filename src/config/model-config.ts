@@ -3,11 +3,13 @@
  * Names follow Hugging Face configurations. Checks that need two fields at once stand at the end.
  */
 import { z } from "zod";
+import { MOST, MOST_EXPERTS, MOST_LAYERS } from "./limits.js";
 
 const share = z.number().min(0).max(1);
 const positive = z.number().positive();
-const count = z.int().min(0);
-const size = z.int().min(1);
+const count = z.int().min(0).max(MOST);
+const size = z.int().min(1).max(MOST);
+const layers = z.int().min(1).max(MOST_LAYERS);
 
 /** The fields of one attention pattern, without defaults: shared by `attention` and its per-layer overrides. */
 const pattern = {
@@ -58,7 +60,10 @@ export const attentionSchema = z.strictObject({
 });
 
 export const expertsSchema = z.strictObject({
-  numExperts: count
+  numExperts: z
+    .int()
+    .min(0)
+    .max(MOST_EXPERTS)
     .default(8)
     .describe("experts in every layer; 0 or 1: one dense feed-forward block instead"),
   topK: size
@@ -100,11 +105,11 @@ export const expertsSchema = z.strictObject({
 
 export const modelConfigSchema = z
   .strictObject({
-    vocabSize: z.int().min(2).default(8192).describe("tokens in the vocabulary"),
+    vocabSize: z.int().min(2).max(MOST).default(8192).describe("tokens in the vocabulary"),
     embeddingSize: size.default(128).describe("width of the token embeddings, in which the noise lives"),
     hiddenSize: size.default(256).describe("width of the residual stream"),
-    numLayers: size.default(4).describe("transformer layers"),
-    numHeads: size
+    numLayers: layers.default(4).describe("transformer layers"),
+    numHeads: layers
       .default(4)
       .describe("attention heads; hiddenSize / numHeads must be even (rotary positions)"),
     normPlacement: z

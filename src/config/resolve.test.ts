@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
 import { configFields } from "./fields.js";
+import { settingFields } from "./layers.js";
 import { presetNames } from "./presets.js";
 import { resolveConfig } from "./resolve.js";
 import { runConfigSchema } from "./run-config.js";
@@ -97,6 +98,14 @@ describe("resolveConfig", () => {
     ["diffusion.gaussian=1", "--set: diffusion.gaussian: expected true or false, got 1."],
     ["diffusion.schedule=cosin", 'one of "sqrt", "cosine", "linear", got "cosin"; did you mean "cosine"?'],
     ["training.maxSteps=0", "--set: training.maxSteps: expected at least 1, got 0."],
+    ["training.maxSteps=1e400", "--set: training.maxSteps: expected a whole number, got Infinity."],
+    ["diffusion.noiseScale=-1e400", "--set: diffusion.noiseScale: expected a number, got -Infinity."],
+    [
+      "model.attention.dilation=[1e400]",
+      'model.attention.dilation: expected a whole number, or a list of them, got ["Infinity"]',
+    ],
+    ["training.sequenceLength=9000000000000000", "expected at most 16777216, got 9000000000000000."],
+    ["model.numHeads=1e17", "--set: model.numHeads: expected at most 4096, got 100000000000000000."],
     ["diffusion.absorbRate=2", "--set: diffusion.absorbRate: expected at most 1, got 2."],
     [
       "model.attention.dilation=x",
@@ -137,14 +146,48 @@ describe("resolveConfig", () => {
     ["moe-diffuseq", "diffusion.mseWeight=1", 'must be 0 with model.codebook "fixed"'],
     ["diffuseq", "model.prediction=mixture", 'must be 0 with model.prediction "mixture"'],
     ["diffuseq", "model.embeddingNorm=none", "the posterior mean takes codes to be of one length"],
-    ["masked", "diffusion.ceWeight=0", "the masked limit learns by the cross entropy"],
+    ["masked", "diffusion.ceWeight=0", "must be above 0: text is read from the logits"],
+    ["diffuseq", "diffusion.ceWeight=0", "must be above 0: text is read from the logits"],
+    ["diffuseq", "diffusion.mseWeight=0", 'must be above 0 with model.prediction "embedding"'],
+    ["diffuseq", "model.inputDecoding=none diffusion.mseWeight=0", "nothing else teaches x0"],
     ["moe-diffuseq", "diffusion.lossWeighting=elbo", "unless diffusion.gaussian is false"],
-    ["moe-diffuseq", "diffusion.ceWeight=0", "nothing would be learned"],
     ["moe-diffuseq", "training.sequenceLength=16", "must be more than model.attention.globalTokens (16)"],
     ["masked", "diffusion.absorbRate=0.5", "must be 1 when gaussian is false"],
     ["masked", "model.inputDecoding=posterior-mean", 'must be "none" when diffusion.gaussian is false'],
-  ])("checks fields against each other: %s with %s", (preset, setting, message) => {
-    expect(fault({ preset, sets: [setting] })).toContain(message);
+    ["autoregressive", "model.attention.causal=false", "a token may depend on those before it alone"],
+    [
+      "autoregressive",
+      "model.experts.numExperts=4 model.experts.capacityFactor=1",
+      'model.experts.capacityFactor: must be null with diffusion.objective "next-token": a token may depend on those before it alone',
+    ],
+  ])("checks fields against each other: %s with %s", (preset, settings, message) => {
+    expect(fault({ preset, sets: settings.split(" ") })).toContain(message);
+  });
+
+  it("takes what would not do where it plays no part", () => {
+    const dense = resolveConfig({ preset: "autoregressive", sets: ["model.experts.capacityFactor=1"] });
+    expect(dense.model.experts).toMatchObject({ numExperts: 0, capacityFactor: 1 });
+    const masked = resolveConfig({ preset: "masked", sets: ["model.prediction=embedding"] });
+    expect(masked.diffusion.mseWeight).toBe(0);
+  });
+
+  it("says what came, however deeply it is nested", () => {
+    const nested = `data.train=${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+    expect(fault({ sets: [nested] })).toBe("--set: data.train.0: expected text, got [object Array].");
+  });
+
+  it("bounds every number that lists are made of", () => {
+    // Counters and seeds, of which nothing is made.
+    const unbounded =
+      /\.(seed|evalSequences|keepCheckpoints|max(Steps|Tokens)|\w+Every|backwardPieces|cacheInterval)$/;
+    const huge = Number.MAX_SAFE_INTEGER;
+    for (const { path, type } of configFields()) {
+      if (!/^integer/.test(type) || unbounded.test(path)) continue;
+      const setting = `${path.replace(".N.", ".0.")}=${huge}`;
+      expect(fault({ sets: [setting] }), setting).toMatch(
+        /expected (at most \d+|a whole number, or a list of them), got/,
+      );
+    }
   });
 
   it("lists all faults at once", () => {
@@ -165,6 +208,11 @@ describe("resolveConfig", () => {
     expect(fault({ configFile: join(folder, "none.json") })).toContain("there is no such file");
     expect(fault({ configFile: folder })).toBe(
       `Cannot read the configuration ${folder}: it is a folder, not a file.`,
+    );
+    const latin = file("");
+    writeFileSync(latin, Buffer.from('{"data": {"train": ["caf\xe9.txt"]}}', "latin1"));
+    expect(fault({ configFile: latin })).toBe(
+      `the configuration ${latin}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8).`,
     );
   });
 
@@ -192,6 +240,23 @@ describe("resolveConfig", () => {
     });
     expect(model.experts).toMatchObject({ numExperts: 8, topK: 2, intermediateSize: 512 });
     expect(training.batchSize * training.sequenceLength).toBe(4096);
+  });
+});
+
+describe("settingFields", () => {
+  it("gives the fields of a setting, however it is written", () => {
+    expect(settingFields(" training.seed = 7")).toEqual([{ path: "training.seed", value: 7 }]);
+    expect(settingFields('training={"seed":7,"maxSteps":null}')).toEqual([
+      { path: "training.seed", value: 7 },
+      { path: "training.maxSteps", value: null },
+    ]);
+    expect(settingFields('model.attention={"layers":{"1":{"full":true}},"dilation":[1,2]}')).toEqual([
+      { path: "model.attention.layers.1.full", value: true },
+      { path: "model.attention.dilation", value: [1, 2] },
+    ]);
+    expect(settingFields("generation={}")).toEqual([]);
+    expect(settingFields("data.tokenizer=a=b.json")).toEqual([{ path: "data.tokenizer", value: "a=b.json" }]);
+    expect(() => settingFields("numLayers")).toThrow("--set expects path=value");
   });
 });
 

@@ -1,4 +1,5 @@
 /** @file From what the command line gives (preset, file, settings) to one checked configuration. Node only: reads files. */
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { explainReadError, UserError } from "../errors.js";
 import { parseJson } from "./json.js";
@@ -23,13 +24,17 @@ export interface ResolveOptions {
 
 /** The text of a configuration file as a value. Throws a UserError when it cannot be read or is broken (file, line, column). */
 export function readConfigFile(path: string): unknown {
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = readFileSync(path, "utf8");
+    bytes = readFileSync(path);
   } catch (error) {
     throw explainReadError(error, `the configuration ${path}`);
   }
-  return parseJson(text, path);
+  if (!isUtf8(bytes))
+    throw new UserError(
+      `the configuration ${path}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8).`,
+    );
+  return parseJson(bytes.toString("utf8"), path);
 }
 
 /** What everything else is laid over: the configuration of a run, or a preset. */

@@ -48,14 +48,11 @@ export const runConfigSchema = z
         'must be 0 with model.prediction "mixture", whose x0_hat is made of probabilities that the cross entropy teaches',
       );
     }
-    if (
-      model.prediction === "embedding" &&
-      model.inputDecoding === "posterior-mean" &&
-      diffusion.mseWeight === 0
-    ) {
+    // In the masked limit x0_hat moves no state, and f is learned as part of the logits.
+    if (model.prediction === "embedding" && diffusion.gaussian && diffusion.mseWeight === 0) {
       fail(
         ["diffusion", "mseWeight"],
-        'must be above 0 with model.prediction "embedding" and model.inputDecoding "posterior-mean": nothing else teaches x0',
+        'must be above 0 with model.prediction "embedding" and diffusion.gaussian true: nothing else teaches x0',
       );
     }
     if (training.backwardPieces > 1 && training.activationCheckpointing === "none") {
@@ -76,6 +73,11 @@ export const runConfigSchema = z
         [["model", "timeConditioning"], "false", !model.timeConditioning],
         [["model", "selfConditioning"], "false", !model.selfConditioning],
         [["model", "experts", "router"], '"top-k" or "top-p"', model.experts.router !== "expert-choice"],
+        [
+          ["model", "experts", "capacityFactor"],
+          "null",
+          model.experts.capacityFactor === null || model.experts.numExperts <= 1,
+        ],
       ];
       for (const [path, value, holds] of wanted)
         if (!holds)

@@ -3,14 +3,16 @@
  * The learning rate is tied to the budget, so exactly reproducible runs want `maxSteps` or `maxTokens`, not minutes.
  */
 import { z } from "zod";
+import { MOST, MOST_ROWS } from "./limits.js";
 
 const every = z.int().min(1);
+const rows = z.int().min(1).max(MOST_ROWS);
 
 export const trainingConfigSchema = z.strictObject({
   seed: z.int().min(0).default(1).describe("seed of every random number of the run"),
-  batchSize: every.default(4).describe("sequences of one batch, shared by all ranks"),
-  gradientAccumulation: every.default(1).describe("batches whose gradients are summed into one step"),
-  sequenceLength: z.int().min(8).default(1024).describe("tokens in one packed training sequence"),
+  batchSize: rows.default(4).describe("sequences of one batch, shared by all ranks"),
+  gradientAccumulation: rows.default(1).describe("batches whose gradients are summed into one step"),
+  sequenceLength: z.int().min(8).max(MOST).default(1024).describe("tokens in one packed training sequence"),
   activationCheckpointing: z
     .enum(["none", "layers"])
     .default("none")

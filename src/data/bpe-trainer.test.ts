@@ -129,6 +129,13 @@ it("says how much a text can give when it is too small", async () => {
   await expect(work).rejects.toThrow(/10 merges, got 3 characters, which hold 2; .*smaller by 8/);
 });
 
+it("keeps no word that is too long to learn from", () => {
+  const text = `ab ${"x".repeat(1 << 20)} ${"y".repeat(1023)} ${"z".repeat(1024)}`;
+  const counter = counted([text]);
+  expect([...counter.counts.keys()]).toEqual(["ab", ` ${"y".repeat(1023)}`]);
+  expect(counter.characters).toBe(text.length);
+});
+
 it("forgets the rarest words where there are too many", () => {
   const counter = new WordCounter(8);
   for (const word of ["a", "b", "a", "b", "a", "c", "d", "e", "f", "g", "h", "i"]) counter.add(word);

@@ -14,7 +14,7 @@ export interface TrainedMerges {
   readonly tokens: readonly string[];
 }
 
-// Words longer than this (a line of base64, a run of dashes) hold nothing worth a token; counting them would cost memory.
+// Words longer than this (a line of base64, a run of dashes) hold nothing worth a token; keeping them would cost memory.
 const MAX_WORD_BYTES = 1024;
 
 /** Distinct words kept while counting. A text of some hundred megabytes has fewer. */
@@ -31,6 +31,7 @@ export class WordCounter {
   add(text: string): void {
     this.characters += text.length;
     forEachWord(text, (word) => {
+      if (word.length > MAX_WORD_BYTES) return; // it has at least as many bytes
       const count = this.counts.get(word);
       if (count === undefined) this.counts.set(detached(word), 1);
       else this.counts.set(word, count + 1);

@@ -4,7 +4,6 @@
  */
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
-import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { explainReadError, UserError } from "../errors.js";
 
@@ -24,29 +23,22 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 /** Told the bytes of a file as they are read from the disk. */
 export type OnRead = (chunk: Uint8Array) => void;
 
+/** Bytes read from the disk, and gunzipped, at a time. */
+const CHUNK_BYTES = 1 << 18;
+/** Bytes handed to zlib at a time. What comes of them, a thousand times as many at most, is held at once. */
+const PIECE_BYTES = 1 << 16;
+
 /**
  * The bytes of a file in chunks; gunzipped when its name ends in `.gz` (several members in a row included).
- * @throws UserError for a file that cannot be read, is not gzip although named so, or ends too early.
+ * @throws UserError for a file that cannot be read, is not gzip although named so, or ends too early: after the same bytes every time
  */
 export async function* fileChunks(path: string, onRead: OnRead = () => {}): AsyncGenerator<Buffer> {
-  const source = createReadStream(path, { highWaterMark: 1 << 18 });
-  const unzipped = path.toLowerCase().endsWith(".gz") ? createGunzip({ chunkSize: 1 << 18 }) : null;
-  if (unzipped) {
-    source.on("error", (error) => unzipped.destroy(error));
-    source.on("data", (chunk) => onRead(chunk as Buffer));
-    source.pipe(unzipped);
-  }
+  const read = path.toLowerCase().endsWith(".gz") ? unzipped : plain;
   let bytes = 0;
   try {
-    for await (const chunk of unzipped ?? source) {
-      bytes += (chunk as Buffer).length;
-      if (!unzipped) onRead(chunk as Buffer);
-      yield chunk as Buffer;
-    }
-    if (unzipped) {
-      source.unpipe(unzipped).resume(); // what is left is for onRead
-      await finished(source);
-      if (unzipped.bytesWritten < source.bytesRead) await refuseBehind(path, unzipped.bytesWritten);
+    for await (const chunk of read(path, onRead)) {
+      bytes += chunk.length;
+      yield chunk;
     }
   } catch (error) {
     const code = codeOf(error);
@@ -59,9 +51,91 @@ export async function* fileChunks(path: string, onRead: OnRead = () => {}): Asyn
         `${path}: expected gzip data, got something else (${messageOf(error)}); rename the file without .gz or compress it again`,
       );
     throw explainReadError(error, path);
+  }
+}
+
+async function* plain(path: string, onRead: OnRead): AsyncGenerator<Buffer> {
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
+    onRead(chunk as Buffer);
+    yield chunk as Buffer;
+  }
+}
+
+/**
+ * Piece by piece: each is wholly gunzipped and handed on before the next. zlib must not be told of the end with the last bytes, as a pipe
+ * tells it where the reader is slow: of a file cut short it would hand on less then.
+ */
+async function* unzipped(path: string, onRead: OnRead): AsyncGenerator<Buffer> {
+  const source = createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  const gunzip = new Gunzip();
+  try {
+    for await (const chunk of source) {
+      onRead(chunk as Buffer);
+      // Behind the end of the gzip data all bytes are for onRead alone.
+      for (let start = 0; start < (chunk as Buffer).length && !gunzip.ended; start += PIECE_BYTES)
+        yield* await gunzip.write((chunk as Buffer).subarray(start, start + PIECE_BYTES));
+    }
+    yield* await gunzip.end();
+    if (gunzip.bytesRead < source.bytesRead) await refuseBehind(path, gunzip.bytesRead);
   } finally {
     source.destroy();
-    unzipped?.destroy();
+    gunzip.destroy();
+  }
+}
+
+/** zlib's stream, asked for what comes of each piece. */
+class Gunzip {
+  private readonly stream = createGunzip({ chunkSize: CHUNK_BYTES });
+  private ready: Buffer[] = [];
+  private failure: Error | null = null;
+  private proceed = () => {};
+
+  constructor() {
+    this.stream
+      .on("data", (chunk: Buffer) => this.ready.push(chunk))
+      .on("error", (error) => {
+        this.failure ??= error;
+      })
+      // A piece in which the data ends, or fails, is never said to be done with.
+      .on("end", () => this.proceed())
+      .on("close", () => this.proceed());
+  }
+
+  /** Whether the gzip data has ended, with more bytes behind it. */
+  get ended(): boolean {
+    return this.stream.readableEnded;
+  }
+
+  /** Bytes of gzip data, those behind its end not among them. */
+  get bytesRead(): number {
+    return this.stream.bytesWritten;
+  }
+
+  /** What comes of a piece. Where it fails, that comes first and the error after it. */
+  write(piece: Buffer): Promise<Iterable<Buffer>> {
+    return this.outcome((done) => this.stream.write(piece, done));
+  }
+
+  /** What comes when nothing follows. @throws Z_BUF_ERROR where something should have */
+  end(): Promise<Iterable<Buffer>> {
+    return this.outcome((done) => (this.ended ? done() : this.stream.end()));
+  }
+
+  destroy(): void {
+    this.stream.destroy();
+  }
+
+  private async outcome(begin: (done: () => void) => void): Promise<Iterable<Buffer>> {
+    await new Promise<void>((done) => {
+      this.proceed = done;
+      begin(done);
+    });
+    return this.take();
+  }
+
+  private *take(): Generator<Buffer> {
+    yield* this.ready.splice(0);
+    if (this.failure) throw this.failure;
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
@@ -212,6 +213,21 @@ describe("what a user can get wrong", () => {
     expect(await failure(read(join(folder, "false.txt.gz")))).toContain("expected gzip data");
     expect(await failure(read(join(folder, "data.bin")))).toContain("got binary data");
     expect(await failure(read(join(folder, "latin1.txt")))).toContain("iconv");
+  });
+
+  it("finds the same documents in a gzip file cut short, however slowly they are taken", async () => {
+    const noise = (i: number) => createHash("sha256").update(`${i}`).digest("base64");
+    const lines = Array.from({ length: 20_000 }, (_, i) => JSON.stringify({ text: noise(i) })).join("\n");
+    const cut = gzipSync(lines).subarray(0, -1000);
+    expect(cut.length).toBeGreaterThan(2 << 18); // more than two chunks of the stream
+    const folder = await folderOf({ "cut.jsonl.gz": cut });
+    const fast = await read(folder, { onBadRecord: "skip" });
+    expect(fast.counts.skippedRecords).toBe(1);
+    const slow: (string | undefined)[] = [];
+    for await (const { text } of readDocuments([folder], { onBadRecord: "skip" }))
+      if (slow.push(text) % 1000 === 0) await sleep(10);
+    expect(slow.length).toBeGreaterThan(19_000);
+    expect(slow).toEqual(fast.texts);
   });
 
   it("can be left early and iterated again", async () => {

@@ -138,6 +138,21 @@ it("masked: only absorbed positions count, by 1/t over all targets", () => {
   expect(values(inputs, "ceWeight")).toEqual(absorbed.map((flag) => Math.fround((flag * 2) / 80)));
 });
 
+it("tells a loss-aware sampler what a level weighs, without the importance of the time", () => {
+  const draw = (sequence: number) => ({ time: sequence / 8, weight: 5 });
+  const timeSampler = { draw, observe: () => {}, state: () => null, restore: () => {} };
+  const diffusion = {
+    ...configs.masked.diffusion,
+    timeSampler: "loss-aware",
+    lossWeighting: "elbo",
+  } as const;
+  const inputs = corruptRows([makeRow(1, 40), makeRow(4, 40)], { ...configs.masked, diffusion }, random, {
+    timeSampler,
+  });
+  expect(values(inputs, "levelWeight")).toEqual([8, 2].map((x) => expect.closeTo(x, 5)));
+  expect(Math.max(...rowOf(inputs, 1, 86).ceWeight)).toBeCloseTo((5 * 2) / (80 * 2), 6);
+});
+
 it("evaluates at a set time: nested absorption, or none, or all", () => {
   const rows = [makeRow(1, 100)];
   const at = (options: object) => values(corruptRows(rows, configs.soft, random, options), "absorbed");

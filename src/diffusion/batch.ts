@@ -54,6 +54,7 @@ export interface CorruptionOptions {
  * - noise float32 [B, N, D], standard normal, 0 behind the last target of a row; absent in the masked limit
  * - ceWeight, mseWeight, priorWeight float32 [B, N]: the terms of the positions, summed with these weights, give the mean
  *   loss of the rows
+ * - levelWeight float32 [B]: w(t) of the row, without the importance of t; there for a loss-aware time sampler alone
  *
  * @throws UserError when rows differ in length (see `padRows`) or have more global tokens than slots, and for a share out of [0, 1]
  */
@@ -84,6 +85,7 @@ export function corruptRows(
   const width = model.embeddingSize;
   const noise = process.gaussian ? buffers.float32("noise", batch * length * width) : null;
   const weights = allocateWeights(batch * length, buffers);
+  const levelWeight = buffers.float32("levelWeight", batch);
   const uniforms = new Float32Array(length);
   const absorbed = new Uint8Array(length);
   kept.forEach((row, b) => {
@@ -113,10 +115,13 @@ export function corruptRows(
       absorbProbability,
     });
     setWeights(weights, b, perPosition, target, absorbed, rowCount);
+    levelWeight[b] = perPosition.level;
   });
 
   const shape = [batch, length];
   const inputs = { ...placed, ...levelTensors(levels) };
+  if (diffusion.timeSampler === "loss-aware")
+    inputs.levelWeight = { dtype: "float32", shape: [batch], data: levelWeight };
   for (const [name, data] of Object.entries(weights)) inputs[name] = { dtype: "float32", shape, data };
   if (noise) inputs.noise = { dtype: "float32", shape: [batch, length, width], data: noise };
   return inputs;

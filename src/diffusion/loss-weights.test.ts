@@ -11,7 +11,7 @@ const maskedConfig = (schedule: ScheduleName, minTime = 0.004) =>
 it("Gaussian: all targets count alike, importance weighs all but the prior", () => {
   const process = new DiffusionProcess(gaussian);
   const weights = lossWeights(gaussian, process, { time: 0.3, importance: 0.5 });
-  expect(weights).toEqual({ absorbedOnly: false, ce: 1, mse: 1.5, prior: 5 * 1e-4 });
+  expect(weights).toEqual({ absorbedOnly: false, ce: 1, mse: 1.5, prior: 5 * 1e-4, level: 1 });
 });
 
 describe.each(["linear", "cosine", "sqrt"] as const)("masked limit, %s", (schedule) => {
@@ -34,8 +34,15 @@ describe("masked limit", () => {
   const options = { time: 0.25, fixedTime: true };
 
   it("elbo is 1/t, and has no prior term", () => {
-    const weights = lossWeights(config, process, { ...options, weighting: "elbo" });
-    expect(weights).toEqual({ absorbedOnly: true, ce: expect.closeTo(4, 12), mse: 0, prior: 0 });
+    const weights = lossWeights(config, process, { ...options, weighting: "elbo", importance: 3 });
+    const four = expect.closeTo(4, 12);
+    expect(weights).toEqual({
+      absorbedOnly: true,
+      ce: expect.closeTo(12, 12),
+      mse: 0,
+      prior: 0,
+      level: four,
+    });
   });
 
   it("unweighted at a set time is the mean over absorbed positions", () => {

@@ -40,6 +40,8 @@ export interface LossWeights {
   readonly mse: number;
   /** For all targets. */
   readonly prior: number;
+  /** w(t): what `ce` and `mse` have of the level, without the importance of t and the weights of the terms. */
+  readonly level: number;
 }
 
 /** The weights of a row at its noise level, before the division by targets and rows. */
@@ -48,8 +50,8 @@ export function lossWeights(
   process: DiffusionProcess,
   options: LossWeightOptions,
 ): LossWeights {
-  const importance = options.importance ?? 1;
-  const weight = importance * levelWeight(config, process, options);
+  const level = levelWeight(config, process, options);
+  const weight = (options.importance ?? 1) * level;
   // In the masked limit everything is absorbed at T, and the term is 0.
   const prior = process.gaussian ? config.priorWeight * process.schedule.alphaBar(1) : 0;
   return {
@@ -57,6 +59,7 @@ export function lossWeights(
     ce: config.ceWeight * weight,
     mse: config.mseWeight * weight,
     prior,
+    level,
   };
 }
 

@@ -5,8 +5,9 @@
  *   autoregressive: no noise; the same loss with every target absorbed and the token before it as input, so CE = -log p(x_p | x_<p)
  *   L = sum ceWeight * CE + sum mseWeight * |x0 - x0_hat|^2 + sum priorWeight * |x0 - m|^2 + w_m |m| + router losses
  *
- * Inputs beside those of `rowInputs`: noise float32 [B, N, D]; ceWeight, mseWeight, priorWeight float32 [B, N]; selfCondition float32
- * [B, N, D]; "dropout:<site>" float32 [T, hidden]; state float32 [B, N, D] (sampling: z itself). |.|^2 is the mean over D.
+ * Inputs beside those of `rowInputs`: noise float32 [B, N, D]; ceWeight, mseWeight, priorWeight float32 [B, N]; levelWeight float32 [B]
+ * (loss-aware time sampler); selfCondition float32 [B, N, D]; "dropout:<site>" float32 [T, hidden]; state float32 [B, N, D] (sampling: z
+ * itself). |.|^2 is the mean over D.
  */
 import type { DiffusionConfig } from "../config/diffusion-config.js";
 import type { ModelConfig } from "../config/model-config.js";
@@ -29,6 +30,7 @@ import {
   sumOf,
   type Target,
   type Tensor,
+  where,
   withScope,
   zeros,
 } from "../graph/index.js";
@@ -146,7 +148,8 @@ function lossGraph(
     terms[name] = value;
     weighted.push(weight === 1 ? value : mul(value, weight));
   };
-  if (diffusion.mseWeight > 0) take("mse", weigh("mseWeight", squared(clean, prediction.embedding)));
+  const error = diffusion.mseWeight > 0 ? squared(clean, prediction.embedding) : null;
+  if (error) take("mse", weigh("mseWeight", error));
   if (diffusion.priorWeight > 0) take("prior", weigh("priorWeight", squared(clean, tokens.absorbing)));
   if (diffusion.absorbingNormWeight > 0 && model.absorbingState === "learned")
     take("absorbingNorm", absorbingNorm(tokens), diffusion.absorbingNormWeight);
@@ -157,9 +160,17 @@ function lossGraph(
     if (balance === "loss") take("balance", sum("balance"), balanceLossWeight);
     if (zLossWeight > 0) take("z", sum("z"), zLossWeight);
   }
+  const heard: Record<string, Tensor> = {};
+  if (training && diffusion.timeSampler === "loss-aware") {
+    // The prior's term knows no level, and is not weighed by the importance of one.
+    const levelWeight = reshape(input("levelWeight", "float32", [batchSize]), [batchSize, 1]);
+    let own = mul(nll, diffusion.ceWeight);
+    if (error) own = add(own, mul(where(prediction.predicted, error, 0), diffusion.mseWeight));
+    heard.positionLoss = mul(reshape(own, grid), levelWeight);
+  }
   return {
     loss: sumOf(weighted),
-    outputs: { ...terms, nll: reshape(nll, grid), ...routerStatistics(prediction) },
+    outputs: { ...terms, nll: reshape(nll, grid), ...heard, ...routerStatistics(prediction) },
     embedding: reshape(prediction.embedding, [...grid, model.embeddingSize]),
     parameter,
   };
@@ -184,7 +195,11 @@ function routerStatistics({ routers }: DenoiserOutput): Record<string, Tensor> {
   return { expertCounts: stack((s) => s.demand), routerEntropy: stack((s) => s.entropy) };
 }
 
-/** One training step's graph: loss, its terms, nll [B, N], router statistics, and the gradient of every trainable parameter. */
+/**
+ * One training step's graph: loss, its terms, nll [B, N], router statistics, and the gradient of every trainable parameter. For a
+ * loss-aware time sampler also positionLoss [B, N], whose mean over a row's targets is what it hears: w(t) (ceWeight CE + mseWeight
+ * |x0 - x0_hat|^2), the row's loss before the importance of t.
+ */
 export function trainingModule(
   config: ModuleConfig,
   shape: BatchShape,

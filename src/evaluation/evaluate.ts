@@ -5,8 +5,7 @@
  *     const report = await evaluateRun("runs/abstracts");
  *     console.log(formatEvaluation(report));
  */
-import { join } from "node:path";
-import type { ModelDType, RunConfig } from "../config/index.js";
+import type { ModelDType } from "../config/index.js";
 import type { RowSource } from "../data/index.js";
 import type { ExpertUse } from "../diffusion/expert-use.js";
 import { UserError } from "../errors.js";
@@ -22,13 +21,13 @@ import {
   requireInt8,
 } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
-import { checkTexts } from "../training/data-record.js";
-import { loadTrainingData, type TrainingData } from "../training/training-data.js";
+import type { TrainingData } from "../training/training-data.js";
 import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
 import { MOST_IDS } from "./ngram.js";
 import { NoisyRows } from "./noisy-rows.js";
+import { RunTexts } from "./run-texts.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 import { type TrainedSoFar, trainedSoFar } from "./trained-so-far.js";
 
@@ -115,31 +114,18 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   };
   prepare("reading the model");
   const { config, tokenizer, weights } = await readPretrained(path);
-  const { onBadRecord = config.data.onBadRecord } = options;
   const masked = !config.diffusion.gaussian;
   const exact = config.diffusion.objective === "next-token";
   const { sequences = config.training.evalSequences } = options;
   const { draws = masked && !exact ? 4 : 1, levels = exact ? [1] : DEFAULT_LEVELS } = options;
   checkOptions(sequences, draws, levels);
   const trained = await trainedSoFar(path, config);
-  const notes: string[] = [];
-  // Baselines learn from whole texts, whatever parts of them training gives.
-  const opened: TrainingData[] = [];
-  const load = async (settings: RunConfig) => {
-    const data = await loadTrainingData(
-      { ...settings, data: { ...settings.data, gapRate: 0, onBadRecord } },
-      { tokenizer, onProgress: prepare, signal },
-    );
-    opened.push(data);
-    return data;
-  };
-
+  const texts = await RunTexts.open(path, config, tokenizer, {
+    ...{ data: paths, onBadRecord: options.onBadRecord, baselines, onProgress: prepare, signal },
+  });
   try {
-    const own = paths && !baselines ? null : await loadOwn(load, path, config, paths ? notes : null);
-    const other = paths
-      ? await load({ ...config, data: { ...config.data, train: [...paths], valid: [...paths] } })
-      : null;
-    const valid = (other ?? own)!.valid;
+    const { own, valid } = texts;
+    const notes = [...texts.notes];
     const count = Math.min(sequences, valid.rowsInEpoch());
     let counted: ReturnType<typeof ngramBaselines> | null = null;
     if (baselines && own && config.model.vocabSize > MOST_IDS)
@@ -199,7 +185,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
       notes,
     };
   } finally {
-    for (const data of opened) data.close();
+    texts.close();
   }
 }
 
@@ -216,27 +202,6 @@ function quantizedLoss(whole: HeldOutResult, q8: HeldOutResult): QuantizedLoss {
   for (const [i, nats] of (q8.rows?.bound ?? []).entries())
     difference.add((nats - whole.rows!.bound[i]) / Math.LN2, whole.rows!.bytes[i]);
   return { dtype: "q8", loss: q8.loss, boundIncrease: q8.rows && difference.estimate() };
-}
-
-/**
- * The run's own texts, as they were when it began: of others, what is held out may be what it learned from. With `notes` the evaluation
- * does without them where they are gone, and says so.
- */
-async function loadOwn(
-  load: (config: RunConfig) => Promise<TrainingData>,
-  path: string,
-  config: RunConfig,
-  notes: string[] | null,
-): Promise<TrainingData | null> {
-  try {
-    const data = await load(config);
-    await checkTexts(join(path, "data.json"), data.texts, "or give held-out texts with --valid");
-    return data;
-  } catch (error) {
-    if (!notes || !(error instanceof UserError)) throw error;
-    notes.push(`No n-gram baselines, since the training texts are not there as they were: ${error.message}`);
-    return null;
-  }
 }
 
 function sourceOf(own: TrainingData | null, valid: RowSource, paths?: readonly string[]): string {

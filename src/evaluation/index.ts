@@ -27,6 +27,7 @@ export {
   type NgramScores,
   type TokenSequences,
 } from "./ngram.js";
+export { runBaselines } from "./run-texts.js";
 export type { Estimate } from "./statistics.js";
 export {
   copyTask,

@@ -71,7 +71,7 @@ export class NgramModel {
     this.discount = discountOf(having(1), having(2));
   }
 
-  /** Counts target tokens with their two predecessors. Memory: 8 bytes a token while sorting, about as much afterwards. */
+  /** Counts target tokens with their two predecessors. Memory: up to 36 bytes a token, where all n-grams are distinct. */
   static train(documents: TokenSequences, { vocabSize, start, maxTokens }: NgramOptions): NgramModel {
     if (vocabSize > MOST_IDS)
       throw new RangeError(`expected a vocabulary of at most ${MOST_IDS} ids, got ${vocabSize}`);

@@ -1,8 +1,9 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../data/index.js";
 import { parseRecord } from "../data/records.js";
 import { exactAccuracy } from "./accuracy.js";
-import { copyTask, reverseTask, taskLines, taskVocabSize } from "./tasks.js";
+import { copyTask, reverseTask, taskDocuments, taskLines, taskVocabSize } from "./tasks.js";
 
 const wordsOf = (text: string) => text.trim().split(" ");
 
@@ -50,6 +51,30 @@ describe("copyTask and reverseTask", () => {
       .trimEnd()
       .split("\n");
     expect(lines.map((line) => parseRecord(line))).toEqual(pairs.map((fields) => ({ fields })));
+  });
+
+  it("are the same bytes in every version", () => {
+    const hash = createHash("sha256");
+    for (const piece of taskLines(reverseTask({ documents: 9000, words: 3, first: 7, seed: 4 })))
+      hash.update(piece);
+    expect(hash.digest("hex")).toBe("92be6830f955d988dd88336c79bfc6c2635fb7d716b0a3dc374286227b92e7c5");
+  });
+
+  it("are drawn as they are asked for, however many there are", () => {
+    const [first] = taskDocuments("copy", { documents: 2 ** 31, words: 5 });
+    expect(first).toEqual(copyTask({ documents: 1, words: 5 })[0]);
+    let drawn = 0;
+    function* counted() {
+      for (const document of taskDocuments("copy", { documents: 2 ** 31 })) {
+        drawn++;
+        yield document;
+      }
+    }
+    const [piece] = taskLines(counted());
+    expect(piece.length).toBeLessThan(1e6);
+    expect(drawn).toBeLessThan(1e4);
+    // Before the first pair, and so before anything is written.
+    expect(() => taskDocuments("copy", { documents: 0 })).toThrow(/documents: expected an integer from 1/);
   });
 
   it("refuse what they cannot make", () => {

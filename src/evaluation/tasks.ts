@@ -14,7 +14,7 @@ import { CounterRandom, Stream } from "../random/index.js";
 export interface TaskOptions {
   /** How many pairs. */
   readonly documents: number;
-  /** Words of a source. Default 64. */
+  /** Words of a source, at most 2^24. Default 64. */
   readonly words?: number;
   /** Different words there are, at most 105. Default 64. */
   readonly vocabulary?: number;
@@ -30,6 +30,8 @@ export interface TaskDocument {
   readonly trg: string;
 }
 
+/** A pair is one line, and so one string. */
+const MOST_WORDS = 2 ** 24;
 const CONSONANTS = [..."bcdfghjklmnpqrstvwxyz"];
 const VOWELS = [..."aeiou"];
 const WORDS = CONSONANTS.flatMap((consonant) => VOWELS.map((vowel) => consonant + vowel));
@@ -38,11 +40,22 @@ const WORDS = CONSONANTS.flatMap((consonant) => VOWELS.map((vowel) => consonant 
 export const taskVocabSize = (vocabulary = 64): number =>
   259 + Math.ceil(vocabulary / VOWELS.length) + vocabulary;
 
-function drawTask(options: TaskOptions, targetOf: (words: readonly string[]) => string[]): TaskDocument[] {
+/** Targets by the names of the tasks, as the command line has them. */
+const targets = {
+  copy: (words: readonly string[]) => [...words],
+  reverse: (words: readonly string[]) => words.toReversed(),
+} as const satisfies Record<string, (words: readonly string[]) => string[]>;
+export type TaskName = keyof typeof targets;
+
+/**
+ * The pairs of a task, drawn when they are asked for and not kept: there may be more than fit in memory.
+ * @throws UserError for what it cannot make, before the first pair
+ */
+export function taskDocuments(task: TaskName, options: TaskOptions): Iterable<TaskDocument> {
   const { documents, words = 64, vocabulary = 64, seed = 1, first = 0 } = options;
   for (const [name, value, most] of [
     ["documents", documents, 2 ** 31],
-    ["words", words, 2 ** 31],
+    ["words", words, MOST_WORDS],
     ["vocabulary", vocabulary, WORDS.length],
   ] as const)
     if (!Number.isInteger(value) || value < 1 || value > most)
@@ -51,31 +64,41 @@ function drawTask(options: TaskOptions, targetOf: (words: readonly string[]) => 
     throw new UserError(
       `first: expected an integer from 0 to ${2 ** 32 - documents} (2^32 less the documents), got ${first}`,
     );
-  const random = new CounterRandom(seed);
+  return drawn(new CounterRandom(seed), { documents, words, vocabulary, first }, targets[task]);
+}
+
+function* drawn(
+  random: CounterRandom,
+  { documents, words, vocabulary, first }: Required<Omit<TaskOptions, "seed">>,
+  targetOf: (words: readonly string[]) => string[],
+): Generator<TaskDocument> {
   const text = (list: readonly string[]) => list.map((word) => ` ${word}`).join("");
-  return Array.from({ length: documents }, (_, i) => {
-    const drawn = Array.from(
+  for (let number = first; number < first + documents; number++) {
+    const source = Array.from(
       { length: words },
-      (__, position) =>
-        WORDS[Math.floor(random.uniform(Stream.Synthetic, first + i, 0, position) * vocabulary)],
+      (_, position) => WORDS[Math.floor(random.uniform(Stream.Synthetic, number, 0, position) * vocabulary)],
     );
-    return { src: text(drawn), trg: text(targetOf(drawn)) };
-  });
+    yield { src: text(source), trg: text(targetOf(source)) };
+  }
 }
 
 /** Pairs whose target is the source. */
-export const copyTask = (options: TaskOptions): TaskDocument[] => drawTask(options, (words) => [...words]);
+export const copyTask = (options: TaskOptions): TaskDocument[] => [...taskDocuments("copy", options)];
 
 /** Pairs whose target is the source with its words in reverse order. */
-export const reverseTask = (options: TaskOptions): TaskDocument[] =>
-  drawTask(options, (words) => words.toReversed());
+export const reverseTask = (options: TaskOptions): TaskDocument[] => [...taskDocuments("reverse", options)];
 
-const CHUNK = 4096; // pairs
+const PIECE = 1 << 18; // characters
 
 /** As JSON Lines in UTF-8, which `--data` reads: in pieces, as one text of them all may be longer than a string can be. */
-export function* taskLines(documents: readonly TaskDocument[]): Generator<Uint8Array> {
-  for (let i = 0; i < documents.length; i += CHUNK) {
-    const lines = documents.slice(i, i + CHUNK).map((document) => `${JSON.stringify(document)}\n`);
-    yield new TextEncoder().encode(lines.join(""));
+export function* taskLines(documents: Iterable<TaskDocument>): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  let lines = "";
+  for (const document of documents) {
+    lines += `${JSON.stringify(document)}\n`;
+    if (lines.length < PIECE) continue;
+    yield encoder.encode(lines);
+    lines = "";
   }
+  if (lines !== "") yield encoder.encode(lines);
 }

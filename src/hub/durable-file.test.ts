@@ -4,8 +4,14 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { UserError } from "../errors.js";
-import { damageOfFile, makeFolder, requireWritable, writeFileAtomic } from "./durable-file.js";
+import { explainReadError, UserError } from "../errors.js";
+import {
+  damageOfFile,
+  explainWriteError,
+  makeFolder,
+  requireWritable,
+  writeFileAtomic,
+} from "./durable-file.js";
 
 /** Bytes the pretended disk still takes; Infinity: the real one. */
 const disk = vi.hoisted(() => ({ free: Number.POSITIVE_INFINITY }));
@@ -76,6 +82,21 @@ it("explains what cannot be written, and names the flag that says where", async 
     );
   expect((await readdir(folder)).sort()).toEqual(["file.json"]);
 });
+
+it.each(["EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "EBUSY", "ENXIO"])(
+  "explains %s of a file that is read and of one that is written, and names it",
+  (code) => {
+    const error = Object.assign(new Error(`${code}: as the system says it`), { code });
+    for (const [explained, begin] of [
+      [explainReadError(error, "texts.jsonl"), "Cannot read texts.jsonl: "],
+      [explainWriteError(error, "texts.jsonl"), "Cannot write texts.jsonl: "],
+    ] as const) {
+      expect(explained).toBeInstanceOf(UserError);
+      expect((explained as Error).message.startsWith(begin)).toBe(true);
+      expect((explained as Error).message).not.toContain(code);
+    }
+  },
+);
 
 it("says before the work whether a file can be written after it", async () => {
   await requireWritable(join(folder, "new", "deep", "a.json"));

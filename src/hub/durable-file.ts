@@ -31,6 +31,13 @@ const reasons: Record<string, readonly [why: string, help?: string]> = {
   ELOOP: ["symbolic links in the path lead in a circle", "mend or remove them"],
   ENAMETOOLONG: ["the name is longer than the file system allows"],
   EFBIG: ["the file is larger than the file system allows"],
+  EIO: ["the disk failed, or the connection to it", "see what the system's log says (dmesg)"],
+  ESTALE: ["the file server no longer knows the file or its folder", "try again"],
+  ETIMEDOUT: ["the file server did not answer in time", "try again when it does"],
+  EMFILE: ["this process has as many files open as it may", "raise that limit (ulimit -n)"],
+  ENFILE: ["the system has as many files open as it can", "end other programs"],
+  EBUSY: ["another program or the system is using it", "try again when that is done"],
+  ENXIO: ["what stands there is a socket, a pipe that nobody reads from, or a device that is not there"],
 };
 
 /**

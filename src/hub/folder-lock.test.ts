@@ -15,7 +15,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { UserError } from "../errors.js";
-import { lockFolder } from "./folder-lock.js";
+import { lockBeside, lockFolder } from "./folder-lock.js";
 
 const base = mkdtempSync(join(tmpdir(), "folder-lock-"));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -114,6 +114,38 @@ it("left behind is taken over by one of those who find it", async () => {
   mkdirSync(join(folder, ".in-use.lock"));
   const outcomes = await Promise.allSettled([1, 2, 3].map(() => lockFolder(folder)));
   expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+});
+
+it("beside a folder is waited for, and does not mind that the folder is made anew", async () => {
+  const folder = join(newFolder(), "run");
+  const none = { onWait: () => expect.unreachable() };
+  const first = await lockBeside(folder, none);
+  mkdirSync(folder);
+  rmSync(folder, { recursive: true });
+  expect(first.held()).toBe(true);
+  let waited = 0;
+  const controller = new AbortController();
+  const onWait = () => {
+    waited++;
+    controller.abort(new Error("stop"));
+  };
+  await expect(lockBeside(folder, { signal: controller.signal, onWait })).rejects.toThrow("stop");
+  expect(waited).toBe(1);
+  const second = lockBeside(folder, { onWait: () => void (waited++ === 8 && first.release()) });
+  expect((await second).held()).toBe(true); // later than one that does not wait gives up
+  expect(waited).toBeGreaterThan(8);
+  await (await second).release();
+  expect(readdirSync(join(folder, ".."))).toEqual([]);
+});
+
+it("beside a folder, of a process that was killed, is taken over at once", async () => {
+  const folder = newFolder();
+  const { pid } = spawnSync(process.execPath, ["-e", ""]);
+  writeFileSync(`${folder}.in-use`, JSON.stringify({ ...(await ownOwner()), pid }));
+  mkdirSync(`${folder}.in-use.lock`);
+  const lock = await lockBeside(folder, { onWait: () => expect.unreachable() });
+  await lock.release();
+  expect(readdirSync(base).filter((name) => name.includes("in-use"))).toEqual([]);
 });
 
 it.skipIf(process.platform !== "linux")("names the start of the machine in its owner", async () => {

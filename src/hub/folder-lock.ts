@@ -5,13 +5,15 @@
  *     .in-use         who is at work: host and process, and when that began
  *     .in-use.lock    the lock itself, whose time of change its owner renews; one that nobody renews counts as left behind
  *
+ * or both beside the folder, with its name in front.
+ *
  * A process that was killed leaves both. On its own host (in its own container) that is seen at once; elsewhere the lock must grow old.
  * One that stood still for so long, or whose disk did, may find that another has come in meanwhile: it asks before it writes.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { isMissing, UserError } from "../errors.js";
@@ -49,16 +51,33 @@ export interface FolderLock {
   check(): void;
 }
 
+/** How to wait for what another process has, instead of giving up. */
+export interface Waiting {
+  /** Aborted: the wait ends with its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called again and again. */
+  readonly onWait: () => void;
+}
+
 /**
  * Takes a folder for this process.
  * @param folder an existing folder
  * @throws UserError when another process is at work there, or the folder may not be written
  */
-export async function lockFolder(folder: string): Promise<FolderLock> {
-  const path = join(folder, OWNER);
+export const lockFolder = (folder: string): Promise<FolderLock> => lockAt(join(folder, OWNER), folder);
+
+/**
+ * The same with a lock that lies beside the folder, which may then be removed and made anew, or not be there yet. Waits while another
+ * process is at work.
+ */
+export const lockBeside = (folder: string, waiting: Waiting): Promise<FolderLock> =>
+  lockAt(`${resolve(folder)}${OWNER}`, folder, waiting);
+
+async function lockAt(path: string, folder: string, waiting?: Waiting): Promise<FolderLock> {
   const self = await ownProcess();
   const began = Date.now();
   for (;;) {
+    waiting?.signal?.throwIfAborted();
     const owner = await ownerOf(path);
     const here = owner !== null && owner.host === self.host && owner.space === self.space;
     const alive = here && existsSync(`${path}.lock`) && (await isAlive(owner));
@@ -66,11 +85,12 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     // One that was suspended renews nothing, and goes on later: alive is enough.
     const lock = alive ? null : await take(path, folder, self);
     if (lock) return lock;
-    if (Date.now() - began > (here ? GRACE : STALE + 2 * LOOK))
+    if (!waiting && Date.now() - began > (here ? GRACE : STALE + 2 * LOOK))
       throw new UserError(
         `${folder} is in use by another process${owner ? ` (${owner.pid} on ${owner.host})` : ""}. ` +
           `Wait for it to end, or stop it; only one may write there. If nothing is at work there, remove ${path}.`,
       );
+    waiting?.onWait();
     await sleep(LOOK);
   }
 }
@@ -148,7 +168,7 @@ let library: Promise<typeof import("proper-lockfile")> | undefined;
  * Loaded when it is first wanted, as it listens to signals from then on: it removes its locks on those that end a process, and ends the
  * process itself where nobody else listens. Also on SIGXFSZ, which Node.js ignores, so that writing beyond a limit is an error with a message.
  */
-export function lockLibrary(): Promise<typeof import("proper-lockfile")> {
+function lockLibrary(): Promise<typeof import("proper-lockfile")> {
   if (!library) process.on("SIGXFSZ", () => {});
   library ??= import("proper-lockfile");
   return library;

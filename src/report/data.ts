@@ -65,13 +65,10 @@ export interface DenoisingStep {
   readonly tokens: readonly DenoisingToken[];
 }
 
-/** What another model reaches on the same text. Give a number only where it may be compared with the run's own. */
+/** What another model reaches on the validation texts. */
 export interface Baseline {
   readonly name: string;
-  /** Drawn over the validation's bitsPerByte. */
-  readonly bitsPerByte?: number | null;
-  /** Drawn over the loss. */
-  readonly natsPerToken?: number | null;
+  readonly bitsPerByte: number;
 }
 
 export interface RunFacts {
@@ -90,25 +87,15 @@ export interface RunFacts {
   readonly more?: Readonly<Record<string, string | number>>;
 }
 
-export interface GeneratedText {
-  readonly text: string;
-  /** Default "prose"; "code" keeps columns. */
-  readonly style?: "prose" | "code";
-  /** The start (or any part) that was given, for the caption. Default none. */
-  readonly caption?: string;
-}
-
 /** Everything that `trainingReport` shows; parts that are missing or empty are left out. */
 export interface ReportData {
   readonly title: string;
   readonly run: RunFacts;
   readonly metrics: readonly MetricsLine[];
-  /** Default: the `expertLoad` of the metrics lines. */
-  readonly expertLoad?: readonly ExpertLoadSnapshot[];
   readonly attention?: AttentionPattern;
   /** Some or all steps of one generation, in order. */
   readonly denoising?: readonly DenoisingStep[];
-  readonly finalText?: GeneratedText;
+  readonly finalText?: string;
   readonly baselines?: readonly Baseline[];
   /** Commands worth trying next. */
   readonly nextCommands?: readonly (string | { readonly command: string; readonly note: string })[];

@@ -41,24 +41,16 @@ function outcome({ metrics }: ReportData): string {
   return `Its ${name} went from ${decimal(first)} to ${decimal(last)} nats per token.`;
 }
 
-const comparable = (baselines: readonly Baseline[]) =>
-  baselines
-    .flatMap(({ name, bitsPerByte }) =>
-      typeof bitsPerByte === "number" && Number.isFinite(bitsPerByte) ? [{ name, bitsPerByte }] : [],
-    )
-    .sort((a, b) => b.bitsPerByte - a.bitsPerByte);
-
 const bitsPerByte = ({ metrics }: ReportData) => pointsOf(metrics, "valid", "step", "bitsPerByte").at(-1)?.y;
 
 /** "At 1.97 bits per byte it is better than the unigram model (2.49) and not yet as good as the bigram model (1.74)." */
 function standing(data: ReportData): string {
   const reached = bitsPerByte(data);
-  const others = comparable(data.baselines ?? []);
+  const others = (data.baselines ?? []).toSorted((a, b) => b.bitsPerByte - a.bitsPerByte);
   if (reached === undefined || others.length === 0) return "";
   const beaten = others.filter((other) => reached < other.bitsPerByte).at(-1);
   const ahead = others.find((other) => reached >= other.bitsPerByte);
-  const named = (other: { name: string; bitsPerByte: number }) =>
-    `the ${other.name} baseline (${decimal(other.bitsPerByte)})`;
+  const named = (other: Baseline) => `the ${other.name} baseline (${decimal(other.bitsPerByte)})`;
   const parts = [
     beaten ? `better than ${named(beaten)}` : "",
     ahead ? `not yet as good as ${named(ahead)}` : "",
@@ -85,9 +77,9 @@ function tilesOf(data: ReportData): Tile[] {
   }
   const bits = bitsPerByte(data);
   if (bits !== undefined) {
-    const nearest = comparable(data.baselines ?? []).sort(
+    const [nearest] = (data.baselines ?? []).toSorted(
       (a, b) => Math.abs(a.bitsPerByte - bits) - Math.abs(b.bitsPerByte - bits),
-    )[0];
+    );
     tiles.push({
       name: "Bits per byte",
       value: decimal(bits),

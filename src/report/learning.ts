@@ -27,11 +27,10 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
   const xLabel = axis === "tokens" ? "training tokens" : "training step";
   const train = (name: string) => pointsOf(metrics, "train", axis, name);
   const valid = (name: string) => pointsOf(metrics, "valid", axis, name);
-  const references = (unit: "bitsPerByte" | "natsPerToken"): ReferenceLine[] =>
-    baselines.flatMap((baseline) => {
-      const value = baseline[unit];
-      return typeof value === "number" ? [{ name: `${baseline.name} ${decimal(value)}`, value }] : [];
-    });
+  const references: ReferenceLine[] = baselines.map(({ name, bitsPerByte: value }) => ({
+    name: `${name} ${decimal(value)}`,
+    value,
+  }));
 
   const small = (heading: string, unit: string, series: readonly Series[], scale: Partial<LineChart> = {}) =>
     series.every((s) => s.points.length === 0)
@@ -63,7 +62,6 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
       { name: "training", color: "var(--train)", points: train("loss"), style: "noisy" },
       { name: "validation", color: "var(--valid)", points: valid("loss"), style: "marked" },
     ],
-    references: references("natsPerToken"),
   });
   const bitsChart = () =>
     chart(
@@ -73,9 +71,9 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
         yLabel: "",
         height: 300,
         series: [{ name: "this run", color: "var(--valid)", points: bits, style: "marked" }],
-        references: references("bitsPerByte"),
+        references,
       }),
-      `On the validation documents.${references("bitsPerByte").length > 0 ? " Dotted lines: what other models reach there." : ""}`,
+      `On the validation documents.${references.length > 0 ? " Dotted lines: what other models reach there." : ""}`,
       "Bits per byte",
     );
   return section(

@@ -56,8 +56,6 @@ svg text{white-space:pre}
 .controls input{flex:1;accent-color:var(--train)}
 .text{margin-top:24px;background:var(--surface);border:1px solid var(--line);border-radius:10px;padding:40px clamp(20px,8vw,120px);font:18px/1.65 "Iowan Old Style","Palatino Linotype",Palatino,"Book Antiqua",Georgia,serif;white-space:pre-wrap;overflow-wrap:break-word;hanging-punctuation:first}
 .text>div{max-width:36em;margin:0 auto}
-.text.code{font:14px/1.55 ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace;padding:24px 28px;overflow-x:auto;tab-size:4}
-.text.code>div{max-width:none}
 .text summary{font:15px/1.5 system-ui,sans-serif;color:var(--muted);cursor:pointer;margin-top:16px}
 table{border-collapse:collapse;margin-top:20px;font-size:15px;font-variant-numeric:tabular-nums;width:100%}
 th,td{text-align:left;padding:9px 24px 9px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}

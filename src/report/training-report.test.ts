@@ -74,9 +74,9 @@ describe("text from a corpus", () => {
     const data = sampleReport({
       title: evil,
       run: { preset: evil, corpus: evil, versions: { [evil]: evil }, more: { [evil]: evil } },
-      finalText: { text: evil, caption: evil },
+      finalText: evil,
       denoising: sampleDenoising([evil, evil, evil, evil]),
-      baselines: [{ name: evil, bitsPerByte: 2, natsPerToken: 7 }],
+      baselines: [{ name: evil, bitsPerByte: 2 }],
       nextCommands: [evil, { command: evil, note: evil }],
       attention: { ...samplePattern(), groups: [{ ...samplePattern().groups[0], label: evil }] },
       metrics: [
@@ -95,8 +95,8 @@ describe("text from a corpus", () => {
   });
 
   it("unfolds when it is long", () => {
-    const document = parse(sampleReport({ finalText: { text: "x".repeat(20_000), style: "code" } }));
-    expect(document.querySelector(".text.code summary")?.textContent).toBe("8,000 more characters");
+    const document = parse(sampleReport({ finalText: "x".repeat(20_000) }));
+    expect(document.querySelector(".text summary")?.textContent).toBe("8,000 more characters");
     expect(document.querySelector(".text")?.textContent).toContain("x".repeat(12_000));
   });
 });
@@ -149,13 +149,13 @@ describe("odd runs", () => {
     const load = [[], [0, 2, 1, 1]];
     const page = clean({
       ...empty,
-      expertLoad: [
-        { step: 1, load: [[1]] },
-        { step: 2, load },
+      metrics: [
+        { kind: "valid", step: 1, expertLoad: [[1]] },
+        { kind: "valid", step: 2, expertLoad: load },
       ],
     });
     expect(page).toContain("1 expert is dead");
-    clean({ ...empty, expertLoad: [{ step: 1, load: [[]] }] });
+    clean({ ...empty, metrics: [{ kind: "valid", step: 1, expertLoad: [[]] }] });
   });
 
   it("frames without tokens, of different lengths, with all given, and only one", () => {

@@ -9,7 +9,6 @@ import {
   type DenoisingStep,
   type ExpertLoadSnapshot,
   expertLoadOf,
-  type GeneratedText,
   pointsOf,
   type ReportData,
 } from "./data.js";
@@ -29,14 +28,14 @@ const MAX_LAYERS = 24;
 
 /** One self-contained HTML file: no network, no outside scripts or fonts; equal data gives equal bytes. */
 export function trainingReport(data: ReportData): string {
-  const load = data.expertLoad ?? expertLoadOf(data.metrics);
+  const load = expertLoadOf(data.metrics);
   const denoising = data.denoising?.filter((step) => step.tokens.length > 0) ?? [];
   const body = html`${headline(data)}
 ${learningSection(data)}
 ${load.length > 0 && expertSection(load)}
 ${data.attention && data.attention.groups.length > 0 && attentionSection(data.attention)}
 ${denoising.length > 0 && denoisingSection(denoising)}
-${data.finalText && data.finalText.text !== "" && textSection(data.finalText)}
+${data.finalText && textSection(data.finalText)}
 ${factsSection(data)}
 ${nextSection(data.nextCommands ?? [])}
 ${glossary(data, load.length > 0)}`;
@@ -90,13 +89,13 @@ ${denoisingFilm(steps)}`,
   );
 }
 
-function textSection({ text, style = "prose", caption }: GeneratedText): Html {
+function textSection(text: string): Html {
   const shown = text.slice(0, SHOWN_TEXT);
   const rest = text.slice(SHOWN_TEXT);
   return section(
     "The text",
-    caption ?? null,
-    html`<div class="text ${style === "code" ? "code" : "prose"}"><div>${shown}</div>${rest !== "" && html`<details><summary>${exact(rest.length)} more characters</summary><div>${rest}</div></details>`}</div>`,
+    null,
+    html`<div class="text"><div>${shown}</div>${rest !== "" && html`<details><summary>${exact(rest.length)} more characters</summary><div>${rest}</div></details>`}</div>`,
   );
 }
 

@@ -214,6 +214,13 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(masked, {}, { sampler: "ddim" }), 'expected "absorbing" or "auto"');
   await refused(generate(plain, {}, { sampler: "absorbing" }), "absorbRate 0");
   await refused(generate(plain, {}, { temperature: 1e9 }), "generation.temperature: expected at most 1000");
+  await refused(
+    generate(plain, {}, { topP: 1e-46 }),
+    "generation.topP: expected at least 0.000001, got 1e-46",
+  );
+  await refused(generate(plain, {}, { guidance: 1e8 }), "generation.guidance: expected at most 1000");
+  const loud = { noiseTemperature: 1e39 };
+  await refused(generate(plain, {}, loud), "generation.noiseTemperature: expected at most 1000");
   await refused(generate(plain, {}, { steps: 0 }), "generation.steps: expected at least 1, got 0");
   await refused(generate(plain, {}, { topq: 1 } as object), 'unknown key "generation.topq"');
   await refused(generate(masked, {}, { sampler: "dpm-solver++" }), "generation.sampler");
@@ -233,7 +240,8 @@ it("settings that make no sense are refused with what to do", async () => {
   await refused(generate(plain, { firstSample: -1 }), "firstSample");
   await refused(generate(plain, {}, {}, { maxBatch: 0 }), "maxBatch");
   await refused(generate(plain, { firstSample: 2 ** 32 - 2 }, { num: 3 }), "firstSample: expected at most");
-  await refused(generate(plain, {}, { num: 1e10 }), "generation.num: expected at most 16777216 samples");
+  const many = { num: 2 ** 23, candidates: 3 };
+  await refused(generate(plain, {}, many), "generation.num: expected at most 16777216 samples");
   await refused(generate(plain, {}, {}, { lengthMultiple: 1e12 }), "lengthMultiple: expected an integer");
   await refused(generate(plain, "hello" as never), "request: expected an object");
   await refused(generate(plain, [{}, null as never]), "request: expected an object");

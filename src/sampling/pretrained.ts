@@ -3,13 +3,12 @@
  * configuration's defaults for drawing text, `generation_config.json`.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { configFromLayers, type RunConfig } from "../config/index.js";
-import { parseJson } from "../config/json.js";
+import type { RunConfig } from "../config/index.js";
 import { show } from "../config/layers.js";
 import { Tokenizer } from "../data/tokenizer.js";
-import { explainReadError, UserError } from "../errors.js";
+import { UserError } from "../errors.js";
+import { readRunConfig } from "../hub/run-config.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 
@@ -38,23 +37,11 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
 export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
   if (typeof folder !== "string")
     throw new UserError(`model: expected the path of a trained run's directory, got ${show(folder)}`);
-  const file = join(folder, "config.json");
-  if (!existsSync(file))
-    throw new UserError(
-      `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
-    );
-  const layers = [{ name: file, config: await readJson(file) }];
-  const generation = join(folder, "generation_config.json");
-  if (existsSync(generation))
-    layers.push({ name: generation, config: { generation: await readJson(generation) } });
-  return configFromLayers(layers);
-}
-
-async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw explainReadError(error, file);
-  });
-  return parseJson(text, file);
+  const config = await readRunConfig(folder);
+  if (config) return config;
+  throw new UserError(
+    `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
+  );
 }
 
 function checkedWeights(

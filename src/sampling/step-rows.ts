@@ -27,9 +27,8 @@ export type GroupShape = Pick<ActiveShape, "slots" | "span">;
 export type Keeping = "text" | "interval" | "none";
 
 /**
- * What a model's text is written with. A next-token model keeps its text wherever tokens can be computed by themselves, whatever is asked
- * for.
- * @throws UserError for a cacheInterval with a model whose tokens cannot
+ * What a model's text is written with. A next-token model keeps its text, whatever is asked for.
+ * @throws UserError for a cacheInterval with a model whose tokens cannot be computed by themselves
  */
 export function chooseKeeping(
   { model: { experts }, diffusion }: Pick<RunConfig, "model" | "diffusion">,
@@ -40,7 +39,7 @@ export function chooseKeeping(
     throw new UserError(
       `generation.cacheInterval: expected 1, got ${cacheInterval}; ${reason}: leave --cache-interval out`,
     );
-  if (diffusion.objective === "next-token") return reason ? "none" : "text";
+  if (diffusion.objective === "next-token") return "text";
   return cacheInterval > 1 ? "interval" : "none";
 }
 

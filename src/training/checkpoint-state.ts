@@ -21,6 +21,10 @@ export const checkpointStateSchema = z.strictObject({
     .record(z.string(), z.json())
     .default({})
     .describe("state of the timestep sampler (loss-aware: its loss history), which knows what it means"),
+  settings: z
+    .record(z.string(), z.json())
+    .optional()
+    .describe("the run's settings that may not change; older checkpoints have none"),
 });
 
 /** Where training stands after `step` steps. */

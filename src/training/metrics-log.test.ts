@@ -1,19 +1,28 @@
-import { appendFileSync, fsyncSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, it, vi } from "vitest";
-import { MetricsLog, readMetrics } from "./metrics-log.js";
+import { MetricsLog, readMetrics, validationAt } from "./metrics-log.js";
 import { removeDisk, tinyDisk } from "./testing/tiny-disk.js";
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<typeof import("node:fs")>();
-  return { ...fs, fsyncSync: vi.fn(fs.fsyncSync) };
+  return { ...fs, fsyncSync: vi.fn(fs.fsyncSync), readSync: vi.fn(fs.readSync) };
 });
 
 const folder = mkdtempSync(join(tmpdir(), "metrics-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const path = join(folder, "metrics.jsonl");
-beforeEach(() => rmSync(path, { force: true }));
+beforeEach(() => rmSync(path, { recursive: true, force: true }));
 
 it("has every line at once, without being closed", async () => {
   const log = await MetricsLog.open(path, -1);
@@ -46,6 +55,34 @@ it("a new run begins with none", async () => {
   writeFileSync(path, '{"kind":"train","step":0}\n');
   (await MetricsLog.open(path, -1)).close();
   expect(readFileSync(path, "utf8")).toBe("");
+});
+
+it("reads and keeps a log piece by piece, wherever the pieces are cut", async () => {
+  const records = [1, 2, 3, 4].map((step) => ({ kind: step % 2 ? "train" : "valid", step, note: "é日😀" }));
+  const lines = records.map((record) => `${JSON.stringify(record)}\n`);
+  const torn = Buffer.from(lines[3]).subarray(0, 30); // within a character
+  for (const pieceBytes of [1, 2, 3, 7, 29, 47, 64, 89]) {
+    writeFileSync(path, `${lines.slice(0, 3).join("")}no record\n\n`);
+    appendFileSync(path, torn);
+    vi.mocked(readSync).mockClear();
+    expect(readMetrics(path, pieceBytes)).toEqual(records.slice(0, 3));
+    const lengths = vi.mocked(readSync).mock.calls.map((call) => (call as unknown[])[3]);
+    expect(lengths.length).toBeGreaterThan(2);
+    expect(new Set(lengths)).toEqual(new Set([pieceBytes]));
+    (await MetricsLog.open(path, 2, pieceBytes)).close();
+    expect(readFileSync(path, "utf8")).toBe(lines.slice(0, 2).join(""));
+  }
+  // A last line that is whole but for its end.
+  writeFileSync(path, lines.join("").slice(0, -1));
+  expect(readMetrics(path, 10)).toEqual(records);
+  expect(validationAt(path, 4)).toEqual(records[3]);
+  expect(validationAt(path, 3)).toBeNull();
+});
+
+it("that cannot be read is a message", async () => {
+  mkdirSync(path);
+  expect(() => readMetrics(path)).toThrow(/Cannot read .*metrics.jsonl: it is a folder, not a file/);
+  await expect(MetricsLog.open(path, 1)).rejects.toThrow(/Cannot read .*metrics.jsonl: it is a folder/);
 });
 
 it("a full disk that shows when lines are forced to it is a message too", async () => {

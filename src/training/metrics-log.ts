@@ -3,7 +3,7 @@
  * once, so a killed run loses none; a resumed run first drops the lines after the step it resumes from, so that none is
  * there twice.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { explainReadError, isMissing } from "../errors.js";
 import { explainWriteError, writeFileAtomic } from "../hub/durable-file.js";
 import type { ValidMetrics } from "./train-events.js";
@@ -15,30 +15,79 @@ export interface MetricsRecord {
   [name: string]: unknown;
 }
 
+const LF = 0x0a;
+/** Bytes read and written at a time: a string cannot hold the log of a very long run. */
+const PIECE_BYTES = 1 << 20;
+
 /** The records of a log; a torn last line (a power cut) and lines that are no records are left out. */
-export function readMetrics(path: string): MetricsRecord[] {
-  let text: string;
+export const readMetrics = (path: string, pieceBytes = PIECE_BYTES): MetricsRecord[] => [
+  ...recordsOf(path, pieceBytes),
+];
+
+/** The same, one after the other. */
+function* recordsOf(path: string, pieceBytes: number): Generator<MetricsRecord> {
   try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw explainReadError(error, path);
-  }
-  return text.split("\n").flatMap((line) => {
-    try {
-      const record: unknown = JSON.parse(line);
-      return typeof (record as MetricsRecord | null)?.step === "number" ? [record as MetricsRecord] : [];
-    } catch {
-      return [];
+    for (const line of linesOf(path, pieceBytes)) {
+      const record = parseRecord(line);
+      if (record) yield record;
     }
-  });
+  } catch (error) {
+    if (!isMissing(error)) throw explainReadError(error, path);
+  }
+}
+
+function parseRecord(line: Buffer): MetricsRecord | null {
+  try {
+    const record: unknown = JSON.parse(line.toString());
+    return typeof (record as MetricsRecord | null)?.step === "number" ? (record as MetricsRecord) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The lines of a file without their ends; what stands behind the last end is one too. */
+function* linesOf(path: string, pieceBytes: number): Generator<Buffer> {
+  const file = openSync(path, "r");
+  try {
+    let held: Buffer[] = [];
+    for (;;) {
+      const bytes = Buffer.allocUnsafe(pieceBytes);
+      const piece = bytes.subarray(0, readSync(file, bytes, 0, pieceBytes, null));
+      if (piece.length === 0) break;
+      let start = 0;
+      for (let end = piece.indexOf(LF); end >= 0; end = piece.indexOf(LF, start)) {
+        yield Buffer.concat([...held, piece.subarray(start, end)]);
+        held = [];
+        start = end + 1;
+      }
+      held.push(piece.subarray(start));
+    }
+    yield Buffer.concat(held);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The records up to a step as lines again, some thousand at a time. */
+function* linesUpTo(lastStep: number, path: string, pieceBytes: number): Generator<Buffer> {
+  let lines = "";
+  for (const record of recordsOf(path, pieceBytes)) {
+    if (record.step > lastStep) continue;
+    lines += `${JSON.stringify(record)}\n`;
+    if (lines.length < pieceBytes) continue;
+    yield Buffer.from(lines);
+    lines = "";
+  }
+  yield Buffer.from(lines);
 }
 
 /** The validation of a step that the log has already: a resumed run does not repeat it. */
-export const validationAt = (path: string, step: number): ValidMetrics | null =>
-  (readMetrics(path).findLast((line) => line.kind === "valid" && line.step === step) as
-    | ValidMetrics
-    | undefined) ?? null;
+export function validationAt(path: string, step: number): ValidMetrics | null {
+  let found: MetricsRecord | null = null;
+  for (const record of recordsOf(path, PIECE_BYTES))
+    if (record.kind === "valid" && record.step === step) found = record;
+  return found as ValidMetrics | null;
+}
 
 function writing<T>(path: string, work: () => T): T {
   try {
@@ -59,9 +108,8 @@ export class MetricsLog {
    *
    * @param lastStep lines of later steps are dropped first; 0 empties it but for lines of step 0, -1 wholly.
    */
-  static async open(path: string, lastStep: number): Promise<MetricsLog> {
-    const kept = readMetrics(path).filter((record) => record.step <= lastStep);
-    await writeFileAtomic(path, kept.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  static async open(path: string, lastStep: number, pieceBytes = PIECE_BYTES): Promise<MetricsLog> {
+    await writeFileAtomic(path, linesUpTo(lastStep, path, pieceBytes));
     return new MetricsLog(
       path,
       writing(path, () => openSync(path, "a")),

@@ -11,7 +11,7 @@ import { type FolderLock, lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { recordTexts } from "./data-record.js";
-import { checkResumable } from "./resume-config.js";
+import { checkResumable, checkUnchanged } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
 import type { TrainingData } from "./training-data.js";
 
@@ -102,10 +102,11 @@ async function storedDirectory({ config, out }: Opening): Promise<Held> {
 
 /** The newest whole checkpoint; null: the run was stopped before its first. */
 async function checkpointToContinue(directory: RunDirectory, { fallback = false }: Opening) {
-  const { path, modelPath } = directory;
+  const { path, modelPath, config, configPath } = directory;
   await removeStaleCheckpoints(path);
   await removeTemporaryFiles(path);
   const checkpoint = await latestCheckpoint(path, { fallback });
+  if (checkpoint) checkUnchanged(checkpoint.state, config, configPath);
   // A model is written after a checkpoint: without one, starting over would put an untrained model in its place.
   if (!checkpoint && existsSync(modelPath))
     throw new UserError(

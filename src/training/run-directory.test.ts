@@ -15,7 +15,7 @@ import type { RunConfig } from "../config/run-config.js";
 import { UserError } from "../errors.js";
 import { makeFolder } from "../hub/durable-file.js";
 import { readSafetensors } from "../hub/safetensors.js";
-import { checkResumable } from "./resume-config.js";
+import { checkResumable, checkUnchanged, lastingSettings } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
 import { MemoryStore } from "./testing/memory-store.js";
 
@@ -36,6 +36,35 @@ it("keeps the configuration, and the generation defaults beside it", async () =>
   const longer = resolveConfig({ preset: "masked", sets: ["model.numLayers=2", "training.maxSteps=5"] });
   await (await RunDirectory.open(path)).withConfig(longer).writeConfig();
   expect((await RunDirectory.open(path)).config.training.maxSteps).toBe(5);
+});
+
+it("keeps what was edited in generation_config.json, but for what a resume asks for", async () => {
+  const path = join(base, "edited");
+  await RunDirectory.create(path, config);
+  const file = join(path, "generation_config.json");
+  const edited = '{"length": 77,\n\n"topK": 5}';
+  const resumed = async (...sets: string[]) => {
+    // As `train --resume` has it: config.json, with what is set over it.
+    const wanted = resolveConfig({ base: join(path, "config.json"), sets });
+    const run = (await RunDirectory.open(path)).withConfig(wanted);
+    await run.writeConfig();
+    return run.config.generation;
+  };
+  writeFileSync(file, edited);
+  expect(await resumed("training.maxSteps=5")).toEqual({ ...config.generation, length: 77, topK: 5 });
+  expect(readFileSync(file, "utf8")).toBe(edited);
+  const asked = { ...config.generation, length: 77, topK: 6, steps: 3 };
+  expect(await resumed("generation.topK=6", "generation.steps=3")).toEqual(asked);
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ length: 77, topK: 6, steps: 3 });
+  expect((await RunDirectory.open(path)).config.generation).toEqual(asked);
+  // Asked for once more, it is no other setting than before; and without the file, config.json has what was asked for.
+  expect(await resumed("generation.topK=6")).toEqual(asked);
+  rmSync(file);
+  const { length } = config.generation;
+  expect(await resumed()).toEqual({ ...asked, length });
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ ...asked, length });
+  writeFileSync(file, '{"lenght": 77}');
+  await expect(RunDirectory.open(path)).rejects.toThrow(/generation_config.json: .*generation.length/);
 });
 
 it("keeps the weights to use: averages of what is trained, values of what is not", async () => {
@@ -113,4 +142,28 @@ it("resumes with another budget, but not as another model", () => {
   expect(() => checkResumable(config, wanted(["training.seed=9", "model.attention.window=3"]))).toThrow(
     "these differ: model.attention.window, training.seed.",
   );
+});
+
+it("is not the run of a checkpoint when its settings were changed since, but for those that may change", () => {
+  const wanted = (...sets: string[]) =>
+    resolveConfig({ preset: "masked", sets: ["model.numLayers=2", ...sets] });
+  const checkpoint = { step: 6, seed: config.training.seed, settings: lastingSettings(config) };
+  const check = (other: RunConfig, from: Parameters<typeof checkUnchanged>[0] = checkpoint) =>
+    checkUnchanged(from, other, "run/config.json");
+  check(wanted("training.maxSteps=9", "generation.length=7", 'data.train=["elsewhere"]'));
+  expect(lastingSettings(wanted("training.maxSteps=9", "generation.length=7"))).toEqual(checkpoint.settings);
+  expect(() => check(wanted("training.learningRate=0.25", "model.attention.window=3"))).toThrow(
+    `run/config.json was changed since the checkpoint of step 6 was made with it: model.attention.window was ${config.model.attention.window} and is 3, ` +
+      `training.learningRate was ${config.training.learningRate} and is 0.25. Bring back the file as it was to continue`,
+  );
+  // An older checkpoint knows its seed alone; one of another version may lack settings.
+  const older = { step: 6, seed: checkpoint.seed };
+  check(wanted("training.learningRate=0.25"), older);
+  expect(() => check(wanted("training.seed=99"), older)).toThrow(
+    `training.seed was ${older.seed} and is 99.`,
+  );
+  const { dropout: _, ...model } = checkpoint.settings.model as { dropout: number };
+  const lacking = { ...checkpoint, settings: { ...checkpoint.settings, model } };
+  check(config, lacking);
+  expect(() => check(wanted("model.dropout=0.5"), lacking)).toThrow("model.dropout was");
 });

@@ -5,18 +5,18 @@
  *     tokenizer.json          the vocabulary, and tokenizer_config.json (written by the data room's `Tokenizer.save`)
  *     data.json               size and checksum of the texts, checksum of the vocabulary (see `data-record.ts`)
  *     model.safetensors       the weights to use: averaged ones where weights are averaged
- *     generation_config.json  defaults for drawing text
+ *     generation_config.json  defaults for drawing text, laid over those of config.json; may be edited
  *     metrics.jsonl           what training measured
  *     profile.txt .svg .json  where the time of a step goes (train --profile)
  *     checkpoints/            everything needed to continue
  */
 import { existsSync, realpathSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { configFromLayers, type RunConfig } from "../config/index.js";
-import { parseJson } from "../config/json.js";
-import { explainReadError, isMissing, UserError } from "../errors.js";
+import { type GenerationConfig, mergeConfig, type RunConfig } from "../config/index.js";
+import { UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
+import { readGenerationConfig, readRunConfig } from "../hub/run-config.js";
 import { writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
@@ -33,6 +33,14 @@ const STARTING = [
 const LATER = ["model.safetensors", "profile.txt", "profile.svg", "profile.json"];
 const VOCABULARY = ["tokenizer.json", "tokenizer_config.json"];
 
+/** The settings of generation of a run that is on the disk. */
+interface StoredGeneration {
+  /** Those of config.json, without what was edited beside it. */
+  readonly before: GenerationConfig;
+  /** What is to become different. */
+  readonly changes: Partial<GenerationConfig>;
+}
+
 export class RunDirectory {
   readonly configPath: string;
   readonly generationConfigPath: string;
@@ -46,6 +54,8 @@ export class RunDirectory {
   private constructor(
     readonly path: string,
     readonly config: RunConfig,
+    /** null: a new run's, which is written whole. */
+    private readonly stored: StoredGeneration | null = null,
   ) {
     this.kept = usesVocabularyIn(path, config) ? VOCABULARY : [];
     this.configPath = join(path, "config.json");
@@ -101,30 +111,49 @@ export class RunDirectory {
 
   /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */
   static async open(path: string): Promise<RunDirectory> {
-    const file = join(path, "config.json");
-    let text: string;
-    try {
-      text = await readFile(file, "utf8");
-    } catch (error) {
-      if (!isMissing(error)) throw explainReadError(error, file);
+    const [before, config] = [await readRunConfig(path, { edited: false }), await readRunConfig(path)];
+    if (!before || !config)
       throw new UserError(
-        `${path} is not the directory of a run: expected ${file}, which is not there. ` +
+        `${path} is not the directory of a run: expected ${join(path, "config.json")}, which is not there. ` +
           "A run's directory is what train --out DIR writes.",
       );
-    }
-    return new RunDirectory(path, configFromLayers([{ name: file, config: parseJson(text, file) }]));
+    return new RunDirectory(path, config, { before: before.generation, changes: {} });
   }
 
-  /** The same run with another configuration (a larger budget, say), which `writeConfig` makes its own. */
+  /**
+   * The same run with another configuration (a larger budget, say), which `writeConfig` makes its own. What was edited in
+   * generation_config.json stays, but for settings that are other than in config.json: those were asked for.
+   */
   withConfig(config: RunConfig): RunDirectory {
-    return new RunDirectory(this.path, config);
+    if (!this.stored) return new RunDirectory(this.path, config);
+    const { before } = this.stored;
+    const asked = Object.entries(config.generation).filter(
+      ([name, value]) => value !== before[name as keyof GenerationConfig],
+    );
+    const changes: Partial<GenerationConfig> = Object.fromEntries(asked);
+    const generation = { ...this.config.generation, ...changes };
+    return new RunDirectory(this.path, { ...config, generation }, { before, changes });
   }
 
   /** Writes the configuration, and the settings of generation once more by themselves. */
   async writeConfig(): Promise<void> {
-    const { config } = this;
-    await writeFileAtomic(this.configPath, `${JSON.stringify(config, null, 2)}\n`);
-    await writeFileAtomic(this.generationConfigPath, `${JSON.stringify(config.generation, null, 2)}\n`);
+    const { stored, config } = this;
+    // What was edited is not taken into config.json, or it would count as asked for another setting where the same is asked for again.
+    const own = stored ? { ...config, generation: { ...stored.before, ...stored.changes } } : config;
+    // A new run is one from its config.json on. Of a stored one, what was asked for must not be in config.json alone, as a kill could
+    // leave it: it would count as known, and what was edited would stay.
+    if (stored) await this.writeGeneration();
+    await writeFileAtomic(this.configPath, `${JSON.stringify(own, null, 2)}\n`);
+    if (!stored) await this.writeGeneration();
+  }
+
+  /** A file that is there stays as it is, but for what is to become different. */
+  private async writeGeneration(): Promise<void> {
+    const there = this.stored ? await readGenerationConfig(this.path) : undefined;
+    const changes = this.stored?.changes ?? {};
+    if (there !== undefined && Object.keys(changes).length === 0) return;
+    const generation = there === undefined ? this.config.generation : mergeConfig(there, changes);
+    await writeFileAtomic(this.generationConfigPath, `${JSON.stringify(generation, null, 2)}\n`);
   }
 
   /**

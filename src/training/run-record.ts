@@ -6,6 +6,7 @@ import { saveCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { MetricsLog, type MetricsRecord } from "./metrics-log.js";
 import { onRankZero } from "./rank-store.js";
+import { lastingSettings } from "./resume-config.js";
 import type { RunDirectory } from "./run-directory.js";
 
 export class RunRecord {
@@ -54,7 +55,8 @@ export class RunRecord {
       const { directory, log, lock } = this.files!;
       lock.check();
       log.sync();
-      const folder = await saveCheckpoint(directory.path, state, whole, { keep, ema });
+      const settings = lastingSettings(directory.config);
+      const folder = await saveCheckpoint(directory.path, { ...state, settings }, whole, { keep, ema });
       await directory.saveModel(whole, { ema });
       return folder;
     });

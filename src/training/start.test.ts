@@ -26,6 +26,39 @@ function stopAt(at: (event: TrainEvent) => boolean): Partial<TrainOptions> {
   return { signal: controller.signal, onEvent };
 }
 
+describe("a run that is resumed", () => {
+  it("keeps what was edited in generation_config.json, and takes what it is asked for", async () => {
+    const out = join(folder, "edited");
+    await run(out, { maxSteps: 1 });
+    const file = join(out, "generation_config.json");
+    const edited = { ...JSON.parse(readFileSync(file, "utf8")), length: 77, topK: 5 };
+    writeFileSync(file, JSON.stringify(edited));
+    expect(await run(out, { maxSteps: 2 }, { resume: true })).toMatchObject({ steps: 2 });
+    expect(readFileSync(file, "utf8")).toBe(JSON.stringify(edited));
+    const asked = { training: { maxSteps: 3 }, generation: { topK: 6 } };
+    const config = tinyRunConfig(corpus, "masked", asked);
+    expect(await train({ config, out, threads: 1, resume: true })).toMatchObject({ steps: 3 });
+    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ ...edited, topK: 6 });
+  });
+
+  it("refuses a config.json that was changed since its checkpoint, and changes nothing", async () => {
+    const out = join(folder, "changed");
+    await run(out, { maxSteps: 1 });
+    const file = join(out, "config.json");
+    const whole = readFileSync(file, "utf8");
+    const changed = JSON.parse(whole);
+    changed.training.learningRate = 0.5;
+    changed.training.maxSteps = 2;
+    writeFileSync(file, JSON.stringify(changed));
+    await expect(train({ config: changed, out, threads: 1, resume: true })).rejects.toThrow(
+      /config.json was changed since the checkpoint of step 1 .*: training.learningRate was .* and is 0.5. Bring back/,
+    );
+    expect(readFileSync(file, "utf8")).toBe(JSON.stringify(changed));
+    writeFileSync(file, whole);
+    expect(await run(out, { maxSteps: 2 }, { resume: true })).toMatchObject({ steps: 2 });
+  });
+});
+
 describe("a run that is stopped before its first step", () => {
   it.each([
     ["when its graphs are built", (event: TrainEvent) => event.kind === "ready", {}],

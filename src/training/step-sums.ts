@@ -22,7 +22,7 @@ export interface StepSums {
   readonly entropy: Float64Array;
   /** [L * E] */
   readonly loads: Float64Array;
-  /** t and loss of every row, in order of sequence; [] unless the time sampler wants them. */
+  /** t of every row and its loss before the importance of t, in order of sequence; [] unless the time sampler wants them. */
   readonly times: Float64Array;
   readonly losses: Float64Array;
 }
@@ -31,7 +31,7 @@ export interface StepSums {
  * Adds up a step. Collective.
  *
  * @param outputs the training program's, one a micro-batch
- * @param wantsLosses whether `times` and `losses` are wanted
+ * @param wantsLosses whether `times` and `losses` are wanted, which takes outputs of a module for a loss-aware sampler
  */
 export function sumOfStep(
   batches: readonly MicroBatch[],
@@ -58,13 +58,13 @@ export function sumOfStep(
   });
 }
 
-/** Mean negative log likelihood of each row's targets in nats: [B]. */
+/** What each row lost at its level, before the importance of its time: the mean of `positionLoss` over its targets, [B]. */
 function rowLosses({ times, targets }: MicroBatch, outputs: Record<string, TensorData>): number[] {
-  const nll = outputs.nll.data as Float32Array;
-  const length = nll.length / times.length;
+  const losses = outputs.positionLoss.data as Float32Array;
+  const length = losses.length / times.length;
   return times.map((_, b) => {
     let sum = 0;
-    for (let p = b * length; p < (b + 1) * length; p++) sum += targets[p] * nll[p];
+    for (let p = b * length; p < (b + 1) * length; p++) sum += targets[p] * losses[p];
     return sum;
   });
 }

@@ -6,7 +6,8 @@ import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import type { TwinName } from "../../evaluation/suite/twins.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import { type Flags, nameList, numberList, wholeNumber } from "../options.js";
+import { type Flags, nameList, numberList, pathName, wholeNumber } from "../options.js";
+import { type OwnedSettings, refuseOwned } from "../owned-settings.js";
 import { ProgressLine } from "../progress-line.js";
 
 const examples = `
@@ -29,6 +30,19 @@ interface BenchFlags extends Flags {
   alone?: boolean;
 }
 
+/** What a benchmark decides itself: how long a row and a document are and how many there are, and the steps and the sampler of a document. */
+export const ownedByBench: OwnedSettings = {
+  "training.batchSize": "--tokens",
+  "training.sequenceLength": "--lengths",
+  "training.gradientAccumulation": "--tokens",
+  "generation.length": "--lengths",
+  "generation.num": "--count",
+  "generation.candidates": null,
+  "generation.steps": "--sampling-steps",
+  "generation.sampler": null,
+  "generation.earlyStop": null,
+};
+
 /** The names among `known`. @throws UserError for one that is not */
 function checked<T extends string>(what: string, given: readonly string[], known: readonly T[]): T[] {
   const wrong = given.find((name) => !(known as readonly string[]).includes(name));
@@ -49,7 +63,7 @@ export function registerBench(program: Command, host: CommandHost): void {
       "dense-active",
     ])
     .option("--tasks <name,...>", "training, sampling", nameList, ["training", "sampling"])
-    .option("--python <path>", "a Python that has PyTorch (default: python3, if it has)")
+    .option("--python <path>", "a Python that has PyTorch (default: python3, if it has)", pathName)
     .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", nameList, [
       "eager",
     ])
@@ -68,18 +82,24 @@ export function registerBench(program: Command, host: CommandHost): void {
         "../../benchmark/index.js"
       );
       const { twinNames } = await import("../../evaluation/suite/twins.js");
+      // What is wrong with them is said before Python is started, which takes seconds.
+      const asked = {
+        twins: checked<TwinName>("twins", flags.twins, twinNames),
+        tasks: checked<BenchTask>("tasks", flags.tasks, benchTasks),
+        variants: checked("variants", flags.variants, peerVariants),
+      };
+      refuseOwned(flags.set ?? [], ownedByBench, "a benchmark");
+      const base = resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set });
       const peer =
         flags.python === undefined
           ? await findPeer("python3", flags.device)
           : await requirePeer(flags.python, "--python", flags.device);
       const line = new ProgressLine(terminal.stderr);
       const report = await runBench({
-        base: resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set }),
-        twins: checked<TwinName>("twins", flags.twins, twinNames),
+        ...asked,
+        base,
         lengths: flags.lengths,
-        tasks: checked<BenchTask>("tasks", flags.tasks, benchTasks),
         peer,
-        variants: checked("variants", flags.variants, peerVariants),
         rounds: flags.rounds,
         count: flags.count,
         tokens: flags.tokens,

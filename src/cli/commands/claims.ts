@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord } from "../../errors.js";
 import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
@@ -9,8 +10,9 @@ import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { addSuiteOptions, type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
 import { orGoOn } from "../interrupt.js";
-import { nameList, numberList, wholeNumber, worded } from "../options.js";
+import { nameList, numberList, pathName, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import { ownedByBench } from "./bench.js";
 
 const examples = `
 Examples:
@@ -41,6 +43,10 @@ const quickBenchSettings = ["model.vocabSize=2048", "model.numLayers=2"];
 const QUALITY_STEPS = [2, 4, 8, 16, 32];
 const QUICK_QUALITY_STEPS = [2, 4];
 
+/** The benchmark replaces the others, and `bench` refuses them. */
+const isHeededByBench = (set: string): boolean =>
+  !settingFields(set).some(({ path }) => Object.hasOwn(ownedByBench, path));
+
 const setFlags = (sets: readonly string[]): string => sets.map((set) => ` --set ${shellWord(set)}`).join("");
 
 /** Flags that say where the table lies and how it is shown, not what is in it. */
@@ -57,7 +63,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
       "measure every claim: speed, memory, cost of length, quality of texts; write a table and a page",
     )
     .option("--quick", "tiny models and budgets, under ten minutes: to see that everything works")
-    .option("--out <dir>", "folder for all of it (default: runs/claims, quick: runs/claims-quick)")
+    .option("--out <dir>", "folder for all of it (default: runs/claims, quick: runs/claims-quick)", pathName)
     .option(
       "--suites <name,...>",
       `which suites, or parts of them (default: ${WITH_DATA.join(",")}; without --data: ${WITHOUT_DATA.join(",")})`,
@@ -69,8 +75,8 @@ export function registerClaims(program: Command, host: CommandHost): void {
       numberList,
     )
     .option("--rounds <n>", "turns each side takes in the benchmark (default: 7, quick: 3)", wholeNumber)
-    .option("--python <path>", "a Python that has PyTorch, to be measured too")
-    .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)")
+    .option("--python <path>", "a Python that has PyTorch, to be measured too", pathName)
+    .option("--markdown <file.md>", "where the table goes (default: BENCHMARKS.md in --out)", pathName)
     .addOption(worded("steps", "denoising steps of a text (default: 32, quick: 8)"))
     .addHelpText("after", examples);
   addSuiteOptions(command);
@@ -110,7 +116,7 @@ export function registerClaims(program: Command, host: CommandHost): void {
           runClaims({
             quick,
             commands: {
-              bench: `${setFlags(benchSets)} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
+              bench: `${setFlags(benchSets.filter(isHeededByBench))} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
               suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${broken}${threads}${jobs}`,
               data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
             },

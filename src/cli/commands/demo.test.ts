@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import type { Flags } from "../options.js";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
 import { demoConfig } from "./demo.js";
@@ -16,6 +17,46 @@ it("what is set wins over the demo's own settings, and flags over both", () => {
   expect(training).toMatchObject({ maxMinutes: 1, maxSteps: null, seed: 7 });
   expect(demoConfig({}).generation).toMatchObject({ steps: 32, length: 1024 });
   expect(demoConfig({ maxSteps: 3 }).training).toMatchObject({ maxSteps: 3, maxMinutes: null });
+});
+
+it("a budget of steps or tokens is the whole budget, by a flag or a setting", () => {
+  const budget = (...set: string[]) => demoConfig({ set }).training;
+  expect(budget("training.maxSteps=9")).toMatchObject({ maxSteps: 9, maxMinutes: null });
+  expect(budget('training={"maxTokens":9}')).toMatchObject({ maxTokens: 9, maxMinutes: null });
+  expect(budget("training.maxSteps=null")).toMatchObject({ maxSteps: null, maxMinutes: 2 });
+  expect(budget("training.maxSteps=9", "training.maxMinutes=1")).toMatchObject({
+    maxSteps: 9,
+    maxMinutes: 1,
+  });
+});
+
+it("refuses what it decides itself, and what would say nothing", () => {
+  const message = (flags: Flags) => {
+    try {
+      demoConfig(flags);
+      return "";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  expect(message({ set: ["generation.candidates=4"] })).toBe(
+    "--set generation.candidates: the demo decides this itself; give --candidates of generate instead.",
+  );
+  for (const setting of ["generation.num=2", 'generation={"blockLength":8}', 'data.train=["a.txt"]'])
+    expect(message({ set: [setting] })).toContain("the demo decides this itself");
+  expect(message({ preset: "autoregressive", steps: 8 })).toBe(
+    "--steps is not for a left-to-right model, which writes a token a step; leave it out.",
+  );
+  expect(message({ preset: "autoregressive" })).toBe("");
+  expect(message({ set: ["generation.contextLength=8"] })).toContain("is for texts in blocks");
+});
+
+it("tells its defaults", async () => {
+  const terminal = memoryTerminal();
+  expect(await runCommandLine(["demo", "--help"], terminal)).toBe(0);
+  const help = terminal.stdout.text.replaceAll(/\s+/g, " ");
+  for (const part of ["(default: runs/demo, ", "(default: 2; ", "(default: 1024)", "(default: 32)"])
+    expect(help).toContain(part);
 });
 
 it("trains, writes a document, draws the report, names three commands; evaluate then works on the run", async () => {

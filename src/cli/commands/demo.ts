@@ -2,18 +2,23 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { PROGRAM, shellWord } from "../../errors.js";
-import type { DenoisingStep, ReportData } from "../../report/data.js";
+import type { DenoisingStep } from "../../report/data.js";
 import type { TrainSummary } from "../../training/trainer.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { denoisingStep } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
-import { type Flags, generationOverrides, trainingOverrides } from "../options.js";
+import { refuseIdle } from "../generation-settings.js";
+import { type Flags, generationOverrides, trainingOverrides, worded } from "../options.js";
+import { type OwnedSettings, refuseOwned } from "../owned-settings.js";
 import { type CommandResult, isLive, type Terminal } from "../terminal.js";
 import { showSteps } from "./generate.js";
 import { showTraining } from "./train.js";
+
+const defaults = { minutes: 2, length: 1024, steps: 32, out: join("runs", "demo") } as const;
 
 /** Small enough to learn something in two minutes on two cores; every part of the method is there. */
 const demoSettings = [
@@ -26,25 +31,51 @@ const demoSettings = [
   "training.checkpointEvery=100000",
   "training.logEvery=1",
   "training.emaDecay=0.99",
-  "training.maxMinutes=2",
-  "generation.length=1024",
-  "generation.steps=32",
+  `training.maxMinutes=${defaults.minutes}`,
+  `generation.length=${defaults.length}`,
+  `generation.steps=${defaults.steps}`,
 ];
 /** Denoising steps that the report shows. */
 const FRAMES = 8;
 
-/** What is given wins over the demo's own settings; --max-steps alone is the whole budget. */
-export const demoConfig = (flags: Flags): RunConfig =>
-  resolveConfig({
+/** What the report shows, whatever else is set. */
+const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
+/** It reads the embedded corpus and writes one text, all of it at once. */
+const ownedByDemo: OwnedSettings = {
+  "data.train": "--data of train",
+  "data.valid": "--valid of train",
+  "data.documentPer": null,
+  "data.onBadRecord": null,
+  "generation.num": "--num of generate",
+  "generation.candidates": "--candidates of generate",
+  "generation.blockLength": "--block-length of generate",
+};
+
+/**
+ * What is given wins over the demo's own settings; a budget of steps or tokens alone is the whole budget.
+ * @throws UserError for what the demo decides itself, and for what would say nothing
+ */
+export function demoConfig(flags: Flags): RunConfig {
+  const { set: sets = [] } = flags;
+  refuseOwned(sets, ownedByDemo, "the demo");
+  const config = resolveConfig({
     preset: flags.preset,
-    sets: [
-      ...demoSettings,
-      ...(flags.maxSteps === undefined ? [] : ["training.maxMinutes=null"]),
-      ...(flags.set ?? []),
-    ],
+    sets: [...demoSettings, ...(countsWork(flags) ? ["training.maxMinutes=null"] : []), ...sets],
     overridesName: "command line",
     overrides: { ...trainingOverrides(flags), ...generationOverrides(flags) },
   });
+  refuseIdle(flags, config, { conditioned: false });
+  return config;
+}
+
+/** Whether a budget of steps or tokens is given, by a flag or a setting. */
+const countsWork = ({ maxSteps, set = [] }: Flags): boolean =>
+  maxSteps !== undefined ||
+  set
+    .flatMap(settingFields)
+    .some(
+      ({ path, value }) => (path === "training.maxSteps" || path === "training.maxTokens") && value !== null,
+    );
 
 /** `runs/demo`, or the first free `runs/demo-2`, `runs/demo-3` ... */
 function freeFolder(wanted: string): string {
@@ -59,13 +90,22 @@ export function registerDemo(program: Command, host: CommandHost): void {
     .command("demo")
     .description(
       "train a small model on the embedded corpus, write a document, make a report (under five minutes)",
-    );
+    )
+    .addOption(worded("out", `directory of the run (default: ${defaults.out}, or the next that is free)`))
+    .addOption(
+      worded(
+        "maxMinutes",
+        `stop training after this many minutes (default: ${defaults.minutes}; with --max-steps: none)`,
+      ),
+    )
+    .addOption(worded("length", `tokens to write (default: ${defaults.length})`))
+    .addOption(worded("steps", `denoising steps (default: ${defaults.steps})`));
   defineCommand<Flags>(
     command,
     host,
-    ["preset", "set", "out", "maxMinutes", "maxSteps", "length", "steps", "seed", "threads"],
+    ["preset", "set", "maxSteps", "seed", "threads"],
     async (flags, { terminal, signal }): Promise<CommandResult> => {
-      const out = flags.out ?? freeFolder(join("runs", "demo"));
+      const out = flags.out ?? freeFolder(defaults.out);
       const config = demoConfig(flags);
       const { stderr } = terminal;
       const { checkSettings } = await import("../../sampling/sampling-settings.js");
@@ -131,9 +171,6 @@ const nextCommands = (out: string) => [
   },
 ];
 
-/** What the report shows, whatever else is set. */
-const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
-
 async function writeDocument(
   out: string,
   threads: number | undefined,
@@ -169,33 +206,18 @@ async function writeReport(
   denoising: readonly DenoisingStep[],
   text: string,
 ): Promise<void> {
-  const { RunDirectory } = await import("../../training/run-directory.js");
-  const { readMetrics } = await import("../../training/metrics-log.js");
-  const { costOf } = await import("../../model/cost.js");
-  const { attentionGroups } = await import("../attention-groups.js");
+  const { runReport } = await import("../run-report.js");
   const { trainingReport } = await import("../../report/training-report.js");
   const { writeFileAtomic } = await import("../../hub/index.js");
-  const { version } = await import("../../version.js");
-  const { config, metricsPath } = await RunDirectory.open(out);
-  const { batchSize, sequenceLength } = config.training;
-  const { parameters } = costOf(config.model, { batchSize, length: sequenceLength });
-  const data: ReportData = {
+  const data = await runReport(out);
+  const { tokens, seconds } = summary;
+  const page = trainingReport({
+    ...data,
     title: "A first run",
-    run: {
-      preset: config.preset ?? undefined,
-      parameters: { total: parameters.total, active: parameters.active },
-      tokens: summary.tokens,
-      tokensPerSecond: summary.tokens / summary.seconds,
-      minutes: summary.seconds / 60,
-      corpus: "State of the Union addresses, 1790 to 2021 (embedded)",
-      seed: config.training.seed,
-      versions: { "moe-diffuseq": version, node: process.versions.node },
-    },
-    metrics: readMetrics(metricsPath),
-    attention: attentionGroups(config),
+    run: { ...data.run, tokens, tokensPerSecond: tokens / seconds, minutes: seconds / 60 },
     denoising,
-    finalText: { text },
+    finalText: text,
     nextCommands: nextCommands(shellWord(out)),
-  };
-  await writeFileAtomic(path, trainingReport(data));
+  });
+  await writeFileAtomic(path, page);
 }

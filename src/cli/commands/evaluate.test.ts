@@ -1,7 +1,11 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ownScript } from "../../runtime/own-script.js";
 import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
@@ -42,6 +46,14 @@ describe("evaluate", () => {
       ],
       [["--model", model, "--set", "generation.topK=3"], "--set says how targets are written"],
       [["--model", model, "--accuracy", "2", "--set", "generation.num=3"], "writes one text for each source"],
+      [
+        ["--model", model, "--accuracy", "2", "--set", 'generation={"num":3}'],
+        "--set generation.num: --accuracy writes one text for each source",
+      ],
+      [
+        ["--model", model, "--accuracy", "2", "--set", " generation.topP=0.5"],
+        "--set generation.topP is for tokens that are drawn, and at temperature 0 the likeliest are taken",
+      ],
       [
         ["--model", model, "--accuracy", "2", "--set", "generation.sampler=ddim"],
         'generation.sampler: expected "absorbing" or "auto", got "ddim"',
@@ -88,6 +100,37 @@ describe("evaluate", () => {
     const skipped = await evaluate(...flags, "--threads", "1", "--on-bad-record", "skip", "--json");
     expect(skipped.code).toBe(0);
     expect(JSON.parse(skipped.out).accuracy).toMatchObject({ pairs: 1 });
+  });
+
+  it("shows what it has measured when it is stopped while it writes targets", async () => {
+    const pairs = join(folder, "pairs.jsonl");
+    writeFileSync(pairs, '{"src": "one two three", "trg": "four five six"}\n'.repeat(500));
+    const report = join(folder, "stopped.json");
+    const flags = [
+      "--model",
+      model,
+      "--valid",
+      pairs,
+      "--sequences",
+      "2",
+      "--no-baselines",
+      "--threads",
+      "1",
+    ];
+    // More than anybody waits for.
+    const targets = ["--accuracy", "500", "--steps", "1000", "--report", report];
+    const main = ownScript(import.meta.url, "../main");
+    const child = spawn(process.execPath, [...main, "evaluate", ...flags, ...targets]);
+    let shown = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      shown += chunk;
+    });
+    const closed = once(child, "close");
+    while (child.exitCode === null && !existsSync(report)) await sleep(20);
+    child.kill("SIGINT");
+    expect(await closed).toEqual([130, null]);
+    const { loss } = JSON.parse(readFileSync(report, "utf8"));
+    expect(shown).toContain(`Loss ${loss.loss.toFixed(4)}`);
   });
 
   it("learns its n-grams from whole texts, whatever parts of them training was given", async () => {

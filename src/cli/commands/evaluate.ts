@@ -2,15 +2,17 @@
 import type { Command } from "commander";
 import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
-import type { TargetScores } from "../../evaluation/index.js";
+import type { AccuracyResult, TargetScores } from "../../evaluation/index.js";
 import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { addSuiteOptions, evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
-import { generationSettings } from "../generation-settings.js";
+import { generationSettings, givenSettings } from "../generation-settings.js";
 import { refuseFlags } from "../idle-flags.js";
-import { wholeNumber, worded } from "../options.js";
+import { orKeep } from "../interrupt.js";
+import { pathName, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import type { CommandResult } from "../terminal.js";
 
 const examples = `
 Examples:
@@ -38,15 +40,19 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     .option("--no-baselines", "leave the n-gram models out (they take seconds per million tokens)")
     .option(
       "--accuracy <n>",
-      "also write the targets of this many held-out {src, trg} pairs: exact tokens, BLEU, ROUGE-L, chrF",
+      "also write the targets of this many held-out {src, trg} pairs, from all over them: exact tokens, BLEU, ROUGE-L, chrF",
       wholeNumber,
     )
-    .option("--report <file.json>", "write every figure into this file")
+    .option("--report <file.json>", "write every figure into this file", pathName)
     .option(
       "--suite <name>",
       "instead of --model: train twins for one budget each and judge their texts; addresses, science, code, dialogue, seq2seq, or a part such as code.lines",
     )
-    .option("--out <dir>", "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)")
+    .option(
+      "--out <dir>",
+      "suite: folder for its runs (default: runs/suite-NAME, quick: ...-quick)",
+      pathName,
+    )
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
     .addOption(worded("temperature", "--accuracy: of the draw of tokens (default: 0, the likeliest)"))
     .addOption(worded("steps", "denoising steps (default: the model's; suite: 32, quick: 8)"))
@@ -92,23 +98,26 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         onProgress: ({ what, done, total }) =>
           line.update(total > 0 ? `${what}: ${Math.round((100 * done) / total)}%` : `${what} ...`),
       }).finally(() => line.end());
-      const keep = async (accuracy: Awaited<ReturnType<typeof pairAccuracy>> | null) => {
-        const json = { ...report, accuracy };
+      const keep = async (result: CommandResult): Promise<CommandResult> => {
         if (flags.report !== undefined)
-          await writeFileAtomic(flags.report, `${JSON.stringify(json, null, 2)}\n`, "--report");
-        return json;
+          await writeFileAtomic(flags.report, `${JSON.stringify(result.json, null, 2)}\n`, "--report");
+        return result;
       };
-      // Written before the targets are, which take long and may fail.
-      if (asked) await keep(null);
-      const accuracy = asked && (await pairAccuracy(model, flags, asked, signal));
-      const json = await keep(accuracy);
-      const exact = accuracy
-        ? `\n\nExact tokens of ${accuracy.pairs} written targets: ${(100 * accuracy.tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * accuracy.exactMatch).toFixed(1)} %)\n${formatScores(accuracy.scores)}`
-        : "";
-      return { json, text: `${formatEvaluation(report)}${exact}` };
+      const text = formatEvaluation(report);
+      const alone = { json: { ...report, accuracy: null }, text };
+      return orKeep(alone, context, async () => {
+        // Written before the targets are, which take long and may fail.
+        await keep(alone);
+        if (!asked) return alone;
+        const accuracy = await pairAccuracy(model, flags, asked, signal);
+        return keep({ json: { ...report, accuracy }, text: `${text}\n\n${formatAccuracy(accuracy)}` });
+      });
     },
   );
 }
+
+const formatAccuracy = ({ pairs, tokenAccuracy, exactMatch, scores }: AccuracyResult): string =>
+  `Exact tokens of ${pairs} written targets: ${(100 * tokenAccuracy).toFixed(1)} % (whole targets: ${(100 * exactMatch).toFixed(1)} %)\n${formatScores(scores)}`;
 
 const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): string =>
   `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
@@ -154,37 +163,36 @@ interface PairsToWrite {
 /** The held-out pairs of a run, and how their targets are to be written. */
 async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number): Promise<PairsToWrite> {
   const { readDocuments } = await import("../../data/index.js");
+  const { takeEvenly } = await import("../../evaluation/spread.js");
   const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
   const { checkSettings } = await import("../../sampling/sampling-settings.js");
   const { withValidTexts } = await import("../../training/training-data.js");
   const config = await readPretrainedConfig(folder);
+  const given = givenSettings(flags);
   for (const name of ["num", "length", "blockLength"])
-    if (isSet(flags, name))
+    if (given.has(name))
       throw new UserError(
-        `--set generation.${name}: --accuracy writes one text for each source, as long as its target may be; leave it out.`,
+        `${given.get(name)}: --accuracy writes one text for each source, as long as its target may be; leave it out.`,
       );
   // The likeliest tokens, at once, whatever the run's own settings are.
-  const coldest = flags.temperature === undefined && !isSet(flags, "temperature") ? { temperature: 0 } : {};
-  const asked = { ...generationSettings(config, flags), num: 1, blockLength: 0, ...coldest };
+  const likeliest = { ...config.generation, num: 1, blockLength: 0, temperature: 0 };
+  const asked = generationSettings({ ...config, generation: likeliest }, flags, { conditioned: true });
   const settings = checkSettings(config, asked);
   const { train, valid } = config.data;
   const { onBadRecord = config.data.onBadRecord } = flags;
   const paths = flags.valid ?? (valid.length > 0 ? valid : await withValidTexts(train));
-  const pairs: { src: string; trg: string }[] = [];
-  if (paths.length > 0)
-    for await (const { src, trg } of readDocuments(paths, { part: "valid", onBadRecord })) {
-      if (src !== undefined && trg !== undefined) pairs.push({ src, trg });
-      if (pairs.length === count) break;
-    }
+  async function* heldOut() {
+    if (paths.length > 0)
+      for await (const { src, trg } of readDocuments(paths, { part: "valid", onBadRecord }))
+        if (src !== undefined && trg !== undefined) yield { src, trg };
+  }
+  const pairs = await takeEvenly(heldOut(), count);
   if (pairs.length === 0)
     throw new UserError(
       '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
     );
   return { pairs, settings };
 }
-
-const isSet = ({ set = [] }: EvaluateFlags, name: string): boolean =>
-  set.some((setting) => setting.split("=", 1)[0].trim() === `generation.${name}`);
 
 /** Writes the target of each held-out source and compares. */
 async function pairAccuracy(

@@ -50,6 +50,10 @@ async function readRequest({
   return { src, prompt, suffix, length, infill: template };
 }
 
+/** Whether anything is given. Of an empty source the model sees that there is one; an empty beginning or end is none. */
+const isConditioned = ({ src, infill, prompt = "", suffix = "" }: GenerateFlags): boolean =>
+  src !== undefined || infill !== undefined || prompt !== "" || suffix !== "";
+
 /** Shows denoising on standard error: the text itself where `words` are given (`--stream`), else a live line. */
 export function showSteps(stream: OutputStream, words: Words | null) {
   const view = words ? new DenoisingView(stream, words) : null;
@@ -131,7 +135,10 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
       const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
-      const settings = generationSettings(await readPretrainedConfig(flags.model), flags);
+      const settings = generationSettings(await readPretrainedConfig(flags.model), flags, {
+        conditioned: isConditioned(flags),
+        template: flags.infill !== undefined,
+      });
       const model = await DiffusionModel.fromPretrained(flags.model, {
         threads: flags.threads,
         device: flags.device,

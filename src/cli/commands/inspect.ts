@@ -5,7 +5,7 @@ import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import { requireWritable, writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
-import type { Flags } from "../options.js";
+import { type Flags, pathName } from "../options.js";
 
 interface InspectFlags extends Flags {
   picture?: string;
@@ -15,7 +15,7 @@ export function registerInspect(program: Command, host: CommandHost): void {
   const command = program
     .command("inspect")
     .description("parameters total and active, FLOPs and memory of a step, the attention pattern")
-    .option("--picture <file.svg>", "draw the attention pattern into this file");
+    .option("--picture <file.svg>", "draw the attention pattern into this file", pathName);
   defineCommand<InspectFlags>(command, host, ["model", "config", "preset", "set"], async (flags) => {
     if (flags.picture !== undefined && !flags.picture.endsWith(".svg")) {
       throw new UserError(`--picture expects the name of an .svg file, got "${flags.picture}".`);

@@ -4,9 +4,10 @@ import { type Command, Option } from "commander";
 import type { PartSummary, PrepareProgress, PrepareSummary } from "../../data/index.js";
 import { PROGRAM, shellWord } from "../../errors.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { commandLine } from "../command-line.js";
 import { formatBytes, formatCount, formatDuration } from "../format.js";
 import { Interrupted } from "../interrupt.js";
-import type { Flags } from "../options.js";
+import { type Flags, pathName } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 import type { CommandResult } from "../terminal.js";
 
@@ -65,7 +66,7 @@ export function registerPrepare(program: Command, host: CommandHost): void {
     .description(
       "turn texts of any size into a token cache that training streams from the disk (without --data: the embedded corpus)",
     )
-    .requiredOption("--out <dir>", "folder of the cache")
+    .requiredOption("--out <dir>", "folder of the cache", pathName)
     .addOption(
       new Option(
         "--document-per <what>",
@@ -99,9 +100,11 @@ export function registerPrepare(program: Command, host: CommandHost): void {
         },
       }).finally(() => line.end());
       const { interrupted } = summary;
+      // As it was given, with what says how it is to be done and not what is made.
+      const told = { ...summary, command: commandLine(command, flags) };
       return {
-        json: { ...summary },
-        text: describe(summary),
+        json: told,
+        text: describe(told),
         exitCode: interrupted && signal.reason instanceof Interrupted ? signal.reason.exitCode : 0,
       };
     },

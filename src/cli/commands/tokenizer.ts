@@ -6,7 +6,7 @@ import { UserError } from "../../errors.js";
 import { requireWritable } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { formatBytes } from "../format.js";
-import type { Flags } from "../options.js";
+import { type Flags, pathName } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 
 export function registerTokenizer(program: Command, host: CommandHost): void {
@@ -14,7 +14,7 @@ export function registerTokenizer(program: Command, host: CommandHost): void {
   const train = tokenizer
     .command("train")
     .description("train a byte-level BPE vocabulary (without --data: on the embedded corpus)")
-    .requiredOption("--out <dir>", "folder for tokenizer.json");
+    .requiredOption("--out <dir>", "folder for tokenizer.json", pathName);
   defineCommand<Flags & { out: string }>(
     train,
     host,

@@ -4,12 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, expect, it, vi } from "vitest";
 import { ownScript } from "../../runtime/own-script.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
+import { whereOf } from "./train.js";
 
 const folder = mkdtempSync(join(tmpdir(), "cli-train-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -54,6 +55,13 @@ it("trains, tells, resumes with a larger budget, and refuses other settings", as
 
   const other = await run("--resume", "--out", out, "--set", "model.numLayers=2");
   expect(other).toMatchObject({ code: 1, err: expect.stringContaining("these differ: model.numLayers") });
+});
+
+it("tells of as many threads as a rank has when it is not told", () => {
+  vi.stubEnv("OMPI_COMM_WORLD_LOCAL_SIZE", "100000");
+  expect(whereOf()).toBe("1 thread");
+  vi.unstubAllEnvs();
+  expect(whereOf("cpu", 3)).toBe("3 threads");
 });
 
 it("says what is missing", async () => {
@@ -103,4 +111,23 @@ it("stopped while it profiles, leaves nothing that the same command would refuse
   expect(existsSync(out)).toBe(false);
   expect((await run(...flags)).code).toBe(0);
   expect(readdirSync(out)).toContain("profile.json");
+});
+
+it("refuses settings of generation that the model cannot have, before anything is written", async () => {
+  const out = join(folder, "cannot");
+  const asked = await run(
+    "--config",
+    config,
+    "--out",
+    out,
+    "--max-steps",
+    "1",
+    "--set",
+    "generation.sampler=ddim",
+  );
+  expect(asked).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/generation\.sampler: expected "absorbing"/),
+  });
+  expect(existsSync(out)).toBe(false);
 });

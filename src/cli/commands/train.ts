@@ -1,10 +1,9 @@
 /** @file `moe-diffuseq train`: a training run, new or resumed. */
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
-import { broadcastJson, joinRanks, leaveRanks } from "../../distributed/index.js";
+import { broadcastJson, joinRanks, leaveRanks, threadsOfRank } from "../../distributed/index.js";
 import { PROGRAM, shellWord } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import type { DeviceKind } from "../../runtime/device.js";
@@ -90,7 +89,8 @@ function describeSummary(summary: TrainSummary, resume: string): string {
 
 async function configOf({ out, resume, preset, config, set, ...flags }: TrainFlags): Promise<RunConfig> {
   const { RunDirectory } = await import("../../training/run-directory.js");
-  return resolveConfig({
+  const { checkSettings } = await import("../../sampling/sampling-settings.js");
+  const resolved = resolveConfig({
     base: resume ? (await RunDirectory.open(out)).configPath : undefined,
     preset,
     configFile: config,
@@ -98,13 +98,16 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
     overridesName: "command line",
     overrides: trainingOverrides(flags),
   });
+  if (!resume) checkSettings(resolved, {}); // settings of generation that the model cannot have: said now, not after the training
+  return resolved;
 }
 
 const describeRun = ({ preset, model, training }: RunConfig): string =>
   `${preset ?? "a model"} of ${model.numLayers} layers, hidden ${model.hiddenSize}, ` +
   `${training.batchSize} x ${training.sequenceLength} tokens`;
 
-const whereOf = (device: DeviceKind = "cpu", threads = availableParallelism()): string =>
+/** Where a profile was made: what `train` takes when it is not told. */
+export const whereOf = (device: DeviceKind = "cpu", threads = threadsOfRank()): string =>
   device === "webgpu"
     ? "webgpu, copies and waiting left out"
     : `${threads} ${threads === 1 ? "thread" : "threads"}`;

@@ -126,26 +126,37 @@ class EncoderPool implements Encoder {
   }
 }
 
+/** UTF-16 units of text that are read ahead; of batches that are larger than that, one. */
+const AHEAD_CHARACTERS = 1 << 26;
+
+const charactersOf = (documents: readonly Parts[]): number =>
+  documents.reduce((sum, parts) => parts.reduce((own, part) => own + part.length, sum), 0);
+
 /** Encodes batches as they come, some ahead, and hands them on in their order. */
 export async function* encodeInOrder<T extends { readonly documents: readonly Parts[] }>(
   batches: AsyncIterable<T>,
   encoder: Encoder,
 ): AsyncGenerator<{ batch: T; encoded: EncodedBatch }> {
-  const queue: { batch: T; encoded: Promise<EncodedBatch> }[] = [];
+  const queue: { batch: T; characters: number; encoded: Promise<EncodedBatch> }[] = [];
+  let characters = 0;
   const iterator = batches[Symbol.asyncIterator]();
   try {
     for (let done = false; !done || queue.length > 0; ) {
-      while (!done && queue.length < encoder.ahead) {
+      while (!done && queue.length < encoder.ahead && characters < AHEAD_CHARACTERS) {
         const next = await iterator.next();
         if (next.done) done = true;
         else {
           const encoded = encoder.encode(next.value.documents);
           encoded.catch(() => {}); // reported when its turn comes
-          queue.push({ batch: next.value, encoded });
+          const own = charactersOf(next.value.documents);
+          characters += own;
+          queue.push({ batch: next.value, characters: own, encoded });
         }
       }
       const first = queue.shift();
-      if (first) yield { batch: first.batch, encoded: await first.encoded };
+      if (!first) continue;
+      yield { batch: first.batch, encoded: await first.encoded };
+      characters -= first.characters;
     }
   } finally {
     await iterator.return?.();

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { UserError } from "../../errors.js";
+import { explainReadError, UserError } from "../../errors.js";
 import { type Manifest, prepareCommand, type ShardRecord } from "./manifest.js";
 import { ENTRY_BYTES, HEADER_BYTES, headerDamage, idsOf, indexBytes, type ShardIds } from "./shard.js";
 
@@ -91,23 +91,23 @@ export class ShardReader {
   }
 
   private read(shard: number, what: Checked, position: number, length: number): Uint8Array {
-    const file = this.fileOf(shard);
-    this.check(shard, file, what);
     const bytes = new Uint8Array(length);
-    if (!readFully(file, bytes, position)) this.refuse(shard, `it ends before byte ${position + length}`);
+    try {
+      const file = this.fileOf(shard);
+      this.check(shard, file, what);
+      if (!readFully(file, bytes, position)) this.refuse(shard, `it ends before byte ${position + length}`);
+    } catch (error) {
+      this.fail(shard, error);
+    }
     return bytes;
   }
 
   private fileOf(shard: number): number {
     if (this.open?.shard === shard) return this.open.file;
     this.close();
-    try {
-      this.open = { shard, file: openSync(this.pathOf(shard), "r") };
-    } catch (error) {
-      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-      this.refuse(shard, missing ? "it is missing" : `it cannot be read (${(error as Error).message})`);
-    }
-    return this.open!.file;
+    const file = openSync(this.pathOf(shard), "r");
+    this.open = { shard, file };
+    return file;
   }
 
   private check(shard: number, file: number, what: Checked): void {
@@ -132,6 +132,15 @@ export class ShardReader {
 
   private pathOf(shard: number): string {
     return join(this.shards[shard].cache, this.shards[shard].record.file);
+  }
+
+  /** What has failed is opened anew by who tries again. */
+  private fail(shard: number, error: unknown): never {
+    this.close();
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") this.refuse(shard, "it is missing");
+    const explained = explainReadError(error, this.pathOf(shard));
+    if (explained instanceof UserError) throw explained;
+    return this.refuse(shard, `it cannot be read (${(error as Error).message})`);
   }
 
   private refuse(shard: number, damage: string): never {

@@ -4,7 +4,7 @@ import { mean } from "../../metrics/bootstrap.js";
 import type { Interval } from "../../metrics/index.js";
 import { type FilledGaps, infillings } from "./infill.js";
 import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
-import type { RatioInterval, TwinSummary } from "./summary.js";
+import { qualityAgainstSteps, type RatioInterval, type TwinSummary } from "./summary.js";
 import type { ScorerScale } from "./text-scorer.js";
 import type { SuiteBudget } from "./twin-run.js";
 import type { Judged } from "./write-texts.js";
@@ -17,7 +17,7 @@ const nats = (value: number | null): string => (value === null ? "-" : value.toF
 
 /** "1.19 (1.02-1.40)", or why there is none. */
 export function formatRatio({ ratio, low, high, first, second }: RatioInterval): string {
-  if (ratio === null) return `none (${first.toFixed(3)} over ${second})`;
+  if (ratio === null) return `none (${first.toFixed(3)} over ${second.toFixed(3)})`;
   const top = high === null ? "no bound" : high.toFixed(2);
   return `${ratio.toFixed(2)} (${low?.toFixed(2)}-${top})`;
 }
@@ -113,7 +113,7 @@ function formatTask(report: TaskReport): string[] {
     ...(summary.ratios.length > 0 ? [ratios(report)] : []),
     ...(classifier ? [formatScale(classifier)] : []),
     textSets(report),
-    ...(runs[0].quality.length > 0 ? [qualityAgainstSteps(report)] : []),
+    ...(runs[0].quality.length > 0 ? [quality(report)] : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
       .map(({ twin, judged: { samples, infill, free } }) =>
@@ -169,15 +169,12 @@ function scores({ summary: { twins }, runs, metrics }: TaskReport): string {
   return shown.toString();
 }
 
-/** The first twin in other numbers of steps, mean over seeds. */
-function qualityAgainstSteps({ runs, metrics: [metric] }: TaskReport): string {
-  const [{ twin, quality }] = runs;
-  const own = runs.filter((run) => run.twin === twin);
-  const points = quality.map(
-    ({ steps }, i) =>
-      `${mean(own.map((run) => mean(run.quality[i].judged.scores[metric]))).toFixed(3)} in ${steps}`,
+/** The first twin in other numbers of steps. */
+function quality({ runs, metrics: [metric] }: TaskReport): string {
+  const points = qualityAgainstSteps(runs, metric).map(
+    ({ steps, score }) => `${score.toFixed(3)} in ${steps}`,
   );
-  return `${twin}, ${metric} against steps: ${points.join(", ")}.`;
+  return `${runs[0].twin}, ${metric} against steps: ${points.join(", ")}.`;
 }
 
 function textSets(report: TaskReport): string {

@@ -15,6 +15,7 @@ import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { makeFolder, writeFileAtomic } from "../../hub/durable-file.js";
 import type { DeviceKind } from "../../runtime/index.js";
+import { checkSettings } from "../../sampling/sampling-settings.js";
 import type { Pair } from "../accuracy.js";
 import { NextTurnClassifier, type WrongKind, wrongKinds } from "./next-turn.js";
 import type { GroupedPair } from "./pairs.js";
@@ -22,7 +23,10 @@ import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { type RatioInterval, ratioInterval, summarise, type TaskSummary } from "./summary.js";
 import { type ScorerScale, TextScorer } from "./text-scorer.js";
 import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinRun } from "./twin-run.js";
-import { type TwinName, twins } from "./twins.js";
+import { type TwinName, twin, twins } from "./twins.js";
+
+/** Runs of the network for a text. */
+const DEFAULT_STEPS = 32;
 
 export interface SuiteOptions {
   readonly tasks: readonly SuiteTask[];
@@ -86,14 +90,28 @@ export interface SuiteReport {
 }
 
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const { tasks, base, budget, seeds, items = 50, steps = 32 } = options;
+  const { tasks, base, budget, seeds, items = 50, steps = DEFAULT_STEPS } = options;
   if (seeds.length === 0) throw new UserError("suite: expected at least one seed.");
   for (const [what, list] of Object.entries({ tasks, twins: options.twins, seeds }))
     if (new Set<unknown>(list).size < list.length)
       throw new UserError(`suite: expected every one of the ${what} once, got one of them twice.`);
+  checkGeneration(options);
   const reports: TaskReport[] = [];
   for (const task of tasks) reports.push(await runTask(task, { ...options, items, steps }));
   return { budget, seeds, items, steps, base, tasks: reports };
+}
+
+/** @throws UserError for settings of generation that a twin cannot have: said before anything is trained */
+export function checkGeneration(options: SuiteOptions): void {
+  const { tasks, base, twins: names, steps = DEFAULT_STEPS, qualitySteps = [] } = options;
+  for (const task of tasks)
+    for (const [name, config] of twins(withConditionDropout(task, base), names))
+      try {
+        for (const asked of [steps, ...qualitySteps]) checkSettings(config, { steps: asked });
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        throw new UserError(`${task.name}, twin ${name}: ${error.message}`);
+      }
 }
 
 async function runTask(
@@ -114,18 +132,21 @@ async function runTask(
   const targets = found.train.map(({ trg }) => trg);
   const scorer = TextScorer.train(targets, tokenizer);
   const judges = { classifier, scorer };
+  const [first] = options.twins;
+  // A left-to-right twin writes a token a step, whatever is asked for.
+  const atSteps = twin(base, first).diffusion.objective === "next-token" ? [] : qualitySteps;
   const common = { task, pairsDigest, budget, threads, device, folder, steps, ...judges, signal, say };
   const runs: TwinRun[] = [];
   for (const seed of seeds)
-    for (const [twin, config] of twins(base, options.twins))
+    for (const [name, config] of twins(base, options.twins))
       runs.push(
         await runTwin({
           ...common,
-          twin,
+          twin: name,
           seed,
           config,
           items: judged,
-          qualitySteps: twin === options.twins[0] ? qualitySteps : [],
+          qualitySteps: name === first ? atSteps : [],
         }),
       );
   return {
@@ -179,6 +200,14 @@ function anchors(
 /** Sources left out in training where texts from nothing are wanted: they are those of a pair without a source. */
 const FREE_SHARE = 0.2;
 
+const withConditionDropout = ({ name, free }: SuiteTask, base: RunConfig): RunConfig =>
+  free && base.diffusion.conditionDropout === 0
+    ? configFromLayers([
+        { name: "base", config: base },
+        { name: `task ${name}`, config: { diffusion: { conditionDropout: FREE_SHARE } } },
+      ])
+    : base;
+
 interface Prepared {
   /** The base with the task's settings laid over it. */
   readonly base: RunConfig;
@@ -216,7 +245,7 @@ async function prepare(
     await (await Tokenizer.train(texts, { vocabSize })).save(own);
   }
   const withTask = configFromLayers([
-    { name: "base", config: base },
+    { name: "base", config: withConditionDropout(task, base) },
     {
       name: `task ${task.name}`,
       config: {
@@ -227,7 +256,6 @@ async function prepare(
           tokenizer: vocabulary,
         },
         training: { packing: false, evalSequences: LOSS_PAIRS },
-        diffusion: task.free && base.diffusion.conditionDropout === 0 ? { conditionDropout: FREE_SHARE } : {},
       },
     },
   ]);

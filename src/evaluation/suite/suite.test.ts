@@ -157,7 +157,17 @@ describe("ratioInterval", () => {
       groups: 2,
     });
     expect(ratioInterval([[1, 1]], [[0, 1]]).high).toBeNull();
-    expect(formatRatio(ratioInterval([[0, 1]], [[0, 0]]))).toBe("none (0.500 over 0)");
+    expect(formatRatio(ratioInterval([[0, 1]], [[0, 0]]))).toBe("none (0.500 over 0.000)");
+    // What is printed as 0.000 is nothing to divide by.
+    expect(ratioInterval([[0.01, 0.02]], [[1e-8, 2e-4]])).toMatchObject({
+      ratio: null,
+      low: null,
+      high: null,
+    });
+    expect(ratioInterval([[0.2, 0.2]], [[1e-8, 0.1]])).toMatchObject({
+      ratio: expect.closeTo(4),
+      high: null,
+    });
   });
 });
 
@@ -261,9 +271,21 @@ describe("runSuite", () => {
     const trained = began.filter((what) => /step \d/.test(what));
     expect(trained.length).toBeGreaterThan(0);
     for (const what of trained) expect(what).toMatch(/^addresses: autoregressive/);
+    // Settings that a twin cannot have are refused before anything is trained.
+    const refused = configFromLayers([
+      { name: "base", config: options.base },
+      { name: "refused", config: { generation: { sampler: "ddim" } } },
+    ]);
+    await expect(
+      runSuite({ ...options, base: refused, twins: ["moe-diffuseq", "masked"], out: join(out, "refused") }),
+    ).rejects.toThrow(/^addresses, twin masked: generation\.sampler: expected "absorbing"/);
+    expect(await readdir(out)).not.toContain("refused");
     // Other sources to judge by: nothing is trained for them.
     const one: SuiteOptions = { ...options, twins: ["moe-diffuseq"], qualitySteps: [], out: moved };
     const said: string[] = [];
+    // A left-to-right twin writes in as many steps as there are tokens.
+    const [left] = (await runSuite({ ...options, twins: ["autoregressive"], out: moved })).tasks;
+    expect(left.runs[0].quality).toEqual([]);
     const fewer = await runSuite({ ...one, items: 2, onProgress: (what) => said.push(what) });
     expect(said.some((what) => /step \d/.test(what))).toBe(false);
     expect(fewer.tasks[0].runs[0].date).toBe(task.runs[0].date);

@@ -5,6 +5,7 @@ import { type Document, embeddedCorpus, readDocuments } from "../../data/index.j
 import { UserError } from "../../errors.js";
 import { chrf, distinctN, editSimilarity, exactMatch, nltkSentenceBleu, rouge } from "../../metrics/index.js";
 import type { Pair } from "../accuracy.js";
+import { inSpreadOrder, takeInTurns } from "../spread.js";
 import {
   type GroupedPair,
   givenPairs,
@@ -193,28 +194,6 @@ export async function readPairs(
     if (pairs.length === 0)
       throw new UserError(`${task.name}: the ${part} documents give no pair (${task.description}).`);
   return { train, valid, heldOut: [...held.values()].flat() };
-}
-
-/** The first of each list, then the second of each, and so on, up to `limit`. */
-function takeInTurns<T>(lists: readonly (readonly T[])[], limit: number): T[] {
-  const taken: T[] = [];
-  for (let turn = 0; lists.some((list) => list.length > turn); turn++)
-    for (const list of lists) {
-      if (taken.length === limit) return taken;
-      if (list.length > turn) taken.push(list[turn]);
-    }
-  return taken;
-}
-
-/** All of a list, the middle first, so that the first few are from all over it (van der Corput's sequence). */
-function inSpreadOrder<T>(list: readonly T[]): T[] {
-  const found = new Set<number>();
-  for (let k = 1; found.size < list.length; k++) {
-    let [place, step] = [0, 0.5];
-    for (let rest = k; rest > 0; rest >>= 1, step /= 2) if (rest & 1) place += step;
-    found.add(Math.floor(place * list.length));
-  }
-  return Array.from(found, (place) => list[place]);
 }
 
 type Part = "train" | "valid";

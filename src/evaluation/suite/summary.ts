@@ -12,7 +12,10 @@ import { seededRandom } from "../statistics.js";
 import type { TwinRun } from "./twin-run.js";
 import type { TwinName } from "./twins.js";
 
-/** A ratio of means; null where the second mean is 0: there is none. Plain JSON. */
+/** A mean score below it is printed as 0.000, and counts as nothing: a ratio over it would be large by chance. */
+export const LEAST_SCORE = 0.0005;
+
+/** A ratio of means; null where the second mean is below `LEAST_SCORE`: there is none. Plain JSON. */
 export interface RatioInterval {
   readonly ratio: number | null;
   readonly low: number | null;
@@ -52,6 +55,18 @@ export interface TaskSummary {
 const scoresOf = (runs: readonly TwinRun[], metric: string): RunScores =>
   runs.map(({ judged }) => judged.scores[metric]);
 
+/** The first twin's mean score over seeds and sources at each number of steps that was asked for; none: []. */
+export function qualityAgainstSteps(
+  runs: readonly TwinRun[],
+  metric: string,
+): { readonly steps: number; readonly score: number }[] {
+  const own = runs.filter(({ twin }) => twin === runs[0].twin);
+  return own[0].quality.map(({ steps }, i) => ({
+    steps,
+    score: mean(own.flatMap(({ quality }) => quality[i].judged.scores[metric])),
+  }));
+}
+
 const RESAMPLES = 2000;
 
 /** mean(first) / mean(second) over the same sources, a run a seed. @param groups the document of each. Default: each source by itself */
@@ -62,12 +77,13 @@ export function ratioInterval(
 ): RatioInterval {
   const [a, b] = [mean(first.flat()), mean(second.flat())];
   const about = { first: a, second: b, sources: first[0].length, groups: new Set(groups).size };
-  if (b === 0) return { ratio: null, low: null, high: null, ...about };
+  if (b < LEAST_SCORE) return { ratio: null, low: null, high: null, ...about };
   const samples = resample([first, second], seededRandom(1), { resamples: RESAMPLES, groups });
-  // No hit of the second in a sample: the ratio is as large as can be.
-  const ratios = Array.from(samples, ({ sums: [x, y] }) =>
-    y === 0 ? (x === 0 ? 1 : Number.MAX_VALUE) : x / y,
-  ).sort((p, q) => p - q);
+  // Where the second scores nothing in a sample, the ratio is as large as can be.
+  const ratios = Array.from(samples, ({ sums: [x, y], count }) => {
+    if (y / count >= LEAST_SCORE) return x / y;
+    return x / count < LEAST_SCORE ? 1 : Number.MAX_VALUE;
+  }).sort((p, q) => p - q);
   const at = (q: number) => ratios[Math.round(q * (RESAMPLES - 1))];
   const high = at(0.975);
   return { ratio: a / b, low: at(0.025), high: high === Number.MAX_VALUE ? null : high, ...about };

@@ -11,10 +11,9 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
-import { lockLibrary } from "../../hub/folder-lock.js";
+import { lockBeside } from "../../hub/folder-lock.js";
 import { readKept, writeKept } from "../../hub/index.js";
 import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
@@ -230,27 +229,14 @@ function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunCon
 
 const checksum = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** Milliseconds after which a lock that nobody renews counts as left behind, and between looks at one that is held. */
-const STALE = 60_000;
-const LOOK = 2_000;
-
-/** Runs `work` while no other process is at work on the same run. */
+/** Runs `work` while no other process is at work on the same run. Its directory is made anew meanwhile, so the lock lies beside it. */
 async function withLock<T>(
   path: string,
   { signal, say }: Pick<TwinJob, "signal" | "say">,
   work: () => Promise<T>,
 ): Promise<T> {
-  // A process that was stopped for a minute may lose its lock; at worst both do the same work.
-  const { lock } = await lockLibrary();
-  const take = () => lock(path, { realpath: false, stale: STALE, onCompromised: () => {} });
-  for (;;) {
-    signal?.throwIfAborted();
-    const release = await take().catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ELOCKED") return null;
-      throw error;
-    });
-    if (release) return work().finally(() => release().catch(() => {}));
-    say("another process is at work on it; waiting");
-    await sleep(LOOK);
-  }
+  // A process that stood still for a while may lose its lock; at worst both do the same work.
+  const onWait = () => say("another process is at work on it; waiting");
+  const lock = await lockBeside(path, { signal, onWait });
+  return work().finally(() => lock.release());
 }

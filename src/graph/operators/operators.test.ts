@@ -73,6 +73,7 @@ describe("elementwise operators", () => {
       outputs: {
         both: e.cast(both, "float32"),
         either: e.cast(e.or(e.less(a, b), e.greater(a, b)), "int64"),
+        least: e.cast(e.greaterOrEqual(a, b), "int64"),
         quotient: e.div(a, 2),
       },
     };
@@ -84,7 +85,37 @@ describe("elementwise operators", () => {
     const slow = evaluate(module, feeds);
     for (const name of Object.keys(module.outputs)) expect(fast[name].data).toEqual(slow[name].data);
     expect([...slow.both.data]).toEqual([1, 0, 0, 1, 1, 1]);
+    expect([...slow.least.data]).toEqual([0, 1, 1, 0, 1, 0]);
     expect([...slow.quotient.data]).toEqual([0, 1, 2, -3, 0, 1]);
+  });
+
+  it("of equal values the gradient goes to the first", async () => {
+    const [a, b] = ["a", "b"].map((name) => input(name, "float32", [4]));
+    const feeds = { a: array([4], [1, 2, -3, 0.5]), b: array([4], [1, 5, -3, 0.25]) };
+    for (const [f, first] of [
+      [e.maximum, [1, 0, 1, 1]],
+      [e.minimum, [1, 1, 1, 0]],
+    ] as const) {
+      const [ofA, ofB] = gradient(reduceSum(f(a, b), [0]), [a, b]);
+      const module = { name: "ties", outputs: { ofA, ofB } };
+      for (const found of [await runOnnx(module, feeds), evaluate(module, feeds)]) {
+        expect([...found.ofA.data]).toEqual(first);
+        expect([...found.ofB.data]).toEqual(first.map((share) => 1 - share));
+      }
+    }
+  });
+
+  it("cast cuts floats off towards zero, negative ones too; true is what is not 0", async () => {
+    const x = input("x", "float32", [6]);
+    const outputs = { whole: e.cast(x, "int64"), some: e.cast(e.cast(x, "bool"), "int64") };
+    const feeds = { x: array([6], [-2.75, -1, -0.5, 0, 0.5, 1.75]) };
+    for (const { whole, some } of [
+      await runOnnx({ name: "cast", outputs }, feeds),
+      evaluate({ name: "cast", outputs }, feeds),
+    ]) {
+      expect(Array.from(whole.data, (value) => value + 0)).toEqual([-2, -1, 0, 0, 0, 1]);
+      expect([...some.data]).toEqual([1, 1, 1, 0, 1, 1]);
+    }
   });
 });
 
@@ -187,6 +218,10 @@ describe("indexing", () => {
     await checkOperator({ x: array([2, 4, 3]) }, ({ x }) => gather(x, indices([3, 0], [2]), 1), {
       differentiable: [],
     });
+    const x = input("x", "float32", [2, 4, 3]);
+    expect(() => gradient(reduceSum(gather(x, indices([3, 0], [2]), 1), [0, 1, 2]), [x])).toThrow(
+      "gather: differentiable along axis 0 only; transpose first",
+    );
   });
   it("gatherElements and scatterElements", async () => {
     await checkOperator({ x: array([2, 4]) }, ({ x }) =>
@@ -267,6 +302,16 @@ describe("indexing", () => {
     expect(distance((await runOnnx(module, feeds)).order, evaluate(module, feeds).order)).toBe(0);
     for (const rows of [null, 0])
       expect(() => topK(input("rows", "float32", [rows, 5]), 2)).toThrow("expected one row at least");
+  });
+  it("topK of the smallest, ties to the lower index too", async () => {
+    await checkOperator({ x: array([3, 7]) }, ({ x }) => topK(x, 2, false).values);
+    const x = input("x", "float32", [2, 5]);
+    const module = { name: "smallest", outputs: topK(x, 3, false) };
+    const feeds = { x: array([2, 5], [2, -1, 2, 0, -1, 0.5, 0.25, 0.25, 0.25, 9]) };
+    for (const { values, indices: order } of [await runOnnx(module, feeds), evaluate(module, feeds)]) {
+      expect([...values.data]).toEqual([-1, -1, 0, 0.25, 0.25, 0.25]);
+      expect([...order.data]).toEqual([1, 4, 3, 1, 2, 3]);
+    }
   });
   it("argMax takes the first of equal elements, and no rows at all", async () => {
     const x = input("x", "float32", [null, 4]);

@@ -97,14 +97,13 @@ export function headGroups(layer: LayerPattern): HeadGroup[] {
 
 /** Query-key pairs that are computed (masked places included) for one head over `length` positions. */
 export function computedPairs(head: HeadPattern, length: number, globals: number): number {
-  const plan = blockPlan(head, length, globals);
-  return plan ? pairsOf(plan, globals) : length * length;
+  const pairs = head.full || coversRow(head, length) ? Infinity : pairsOf(planSizes(head, length, globals));
+  return Math.min(pairs, length * length);
 }
 
 /** What blocks see, and what global slots see: the blocks that see them, or everything. */
-const pairsOf = (plan: BlockPlan, globals: number): number =>
-  plan.padded * (plan.globalKeys + plan.localKeys) +
-  (plan.near ? plan.padded * plan.globalKeys : globals * plan.length);
+const pairsOf = ({ padded, globalKeys, localKeys, near, globals, length }: PlanSizes): number =>
+  padded * (globalKeys + localKeys) + (near ? padded * globalKeys : globals * length);
 
 /** Positions of the largest block of any layer that may see near slots only; 0: none may. */
 export function largestBlock(settings: AttentionSettings, numLayers: number, numHeads: number): number {
@@ -174,8 +173,9 @@ export function blockPlan(
   near = globals,
 ): BlockPlan | null {
   if (head.full || coversRow(head, length)) return null;
-  const plan = makeBlockPlan(head, length, globals, { near });
-  return pairsOf(plan, globals) < length * length ? plan : null;
+  // Decided before anything is built: with a large window or dilation a plan is far larger than the row.
+  const cheaper = pairsOf(planSizes(head, length, globals, { near })) < length * length;
+  return cheaper ? makeBlockPlan(head, length, globals, { near }) : null;
 }
 
 const largestDivisor = (n: number, atMost: number): number => {
@@ -183,25 +183,67 @@ const largestDivisor = (n: number, atMost: number): number => {
   return 1;
 };
 
-/** The plan, be it cheaper or not. `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). */
-export function makeBlockPlan(
+/** `reach`: see BlockPlan (1 and 2 are equally fast at window 128 on two cores). `near`: see blockPlan. */
+interface PlanOptions {
+  readonly reach?: number;
+  readonly near?: number;
+}
+
+/** How large a plan is, without the plan. */
+interface PlanSizes extends Omit<BlockPlan, "order" | "keyPosition" | "keyChunks" | "usesOfChunk"> {
+  /** Global slots of the row. */
+  readonly globals: number;
+  /** Blocks a residue class. */
+  readonly perResidue: number;
+}
+
+function planSizes(
   { window, dilation, causal = false }: HeadPattern,
   length: number,
   globals: number,
-  { reach = 1, near: nearGlobals = globals }: { reach?: number; near?: number } = {},
-): BlockPlan {
+  { reach = 1, near: nearGlobals = globals }: PlanOptions = {},
+): PlanSizes {
   const block = Math.ceil(window / reach);
-  const perResidue = Math.ceil(Math.ceil(length / dilation) / block); // blocks a residue class
+  const perResidue = Math.ceil(Math.ceil(length / dilation) / block);
   const blocks = perResidue * dilation;
-  const padded = blocks * block;
   const chunk = largestDivisor(block, 16);
   // Residues of a dilated window lie all over the row, and so do their documents.
   const near = dilation === 1 && Math.ceil(nearGlobals / chunk) * chunk < globals;
-  const globalChunks = Math.ceil((near ? nearGlobals : globals) / chunk);
+  const sides = causal ? reach + 1 : 2 * reach + 1;
+  const globalKeys = Math.ceil((near ? nearGlobals : globals) / chunk) * chunk;
+  return {
+    length,
+    window,
+    dilation,
+    block,
+    reach,
+    causal,
+    sides,
+    localKeys: sides * block,
+    blocks,
+    padded: blocks * block,
+    chunk,
+    globalKeys,
+    near,
+    slotRows: near ? blocks * globalKeys : globals,
+    globals,
+    perResidue,
+  };
+}
+
+/** The plan, be it cheaper or not. */
+export function makeBlockPlan(
+  head: HeadPattern,
+  length: number,
+  globals: number,
+  options: PlanOptions = {},
+): BlockPlan {
+  const { perResidue, globals: _, ...sizes } = planSizes(head, length, globals, options);
+  const { dilation, block, reach, localKeys, blocks, padded, chunk, near } = sizes;
+  const globalChunks = sizes.globalKeys / chunk;
   const slotChunks = near ? blocks * globalChunks : globalChunks;
   const chunksPerBlock = block / chunk;
-  const sides = Array.from({ length: causal ? reach + 1 : 2 * reach + 1 }, (_, i) => i - reach);
-  const localKeys = sides.length * block;
+  const sides = Array.from({ length: sizes.sides }, (_, i) => i - reach);
   const wrap = (b: number) => ((b % blocks) + blocks) % blocks; // masked where it wraps
 
   const order = new Int32Array(padded);
@@ -231,24 +273,5 @@ export function makeBlockPlan(
     for (let b = 0; b < blocks; b++)
       for (let c = 0; c < chunksPerBlock; c++)
         usesOfChunk.push(wrap(b - side) * chunksARow + globalChunks + place * chunksPerBlock + c);
-  return {
-    length,
-    window,
-    dilation,
-    block,
-    reach,
-    causal,
-    sides: sides.length,
-    localKeys,
-    blocks,
-    padded,
-    chunk,
-    globalKeys: globalChunks * chunk,
-    near,
-    slotRows: near ? slotChunks * chunk : globals,
-    order,
-    keyPosition,
-    keyChunks,
-    usesOfChunk,
-  };
+  return { ...sizes, order, keyPosition, keyChunks, usesOfChunk };
 }

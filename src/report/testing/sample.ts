@@ -93,9 +93,9 @@ export function sampleReport(changes: Partial<ReportData> = {}): ReportData {
     metrics: metrics(),
     attention: samplePattern(),
     denoising: sampleDenoising(),
-    finalText: { text: "We the people of the United States", caption: "seed 1" },
+    finalText: "We the people of the United States",
     baselines: [
-      { name: "unigram", bitsPerByte: 2.5, natsPerToken: 7 },
+      { name: "unigram", bitsPerByte: 2.5 },
       { name: "bigram", bitsPerByte: 1.6 },
     ],
     nextCommands: [

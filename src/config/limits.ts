@@ -1,0 +1,10 @@
+/** @file How large sizes and counts may be: far above what can be computed, and small enough for the lists made of them. */
+
+/** Of tokens, positions, texts, and columns of a matrix. */
+export const MOST = 2 ** 24;
+/** Of layers, and of heads in a layer. */
+export const MOST_LAYERS = 2 ** 12;
+/** Of experts in a layer. */
+export const MOST_EXPERTS = 2 ** 16;
+/** Of sequences in a batch, and of batches in a step. */
+export const MOST_ROWS = 2 ** 20;
