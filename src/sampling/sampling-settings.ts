@@ -39,7 +39,7 @@ export function generationConfig(model: RunConfig, settings: GenerationSettings)
 function checkControls({ conditionDropout }: DiffusionConfig, { guidance }: GenerationConfig): void {
   if (guidance !== 1 && conditionDropout === 0)
     throw new UserError(
-      `generation.guidance: expected 1, got ${guidance}; the model was trained with diffusion.conditionDropout 0 and never saw a text ` +
+      `generation.guidance: expected 1, got ${guidance}; the model has diffusion.conditionDropout 0 and never sees a text ` +
         "without its condition; train with --set diffusion.conditionDropout=0.1",
     );
 }
@@ -72,7 +72,7 @@ export function chooseSampler(
   if (sampler === "absorbing" && absorbRate === 0)
     throw new UserError(
       'generation.sampler: expected "ancestral", "ddim", "dpm-solver++" or "auto", got "absorbing"; ' +
-        "the model was trained with absorbRate 0",
+        "the model has absorbRate 0",
     );
   if (sampler === "dpm-solver++") createSolver(solverMethod, order);
   return sampler === "auto" ? "ancestral" : sampler;

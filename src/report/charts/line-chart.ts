@@ -49,7 +49,7 @@ const LETTER_WIDTH = 6.6;
 const LABEL_GAP = 16;
 const TOP = 28;
 const BOTTOM = 44;
-const LEFT = 46;
+const LEFT = 54;
 /** Nearer dots would touch. */
 const DOT_GAP = 18;
 /** Share of noisy values on each side that may leave the frame. */
