@@ -21,6 +21,10 @@ export class Interrupted extends Error {
   }
 }
 
+/** What work ended by, where it was stopped; null: it failed by itself. */
+const stoppedBy = ({ reason }: AbortSignal, error: unknown): Interrupted | null =>
+  reason instanceof Interrupted && !(error instanceof UserError) ? reason : null;
+
 /**
  * What a command comes to that was stopped while `work` ran: where it keeps what is done, and the command that goes on from there.
  * Otherwise what `work` comes to.
@@ -33,12 +37,12 @@ export async function orGoOn(
   try {
     return await work();
   } catch (error) {
-    const { reason } = signal;
-    if (!(reason instanceof Interrupted) || error instanceof UserError) throw error;
+    const stopped = stoppedBy(signal, error);
+    if (!stopped) throw error;
     return {
       json: { interrupted: true, resume: again },
       text: `Stopped. ${kept}\nGo on with:\n  ${again}`,
-      exitCode: reason.exitCode,
+      exitCode: stopped.exitCode,
     };
   }
 }
@@ -55,10 +59,10 @@ export async function orKeep(
   try {
     return await work();
   } catch (error) {
-    const { reason } = signal;
-    if (reason instanceof Interrupted && !(error instanceof UserError)) {
+    const stopped = stoppedBy(signal, error);
+    if (stopped) {
       terminal.stderr.write("Stopped. What was done by then:\n");
-      return { ...done, exitCode: reason.exitCode };
+      return { ...done, exitCode: stopped.exitCode };
     }
     if (done.text !== undefined) terminal.stderr.write(`${done.text}\n\n`);
     throw error;
