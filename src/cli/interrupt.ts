@@ -1,6 +1,6 @@
 /**
  * @file Ctrl-C: the first asks the work to stop where it can be taken up again, the second ends the process at once. SIGTERM counts as
- * much, SIGHUP (the terminal is gone: a connection that broke), and SIGUSR2, which mpirun hands on to its ranks at once and which
+ * much, SIGHUP (the terminal is gone: a connection that broke; what is saved stays, though Node itself may end by a signal then), and SIGUSR2, which mpirun hands on to its ranks at once and which
  * schedulers can be told to send before the time is up.
  */
 import { UserError } from "../errors.js";

@@ -17,7 +17,7 @@ export async function runReport(path: string): Promise<ReportData> {
   const { batchSize, gradientAccumulation, sequenceLength } = training;
   const { parameters } = costOf(model, { batchSize, length: sequenceLength });
   const metrics = readMetrics(metricsPath);
-  const last = metrics.findLast(({ kind }) => kind === "train");
+  const last = metrics.findLast(({ seconds }) => Number(seconds) > 0);
   const [tokens, seconds] = [Number(last?.tokens ?? 0), Number(last?.seconds ?? 0)];
   return {
     title: basename(path),

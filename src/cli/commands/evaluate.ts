@@ -84,7 +84,8 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
         command.error("error: pass --model with a trained run, or --suite with the name of a suite");
       const { evaluateRun, formatEvaluation } = await import("../../evaluation/index.js");
       // What is wrong with it is said now, not after minutes.
-      const asked = flags.accuracy === undefined ? null : await pairsToWrite(model, flags, flags.accuracy);
+      const asked =
+        flags.accuracy === undefined ? null : await pairsToWrite(model, flags, flags.accuracy, signal);
       const line = new ProgressLine(terminal.stderr);
       const report = await evaluateRun(model, {
         data: flags.valid,
@@ -161,7 +162,12 @@ interface PairsToWrite {
 }
 
 /** The held-out pairs of a run, and how their targets are to be written. */
-async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number): Promise<PairsToWrite> {
+async function pairsToWrite(
+  folder: string,
+  flags: EvaluateFlags,
+  count: number,
+  signal: AbortSignal,
+): Promise<PairsToWrite> {
   const { readDocuments } = await import("../../data/index.js");
   const { takeEvenly } = await import("../../evaluation/spread.js");
   const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
@@ -184,7 +190,10 @@ async function pairsToWrite(folder: string, flags: EvaluateFlags, count: number)
   async function* heldOut() {
     if (paths.length > 0)
       for await (const { src, trg } of readDocuments(paths, { part: "valid", onBadRecord }))
-        if (src !== undefined && trg !== undefined) yield { src, trg };
+        if (src !== undefined && trg !== undefined) {
+          signal.throwIfAborted();
+          yield { src, trg };
+        }
   }
   const pairs = await takeEvenly(heldOut(), count);
   if (pairs.length === 0)

@@ -1,4 +1,5 @@
 /** @file `moe-diffuseq report` on runs with and without bits per byte, half done, and none at all. */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,5 +78,6 @@ describe("report", () => {
     expect(gaussian).toMatchObject({ code: 1, err: expect.stringMatching(/a Gaussian process has none/) });
     const none = await run("report", "--model", join(folder, "nothing"));
     expect(none).toMatchObject({ code: 1, err: expect.not.stringMatching(/fault of the program/) });
+    expect(existsSync(join(folder, "nothing"))).toBe(false);
   });
 });

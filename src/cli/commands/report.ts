@@ -32,10 +32,10 @@ export function registerReport(program: Command, host: CommandHost): void {
   defineCommand<ReportFlags>(command, host, ["model"], async (flags, { terminal, signal }) => {
     const model = flags.model ?? command.error("error: pass --model with the directory of a run");
     const out = flags.out ?? join(model, "report.html");
-    await requireWritable(out, "--out");
     const { runReport } = await import("../run-report.js");
     const { trainingReport } = await import("../../report/training-report.js");
     const data = await runReport(resolve(model));
+    await requireWritable(out, "--out");
     const line = new ProgressLine(terminal.stderr);
     const baselines = flags.baselines
       ? await baselinesOf(model, data.metrics, (what) => line.update(what), signal).finally(() => line.end())

@@ -131,3 +131,19 @@ it("refuses settings of generation that the model cannot have, before anything i
   });
   expect(existsSync(out)).toBe(false);
 });
+
+it("does not pass over a setting that was edited beside config.json", async () => {
+  const out = join(folder, "edited");
+  expect((await run("--config", config, "--out", out, "--max-steps", "1")).code).toBe(0);
+  const file = join(out, "generation_config.json");
+  writeFileSync(file, JSON.stringify({ topK: 5 }));
+  const asked = await run("--resume", "--out", out, "--max-steps", "2", "--set", "generation.topK=0");
+  expect(asked).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/generation\.topK: .*edited to 5; change it there/),
+  });
+  expect((await run("--resume", "--out", out, "--max-steps", "2", "--set", "generation.topK=3")).code).toBe(
+    0,
+  );
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ topK: 3 });
+});

@@ -1,10 +1,11 @@
 /** @file `moe-diffuseq train`: a training run, new or resumed. */
 import { join } from "node:path";
 import type { Command } from "commander";
+import { settingFields, show } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks, threadsOfRank } from "../../distributed/index.js";
-import { PROGRAM, shellWord } from "../../errors.js";
+import { PROGRAM, shellWord, UserError } from "../../errors.js";
 import { writeFileAtomic } from "../../hub/index.js";
 import type { DeviceKind } from "../../runtime/device.js";
 import type { TrainEvent, TrainSummary, ValidMetrics } from "../../training/trainer.js";
@@ -98,8 +99,27 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
     overridesName: "command line",
     overrides: trainingOverrides(flags),
   });
-  if (!resume) checkSettings(resolved, {}); // settings of generation that the model cannot have: said now, not after the training
+  if (resume) await refuseEdited(out, set);
+  else checkSettings(resolved, {}); // settings of generation that the model cannot have: said now, not after the training
   return resolved;
+}
+
+/**
+ * A setting that config.json has already cannot be told from one that was not asked for, and what was edited in generation_config.json would
+ * stay.
+ */
+async function refuseEdited(out: string, sets: readonly string[] = []): Promise<void> {
+  const { readRunConfig } = await import("../../hub/run-config.js");
+  const [known, edited] = [await readRunConfig(out, { edited: false }), await readRunConfig(out)];
+  const of = (config: RunConfig | null) =>
+    config?.generation as Readonly<Record<string, unknown>> | undefined;
+  for (const { path, value } of sets.flatMap(settingFields)) {
+    const name = path.startsWith("generation.") ? path.slice("generation.".length) : "";
+    if (name !== "" && of(known)?.[name] === value && of(edited)?.[name] !== value)
+      throw new UserError(
+        `--set ${path}: expected a change in ${join(out, "generation_config.json")}, where it was edited to ${show(of(edited)?.[name])}; change it there.`,
+      );
+  }
 }
 
 const describeRun = ({ preset, model, training }: RunConfig): string =>
