@@ -185,7 +185,7 @@ export async function trainMerges(
     if (index.heap.size === 0)
       throw new UserError(
         `expected enough text for ${tokens} merges, got ${counter.characters} characters, which hold ${strings.length - 256}; ` +
-          `ask for a vocabulary smaller by ${256 + tokens - strings.length} or give more text`,
+          `ask for a vocabulary smaller by ${256 + tokens - strings.length} (train: --set model.vocabSize; prepare, tokenizer: --vocab-size) or give more text`,
       );
     const { pair, count } = index.heap.pop();
     const current = index.counts.get(pair) ?? 0;
