@@ -1,22 +1,25 @@
 /** @file The claims as Markdown and as a page with charts. */
 import {
   formatBudget,
+  formatCode,
   formatFree,
   formatGaps,
   formatScale,
   formatScorer,
   heldOutOf,
+  nameOf,
   textSetHead,
   textSetRows,
 } from "../evaluation/suite/format.js";
 import type { TaskReport, TwinRun } from "../evaluation/suite/index.js";
 import { qualityAgainstSteps } from "../evaluation/suite/summary.js";
+import { formatProgramId } from "../hub/program-id.js";
 import { type FiguresSection, figuresReport, type LineChart, type Series } from "../report/index.js";
 import { seriesColor } from "../report/theme.js";
 import type { BenchTask } from "./bench.js";
-import { type ClaimsReport, claimsOf, millisecondsPerToken } from "./claims.js";
+import { type ClaimsReport, claimsOf, leftOutOf, millisecondsPerToken } from "./claims.js";
 import { formatParts } from "./format.js";
-import { formatRecord } from "./record.js";
+import { formatRecord, joinRecords } from "./record.js";
 
 const QUICK =
   "A quick run: tiny models trained for seconds, few rounds, few texts. It shows that every figure can be made, not what the figures are.";
@@ -36,10 +39,10 @@ function trainingOf({ budget, tasks }: ClaimsReport["suite"]): string {
   return `${formatBudget(budget)}, ${threads.join(" or ")} ${String(threads) === "1" ? "thread" : "threads"}`;
 }
 
-function conditions({ bench, grown, suite }: ClaimsReport): Record<string, string> {
+function conditions({ bench, grown, suite, madeBy }: ClaimsReport): Record<string, string> {
   const { seeds, tasks, steps, base } = suite;
   return {
-    Machine: formatRecord(bench.record),
+    Machine: formatRecord(joinRecords([bench.record, grown.record])),
     Ceiling: `${bench.ceiling.median.toFixed(0)} GFLOP/s (quartiles ${bench.ceiling.lowerQuartile.toFixed(0)} to ${bench.ceiling.upperQuartile.toFixed(0)})`,
     "Parts of the benchmark": formatParts(bench.parts),
     "With more experts": formatParts(grown.parts),
@@ -48,6 +51,8 @@ function conditions({ bench, grown, suite }: ClaimsReport): Record<string, strin
     "Trained on": [...new Set(suite.tasks.flatMap(({ runs }) => runs.map(({ date }) => date.slice(0, 10))))]
       .sort()
       .join(", "),
+    "Code of the twins": formatCode(tasks),
+    "Code of this report": formatProgramId(madeBy),
     "Steps a text": String(steps),
     "Judged by": tasks.map((task) => `${task.task}: ${heldOutOf(task)}`).join("; "),
     Model: `${base.model.numLayers} layers of ${base.model.hiddenSize}, ${base.model.experts.numExperts} experts, vocabulary ${base.model.vocabSize}`,
@@ -69,16 +74,13 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
     verdict,
     `\`${own}\``,
   ]);
-  const leftOut = [
-    ...report.bench.leftOut,
-    ...report.grown.leftOut.map((note) => `with more experts: ${note}`),
-  ];
+  const leftOut = leftOutOf(report);
   return [
     "# Benchmarks",
     `Made by \`${command}\`; do not edit. ${report.quick ? `**${QUICK}** ` : ""}${CAUTION}`,
     tableOf(head, rows),
     "## Likelihoods",
-    "Nats a token, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
+    "Nats a target token, [PAD] included, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
     tableOf(likelihoodHead, likelihoodRows(report)),
     ...report.suite.tasks.flatMap(({ task, classifier }) =>
       classifier ? [`## Coherence, ${task}`, formatScale(classifier)] : [],
@@ -117,6 +119,7 @@ const likelihoodHead = ["task", "twin", "network", "channel alone", "gain", "bit
 
 export function claimsPage(report: ClaimsReport, command: string): string {
   const { suite } = report;
+  const leftOut = leftOutOf(report);
   return figuresReport({
     title: "Claims and figures",
     summary: `${report.quick ? `${QUICK} ` : ""}${CAUTION} Made by: ${command}`,
@@ -137,10 +140,13 @@ export function claimsPage(report: ClaimsReport, command: string): string {
       benchSection(report),
       {
         heading: "Likelihoods",
-        lead: "Nats a token, mean over the noise levels, and beside them what the noisy codes say without any network. Only bits per byte compare processes.",
+        lead: "Nats a target token, [PAD] included, mean over the noise levels, and beside them what the noisy codes say without any network. Only bits per byte compare processes.",
         table: { head: likelihoodHead, rows: likelihoodRows(report) },
       },
       ...suite.tasks.map(taskSection),
+      ...(leftOut.length > 0
+        ? [{ heading: "Left out", table: { head: ["what, and why"], rows: leftOut.map((note) => [note]) } }]
+        : []),
       {
         heading: "Each figure by itself",
         commands: claimsOf(report).map(({ claim, command: own }) => ({ note: claim, command: own })),
@@ -197,6 +203,7 @@ function taskSection(report: TaskReport): FiguresSection {
       "Validation losses of twins with other noise are other quantities: compare lines of one process only (docs/protocol.md).",
       ...(classifier ? [formatScale(classifier)] : []),
       formatScorer(scorer),
+      ...(own.length < runs.length ? [`Charts and texts are of seed ${first.seed}.`] : []),
     ].join(" "),
     table: { head: textSetHead, rows: textSetRows(report) },
     charts: [
@@ -210,11 +217,13 @@ function taskSection(report: TaskReport): FiguresSection {
       ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
       ...(first.quality.length > 0 ? [quality(report)] : []),
     ],
-    texts: own.flatMap(({ twin, judged: { samples, infill, free } }) => [
-      { label: `${twin} writes`, text: samples[0]?.text ?? "" },
-      ...(free ? [{ label: `${twin} writes from nothing`, text: formatFree(free, 400) }] : []),
+    texts: own.flatMap(({ twin, seed, judged: { samples, infill, free } }) => [
+      { label: `${nameOf(twin, seed, report)} writes`, text: samples[0]?.text ?? "" },
+      ...(free
+        ? [{ label: `${nameOf(twin, seed, report)} writes from nothing`, text: formatFree(free, 400) }]
+        : []),
       ...Object.values(infill).map((gaps) => ({
-        label: `${twin} fills gaps [written | missing]`,
+        label: `${nameOf(twin, seed, report)} fills gaps [written | missing]`,
         text: formatGaps(gaps),
       })),
     ]),
@@ -223,7 +232,7 @@ function taskSection(report: TaskReport): FiguresSection {
 
 const curves = (runs: readonly TwinRun[], axis: "tokens" | "seconds"): LineChart => ({
   description: `validation cross entropy over ${axis}`,
-  xLabel: axis === "tokens" ? "text tokens" : "training seconds",
+  xLabel: axis === "tokens" ? "tokens of pairs, [PAD] included" : "training seconds",
   yLabel: "nats a token",
   series: runs.map(({ twin, curve }, i) => ({
     name: twin,

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tasksOf } from "../evaluation/suite/index.js";
 import { tinyBase } from "../evaluation/suite/testing/tiny-base.js";
+import type { TwinName } from "../evaluation/suite/twins.js";
+import { programId } from "../hub/program-id.js";
 import { costOf } from "../model/cost.js";
 import { type BenchOptions, runBench } from "./bench.js";
 import { type ClaimsReport, claimsOf, runClaims } from "./claims.js";
@@ -227,12 +229,49 @@ describe("runClaims", () => {
     for (const { command } of ofCode) expect(command).toContain("--suite code.pieces --data corpora");
   });
 
+  it("credits the paper's ratio to its own twin alone", () => {
+    const [task] = report.suite.tasks;
+    const renamed = (names: readonly string[]): ClaimsReport => ({
+      ...report,
+      suite: {
+        ...report.suite,
+        tasks: [
+          {
+            ...task,
+            task: "science",
+            summary: {
+              ...task.summary,
+              twins: task.summary.twins.map((one, i) => ({ ...one, twin: names[i] as TwinName })),
+            },
+          },
+        ],
+      },
+    });
+    const ofPaper = (names: readonly string[]) =>
+      claimsOf(renamed(names)).filter(({ claim, paper }) => claim.startsWith("abstracts") && paper !== "");
+    const own = task.summary.twins.map(({ twin }) => twin);
+    expect(ofPaper(own)).toHaveLength(1);
+    expect(ofPaper(["masked", ...own.slice(1)])).toHaveLength(0);
+  });
+
+  it("says which code measured, trained, judged and reported", () => {
+    const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
+    const { commit, code } = programId();
+    const own = commit === null ? `code ${code}` : `commit ${commit} (code ${code})`;
+    expect(markdown).toContain(`- Code of the twins: Trained by ${own}; judged by ${own}.`);
+    expect(markdown).toContain(`- Code of this report: ${own}`);
+    expect(markdown.split("\n").find((line) => line.startsWith("- Machine: "))).toContain(`; ${own}`);
+    expect(markdown).toContain("## Left out\n\n- PyTorch: none here");
+  });
+
   it("says in table and page that a quick run is one", () => {
     const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
     expect(markdown).toMatch(/\*\*A quick run/);
     expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(5);
     expect(markdown).toContain("## Texts under a scorer of ours");
-    expect(markdown).toMatch(/\| moe-diffuseq \| \d+\.\d \| \d\.\d{2} \| \d+\.\d \|/);
+    expect(markdown).toMatch(
+      /\| moe-diffuseq \| \d+\.\d \| \d+ of \d+ \| \d\.\d{2} \| \d+\.\d \| \d\.\d{3} \| \d\.\d{3} \|/,
+    );
     const page = claimsPage(report, "moe-diffuseq claims --quick");
     for (const heading of [
       "The claims",
@@ -243,7 +282,8 @@ describe("runClaims", () => {
       "Quality against steps",
       "What the network adds to the channel",
       "moe-diffuseq fills gaps",
-      "perplexity, from nothing",
+      "from nothing: perplexity",
+      "Left out",
     ])
       expect(page).toContain(heading);
     expect(page).not.toMatch(/NaN|undefined/);

@@ -13,6 +13,7 @@ import {
   type TaskReport,
 } from "../evaluation/suite/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
+import { type ProgramId, programId } from "../hub/program-id.js";
 import { costOf } from "../model/cost.js";
 import {
   type BenchOptions,
@@ -48,6 +49,8 @@ export interface ClaimsReport {
   /** The same model with four times as many experts, as many at work. */
   readonly grown: BenchReport;
   readonly suite: SuiteReport;
+  /** The code that made the report of what was measured, perhaps by an earlier call. */
+  readonly madeBy: ProgramId;
 }
 
 /** One line of the table. Plain JSON. */
@@ -80,8 +83,15 @@ export async function runClaims({ bench, suite, quick, commands }: ClaimsOptions
     lengths: [Math.min(...bench.lengths)],
     variants: [],
   });
-  return { quick, commands, bench: measured, grown: second, suite: await runSuite(suite) };
+  const report = await runSuite(suite);
+  return { quick, commands, bench: measured, grown: second, suite: report, madeBy: programId() };
 }
+
+/** What the benchmark names but could not measure here. */
+export const leftOutOf = ({ bench, grown }: Pick<ClaimsReport, "bench" | "grown">): string[] => [
+  ...bench.leftOut,
+  ...grown.leftOut.map((note) => `with more experts: ${note}`),
+];
 
 const found = (
   { rows }: BenchReport,
@@ -293,7 +303,7 @@ function qualityClaims({ suite, quick, commands }: ClaimsReport): Claim[] {
       others.map((over): Claim => {
         const value = ratioOf(task, metric, over);
         const { ratio, low, high, first: ours, second } = value;
-        const paperRatio = over === "dense-active" ? ofPaper : null;
+        const paperRatio = first === "moe-diffuseq" && over === "dense-active" ? ofPaper : null;
         return {
           claim: `${name}, ${first} over ${over}`,
           paper: paperRatio === null ? "" : times(paperRatio),

@@ -14,6 +14,7 @@ export {
   type ClaimsOptions,
   type ClaimsReport,
   claimsOf,
+  leftOutOf,
   runClaims,
 } from "./claims.js";
 export { claimsMarkdown, claimsPage } from "./claims-format.js";

@@ -1,15 +1,13 @@
 /** @file Under what conditions something was measured: machine, load, versions, commit. */
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { formatProgramId, type ProgramId, programId } from "../hub/program-id.js";
 import { version } from "../version.js";
 
 /** Plain JSON. */
-export interface RunRecord {
+export interface RunRecord extends ProgramId {
   /** ISO 8601. */
   readonly date: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -18,10 +16,6 @@ export interface RunRecord {
   readonly processors: number;
   readonly threads: number;
   readonly memoryBytes: number;
-  /** Of the checkout this program runs from, "+" and a checksum of the differences where files (texts aside) differ from it; null: not a checkout. */
-  readonly commit: string | null;
-  /** Checksum of the program and of the peer: commits that change neither leave it as it is. */
-  readonly code: string;
   /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end, of each measurement. */
   readonly load: readonly number[];
 }
@@ -39,8 +33,7 @@ export function startRecord(threads: number, versions: Readonly<Record<string, s
     processors: availableParallelism(),
     threads,
     memoryBytes: totalmem(),
-    commit: commit(),
-    code: codeSum(),
+    ...programId(),
     load: [loadavg()[0]],
   };
 }
@@ -65,13 +58,14 @@ export const joinRecords = (records: readonly RunRecord[]): RunRecord => {
   return { ...inOrder[0], load: inOrder.flatMap(({ load }) => load) };
 };
 
-export function formatRecord({ cpu, threads, processors, versions, commit, load, date }: RunRecord): string {
+export function formatRecord(record: RunRecord): string {
+  const { cpu, threads, processors, versions, load, date } = record;
   const list = Object.entries(versions)
     .map(([name, one]) => `${name} ${one}`)
     .join(", ");
   return (
     `${date.slice(0, 10)}, ${cpu}, ${threads} of ${processors} threads, load ${Math.min(...load).toFixed(1)} to ${Math.max(...load).toFixed(1)}; ` +
-    `${list}${commit ? `; commit ${commit}` : ""}`
+    `${list}; ${formatProgramId(record)}`
   );
 }
 
@@ -90,36 +84,4 @@ function runtimeVersion(): string {
     }
   }
   return "unknown";
-}
-
-/** Files of src and of dist alike, but for tests and declarations. */
-function codeSum(): string {
-  const own = fileURLToPath(new URL("..", import.meta.url));
-  const peers = fileURLToPath(new URL("../../bench/peers", import.meta.url));
-  const sum = createHash("sha256");
-  for (const folder of [own, ...(existsSync(peers) ? [peers] : [])])
-    for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort())
-      if (/\.(js|mjs|py|ts)$/.test(name) && !/\.(test|d)\.ts$|testing\//.test(name))
-        sum.update(name).update(readFileSync(join(folder, name)));
-  return sum.digest("hex").slice(0, 12);
-}
-
-function commit(): string | null {
-  // Of src/benchmark and dist/benchmark alike.
-  const folder = fileURLToPath(new URL("../..", import.meta.url));
-  const git = (...args: string[]) =>
-    execFileSync("git", ["-C", folder, ...args], {
-      encoding: "utf8",
-      maxBuffer: 1 << 28,
-      stdio: ["ignore", "pipe", "ignore"],
-    }).trim();
-  try {
-    // Installed below a foreign repository, its commit would say nothing.
-    if (git("ls-files", "--error-unmatch", "package.json") === "") return null;
-    const changes = git("diff", "HEAD", "--", ":/", ":(top,exclude)*.md");
-    const sum = changes === "" ? "" : `+${createHash("sha256").update(changes).digest("hex").slice(0, 7)}`;
-    return `${git("rev-parse", "--short", "HEAD")}${sum}`;
-  } catch {
-    return null;
-  }
 }

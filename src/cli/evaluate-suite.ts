@@ -28,8 +28,13 @@ export interface SuiteFlags extends Flags {
 
 const DEFAULT_MINUTES = 5;
 
-/** Gives a command the options that say what suites compare, and on what and how long it is trained. @param of begins their descriptions */
-export function addSuiteOptions(command: Command, of = ""): void {
+/**
+ * Gives a command the options that say what suites compare, and on what and how long it is trained.
+ * @param of begins their descriptions
+ * @returns their names ("maxMinutes")
+ */
+export function addSuiteOptions(command: Command, of = ""): string[] {
+  const before = command.options.length;
   command
     .option("--twins <name,...>", `${of}which twins, the first over all others`, nameList, [
       "moe-diffuseq",
@@ -51,6 +56,7 @@ export function addSuiteOptions(command: Command, of = ""): void {
     )
     .addOption(worded("maxMinutes", `${of}minutes of training for each twin (default: 5, quick: 0.3)`))
     .addOption(worded("maxTokens", `${of}tokens of training for each twin, instead of minutes`));
+  return command.options.slice(before).map((option) => option.attributeName());
 }
 
 /** The options of some tasks as the flags have them. @throws UserError for flags that make no sense */

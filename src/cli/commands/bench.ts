@@ -6,6 +6,7 @@ import { resolveConfig } from "../../config/resolve.js";
 import { UserError } from "../../errors.js";
 import type { TwinName } from "../../evaluation/suite/twins.js";
 import { type CommandHost, defineCommand } from "../command.js";
+import { refuseFlags } from "../idle-flags.js";
 import { type Flags, nameList, numberList, pathName, wholeNumber } from "../options.js";
 import { type OwnedSettings, refuseOwned } from "../owned-settings.js";
 import { ProgressLine } from "../progress-line.js";
@@ -21,7 +22,8 @@ interface BenchFlags extends Flags {
   twins: string[];
   lengths: number[];
   tasks: string[];
-  python?: string;
+  /** False: none. */
+  python?: string | false;
   variants: string[];
   rounds: number;
   count: number;
@@ -64,6 +66,7 @@ export function registerBench(program: Command, host: CommandHost): void {
     ])
     .option("--tasks <name,...>", "training, sampling", nameList, ["training", "sampling"])
     .option("--python <path>", "a Python that has PyTorch (default: python3, if it has)", pathName)
+    .option("--no-python", "leave PyTorch out")
     .option("--variants <name,...>", "of PyTorch: eager, compiled, bfloat16, compiled-bfloat16", nameList, [
       "eager",
     ])
@@ -90,10 +93,15 @@ export function registerBench(program: Command, host: CommandHost): void {
       };
       refuseOwned(flags.set ?? [], ownedByBench, "a benchmark");
       const base = resolveConfig({ preset: "moe-diffuseq", configFile: flags.config, sets: flags.set });
+      const { python } = flags;
+      if (python === false)
+        refuseFlags(command, ["variants"], "says how PyTorch computes: leave out --no-python");
       const peer =
-        flags.python === undefined
-          ? await findPeer("python3", flags.device)
-          : await requirePeer(flags.python, "--python", flags.device);
+        python === false
+          ? undefined
+          : python === undefined
+            ? await findPeer("python3", flags.device)
+            : await requirePeer(python, "--python", flags.device);
       const line = new ProgressLine(terminal.stderr);
       const report = await runBench({
         ...asked,

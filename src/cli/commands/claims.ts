@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import type { ClaimsOptions, ClaimsReport } from "../../benchmark/index.js";
 import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord } from "../../errors.js";
@@ -12,6 +13,7 @@ import { addSuiteOptions, type SuiteFlags, suiteOptions, trainSideBySide } from 
 import { orGoOn } from "../interrupt.js";
 import { nameList, numberList, pathName, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import type { CommandResult } from "../terminal.js";
 import { ownedByBench } from "./bench.js";
 
 const examples = `
@@ -85,90 +87,96 @@ export function registerClaims(program: Command, host: CommandHost): void {
     host,
     ["onBadRecord", "set", "threads"],
     async (flags, { terminal, signal }) => {
-      const { claimsMarkdown, claimsOf, claimsPage, requirePeer, runClaims } = await import(
-        "../../benchmark/index.js"
-      );
-      const { tasksOf } = await import("../../evaluation/suite/index.js");
-      const { quick = false } = flags;
-      const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
-      const names = flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA);
-      const tasks = names.flatMap(tasksOf);
-      // One of several will do to see that pairs are learned.
-      const chosen = quick
-        ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
-        : tasks;
-      const line = new ProgressLine(terminal.stderr);
-      const onProgress = (what: string) => line.update(what);
-      const { qualitySteps = quick ? QUICK_QUALITY_STEPS : QUALITY_STEPS } = flags;
-      const suite = await suiteOptions({ ...flags, qualitySteps }, chosen, join(out, "suites"));
-      const peer = flags.python === undefined ? undefined : await requirePeer(flags.python);
-      const defaults = quick ? quickBench : wholeBench;
-      const rounds = flags.rounds ?? defaults.rounds;
-      const benchSets = [...(quick ? quickBenchSettings : []), ...(flags.set ?? [])];
-      const threads = flags.threads === undefined ? "" : ` --threads ${flags.threads}`;
+      const { runClaims } = await import("../../benchmark/index.js");
+      const { out, options } = await planClaims(flags);
+      const { suite, bench } = options;
       await makeFolder(out);
       if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
-      const jobs = flags.jobs === undefined ? "" : ` --jobs ${flags.jobs}`;
-      const broken = flags.onBadRecord === undefined ? "" : ` --on-bad-record ${flags.onBadRecord}`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
-        const measure = () =>
-          runClaims({
-            quick,
-            commands: {
-              bench: `${setFlags(benchSets.filter(isHeededByBench))} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${threads}`,
-              suite: `${setFlags(flags.set ?? [])}${suite.pairs === undefined ? "" : ` --pairs ${suite.pairs}`}${broken}${threads}${jobs}`,
-              data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
-            },
-            bench: {
-              ...defaults,
-              base: resolveConfig({
-                preset: "moe-diffuseq",
-                sets: benchSets,
-              }),
-              twins: ["moe-diffuseq", "dense-active"],
-              lengths: flags.lengths ?? defaults.lengths,
-              rounds,
-              peer,
-              variants: peer ? ["eager"] : [],
-              threads: flags.threads ?? availableParallelism(),
-              keep: join(out, "bench"),
-              signal,
-              onProgress,
-            },
-            suite: {
-              ...suite,
-              signal,
-              onProgress,
-            },
-          });
-        const report = await trainSideBySide(flags, suite, { signal, onProgress })
-          .then(measure)
+        const line = new ProgressLine(terminal.stderr);
+        const show = { signal, onProgress: (what: string) => line.update(what) };
+        const report = await trainSideBySide(flags, suite, show)
+          .then(() => runClaims({ ...options, bench: { ...bench, ...show }, suite: { ...suite, ...show } }))
           .finally(() => line.end());
-        const own = tableCommand(command, flags);
-        const files = {
-          json: join(out, "claims.json"),
-          markdown: flags.markdown ?? join(out, "BENCHMARKS.md"),
-          page: join(out, "report.html"),
-        };
-        await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
-        await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
-        await writeFileAtomic(files.page, claimsPage(report, own));
-        const rows = claimsOf(report).map(
-          ({ claim, paper, ours, interval, verdict }) =>
-            `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
-        );
-        return {
-          json: { claims: claimsOf(report), files },
-          text: [
-            ...rows,
-            "",
-            `Table: ${files.markdown}`,
-            `Page with charts: ${files.page}`,
-            `All figures: ${files.json}`,
-          ].join("\n"),
-        };
+        return writeClaims(report, tableCommand(command, flags), { out, markdown: flags.markdown });
       });
     },
   );
+}
+
+/** What the flags come to: the folder of all files, and what is measured. @throws UserError for flags that make no sense */
+async function planClaims(
+  flags: ClaimsFlags,
+): Promise<{ readonly out: string; readonly options: ClaimsOptions }> {
+  const { requirePeer } = await import("../../benchmark/index.js");
+  const { tasksOf } = await import("../../evaluation/suite/index.js");
+  const { quick = false, set: sets = [], threads } = flags;
+  const out = flags.out ?? join("runs", quick ? "claims-quick" : "claims");
+  const tasks = (flags.suites ?? (flags.data ? WITH_DATA : WITHOUT_DATA)).flatMap(tasksOf);
+  // One of several will do to see that pairs are learned.
+  const chosen = quick
+    ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
+    : tasks;
+  const { qualitySteps = quick ? QUICK_QUALITY_STEPS : QUALITY_STEPS } = flags;
+  const suite = await suiteOptions({ ...flags, qualitySteps }, chosen, join(out, "suites"));
+  const peer = flags.python === undefined ? undefined : await requirePeer(flags.python);
+  const defaults = quick ? quickBench : wholeBench;
+  const { rounds = defaults.rounds, lengths = defaults.lengths } = flags;
+  const benchSets = [...(quick ? quickBenchSettings : []), ...sets];
+  const given = (flag: string, value: string | number | undefined): string =>
+    value === undefined ? "" : ` ${flag} ${value}`;
+  const withThreads = given("--threads", threads);
+  return {
+    out,
+    options: {
+      quick,
+      commands: {
+        bench: `${setFlags(benchSets.filter(isHeededByBench))} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${withThreads}${peer ? "" : " --no-python"}`,
+        suite: `${setFlags(sets)}${given("--pairs", suite.pairs)}${given("--on-bad-record", flags.onBadRecord)}${withThreads}${given("--jobs", flags.jobs)}`,
+        data: flags.data ? ` --data ${shellWord(flags.data[0])}` : "",
+      },
+      bench: {
+        ...defaults,
+        base: resolveConfig({ preset: "moe-diffuseq", sets: benchSets }),
+        twins: ["moe-diffuseq", "dense-active"],
+        lengths,
+        rounds,
+        peer,
+        variants: peer ? ["eager"] : [],
+        threads: threads ?? availableParallelism(),
+        keep: join(out, "bench"),
+      },
+      suite,
+    },
+  };
+}
+
+/** Writes the table, the page and all figures, and says what they say. @param own the command that makes the table again */
+async function writeClaims(
+  report: ClaimsReport,
+  own: string,
+  { out, markdown = join(out, "BENCHMARKS.md") }: { readonly out: string; readonly markdown?: string },
+): Promise<CommandResult> {
+  const { claimsMarkdown, claimsOf, claimsPage, leftOutOf } = await import("../../benchmark/index.js");
+  const files = { json: join(out, "claims.json"), markdown, page: join(out, "report.html") };
+  await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
+  await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
+  await writeFileAtomic(files.page, claimsPage(report, own));
+  const claims = claimsOf(report);
+  const rows = claims.map(
+    ({ claim, paper, ours, interval, verdict }) =>
+      `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
+  );
+  return {
+    json: { claims, files },
+    text: [
+      ...rows,
+      ...leftOutOf(report).map((note) => `Left out: ${note}`),
+      "",
+      `Table: ${files.markdown}`,
+      `Page with charts: ${files.page}`,
+      `All figures: ${files.json}`,
+    ].join("\n"),
+  };
 }

@@ -57,7 +57,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     .addOption(worded("temperature", "--accuracy: of the draw of tokens (default: 0, the likeliest)"))
     .addOption(worded("steps", "denoising steps (default: the model's; suite: 32, quick: 8)"))
     .addHelpText("after", examples);
-  addSuiteOptions(command, "suite: ");
+  const ofSuites = ["quick", "out", ...addSuiteOptions(command, "suite: ")];
   defineCommand<EvaluateFlags>(
     command,
     host,
@@ -76,7 +76,7 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     ],
     async (flags, context) => {
       const { terminal, signal } = context;
-      refuseIdleFlags(command, flags);
+      refuseIdleFlags(command, flags, ofSuites);
       if (flags.report !== undefined) await requireWritable(flags.report, "--report");
       if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
@@ -123,24 +123,15 @@ const formatAccuracy = ({ pairs, tokenAccuracy, exactMatch, scores }: AccuracyRe
 const formatScores = ({ bleu, sentenceBleu, rougeL, chrf }: TargetScores): string =>
   `BLEU ${bleu.toFixed(2)} (sacrebleu), ${sentenceBleu.toFixed(4)} (sentences, as DiffuSeq), ROUGE-L ${rougeL.toFixed(4)}, chrF ${chrf.toFixed(2)}`;
 
-const ofSuites = [
-  "data",
-  "maxMinutes",
-  "maxTokens",
-  "twins",
-  "seeds",
-  "items",
-  "pairs",
-  "qualitySteps",
-  "jobs",
-  "quick",
-  "out",
-];
 const ofRuns = ["model", "valid", "sequences", "baselines", "accuracy", "dtype"];
 const ofWriting = ["temperature", "seed", "guidance", "candidates", "select"];
 const ofBoth = ["steps", "set"];
 
-function refuseIdleFlags(command: Command, { suite, accuracy }: EvaluateFlags): void {
+function refuseIdleFlags(
+  command: Command,
+  { suite, accuracy }: EvaluateFlags,
+  ofSuites: readonly string[],
+): void {
   const refuse = (names: readonly string[], why: string) => refuseFlags(command, names, why);
   if (suite !== undefined) {
     refuse(ofRuns, "is for a trained run (--model), not for a suite");

@@ -1,5 +1,6 @@
 /** @file A suite as text: for every task its twins, and the first of them over the others. */
 import Table from "cli-table3";
+import { formatProgramIds } from "../../hub/program-id.js";
 import { mean } from "../../metrics/bootstrap.js";
 import type { Interval } from "../../metrics/index.js";
 import { type FilledGaps, infillings } from "./infill.js";
@@ -7,6 +8,7 @@ import type { ClassifierScale, SuiteReport, TaskReport } from "./run-suite.js";
 import { qualityAgainstSteps, type RatioInterval, type TwinSummary } from "./summary.js";
 import type { ScorerScale } from "./text-scorer.js";
 import type { SuiteBudget } from "./twin-run.js";
+import type { TwinName } from "./twins.js";
 import type { Judged } from "./write-texts.js";
 
 /** An empty table without colours. */
@@ -39,15 +41,26 @@ export function formatGaps({ given, missing, written }: FilledGaps): string {
 const AROUND = 80;
 const SHORTEST = 15;
 
-/** "20 minutes", "400000 text tokens". */
+/** "20 minutes", "400000 tokens of pairs, [PAD] included". */
 export const formatBudget = (budget: SuiteBudget): string =>
-  "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} text tokens`;
+  "minutes" in budget ? `${budget.minutes} minutes` : `${budget.tokens} tokens of pairs, [PAD] included`;
 
 export function formatSuite({ tasks, budget, seeds, steps }: SuiteReport): string {
   return [
     `Each twin: ${formatBudget(budget)} of training, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(", ")}`}; ${steps} steps a text. Intervals: 95 %, bootstrap over documents${seeds.length === 1 ? "" : " and seeds"}.`,
     ...tasks.flatMap(formatTask),
+    formatCode(tasks),
   ].join("\n\n");
+}
+
+/** Which code trained and judged: what an earlier call has kept may be of another. */
+export function formatCode(tasks: readonly TaskReport[]): string {
+  const runs = tasks.flatMap((task) => task.runs);
+  const judgements = runs.flatMap(({ judged, quality }) => [judged, ...quality.map((at) => at.judged)]);
+  return (
+    `Trained by ${formatProgramIds(runs.map(({ trainedBy }) => trainedBy))}; ` +
+    `judged by ${formatProgramIds(judgements.map(({ judgedBy }) => judgedBy))}.`
+  );
 }
 
 /** "48 sources of 35 documents; gaps in 45 and 44 targets". */
@@ -78,24 +91,40 @@ export function formatScale({ turns, trueTurns, wrong, truth }: ClassifierScale)
 export const formatScorer = ({ tokens, real }: ScorerScale): string =>
   `By a trigram model and latent semantics of ${tokens} tokens of the training targets: held-out targets have a perplexity of ${perplexity(real.perplexity)}, ` +
   `and ${real.likeness.sets} sets of as many training targets a likeness to them of ${real.likeness.median.toFixed(2)}, 8 of 10 from ${real.likeness.low.toFixed(2)} to ${real.likeness.high.toFixed(2)} ` +
-  "(MAUVE-like: 1 is alike, 0.004 nothing in common; within that range texts are not told from real ones). Nearer to these is better; a lower perplexity is duller.";
+  "(MAUVE-like: 1 is alike, 0.004 nothing in common; within that range texts are not told from real ones). Nearer to these is better; a lower perplexity is duller, and empty texts are in none.";
 
 const perplexity = (value: number | null): string => (value === null ? "-" : value.toFixed(1));
 
-/** Twin, perplexity and likeness of its texts, and perplexity of those from nothing: means over seeds. */
+/**
+ * Twin, perplexity and likeness of its texts and how many are empty, and of those from nothing perplexity, repetition and different words:
+ * means over seeds.
+ */
 export const textSetRows = ({ summary, runs }: TaskReport): string[][] =>
   summary.twins.map(({ twin }) => {
     const own = runs.filter((run) => run.twin === twin).map(({ judged }) => judged);
     const ofAll = (values: readonly (number | null)[]): number | null =>
       values.every((value) => value !== null) ? mean(values) : null;
+    const free = own.flatMap((judged) => judged.free ?? []);
+    const share = (values: readonly number[]) => (values.length > 0 ? mean(values).toFixed(3) : "-");
     return [
       twin,
       perplexity(ofAll(own.map(({ asSet }) => asSet.perplexity))),
+      own.map(({ asSet, scores }) => `${asSet.empty} of ${Object.values(scores)[0].length}`).join(", "),
       mean(own.map(({ asSet }) => asSet.likeness)).toFixed(2),
-      perplexity(ofAll(own.map(({ free }) => free?.perplexity ?? null))),
+      perplexity(ofAll(own.map((judged) => judged.free?.perplexity ?? null))),
+      share(free.map(({ repetition }) => repetition)),
+      share(free.map(({ distinctWords }) => distinctWords)),
     ];
   });
-export const textSetHead = ["twin", "perplexity", "likeness", "perplexity, from nothing"];
+export const textSetHead = [
+  "twin",
+  "perplexity",
+  "empty texts",
+  "likeness",
+  "from nothing: perplexity",
+  "4-grams repeated",
+  "different words",
+];
 
 /** Texts from nothing, and the beginning of one. */
 export const formatFree = (
@@ -103,6 +132,10 @@ export const formatFree = (
   characters: number,
 ): string =>
   `${JSON.stringify(sample.slice(0, characters))} (4-grams repeated ${repetition.toFixed(3)}, different words ${distinctWords.toFixed(3)})`;
+
+/** The twin, and where there are several seeds, which one. */
+export const nameOf = (twin: TwinName, seed: number, { runs }: Pick<TaskReport, "runs">): string =>
+  runs.every((run) => run.seed === seed) ? twin : `${twin}, seed ${seed},`;
 
 function formatTask(report: TaskReport): string[] {
   const { task, description, summary, classifier, runs } = report;
@@ -116,12 +149,13 @@ function formatTask(report: TaskReport): string[] {
     ...(runs[0].quality.length > 0 ? [quality(report)] : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
-      .map(({ twin, judged: { samples, infill, free } }) =>
+      .map(({ twin, seed, judged: { samples, infill, free } }) =>
         [
-          `${twin} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
-          ...(free ? [`${twin} writes from nothing: ${formatFree(free, 160)}`] : []),
+          `${nameOf(twin, seed, report)} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
+          ...(free ? [`${nameOf(twin, seed, report)} writes from nothing: ${formatFree(free, 160)}`] : []),
           ...Object.values(infill).map(
-            (gaps) => `${twin} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
+            (gaps) =>
+              `${nameOf(twin, seed, report)} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
           ),
         ].join("\n"),
       ),
@@ -155,7 +189,7 @@ function likelihoods(twins: readonly TwinSummary[], { runs }: TaskReport): strin
       nats(gain),
     ]);
   }
-  return `${shown.toString()}\nNats a token over the noise levels; masked and autoregressive: the channel says nothing, alone it is the unigram model.`;
+  return `${shown.toString()}\nNats a target token, [PAD] included, over the noise levels; masked and autoregressive: the channel says nothing, alone it is the unigram model.`;
 }
 
 /** Every twin, and with several seeds the mean of each. */

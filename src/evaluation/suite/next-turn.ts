@@ -42,6 +42,9 @@ function featuresOf({ src, trg }: Pair): Set<number> {
 }
 
 export class NextTurnClassifier {
+  /** What it is, in results that are kept: another classifier, another result. */
+  static readonly kind = "pairs of words, speakers, repeated words, 1";
+
   private readonly weights = new Float32Array(TABLE);
   private readonly squares = new Float32Array(TABLE).fill(1e-6);
 

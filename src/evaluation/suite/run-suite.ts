@@ -146,9 +146,20 @@ async function runTask(
           seed,
           config,
           items: judged,
-          qualitySteps: name === first ? atSteps : [],
+          qualitySteps: [],
         }),
       );
+  // When all are trained: a run that is stopped has the other twins first.
+  for (const [i, { twin: name, seed }] of runs.entries())
+    if (name === first && atSteps.length > 0)
+      runs[i] = await runTwin({
+        ...common,
+        twin: name,
+        seed,
+        config: twin(base, name),
+        items: judged,
+        qualitySteps: atSteps,
+      });
   return {
     task: task.name,
     suite: task.suite,

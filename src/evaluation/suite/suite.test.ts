@@ -180,7 +180,13 @@ describe("runSuite", () => {
 
   it("trains twins on the same pairs, judges them, and takes over what is there", async () => {
     const options: SuiteOptions = {
-      tasks: tasksOf("addresses").map((task) => ({ ...task, length: 40, coherence: true, candidates: 2 })),
+      tasks: tasksOf("addresses").map((task) => ({
+        ...task,
+        metrics: [...task.metrics, "distinctWords"],
+        length: 40,
+        coherence: true,
+        candidates: 2,
+      })),
       base: tinyBase(),
       twins: ["moe-diffuseq", "autoregressive"],
       seeds: [1],
@@ -203,6 +209,7 @@ describe("runSuite", () => {
         "bleu",
         "rougeL",
         "chrf",
+        "distinctWords",
         "coherence",
         "infillF1",
         "infillEditSimilarity",
@@ -219,9 +226,14 @@ describe("runSuite", () => {
       // Untrained: all but noise under the scorer, and far from what it has learned.
       expect(judged.free!.perplexity).toBeGreaterThan(task.scorer.real.perplexity!);
       expect(judged.asSet.likeness).toBeGreaterThan(0.003);
+      expect(judged.asSet.empty).toBeLessThanOrEqual(3);
       for (const { written, missing } of Object.values(judged.infill))
         expect(written).toHaveLength(missing.length);
     }
+    // Shorter texts have more different words: no ratio is made of them.
+    expect([...new Set(task.summary.ratios.map(({ metric }) => metric))]).toEqual(
+      task.metrics.filter((metric) => metric !== "distinctWords"),
+    );
     const [ours, autoregressive] = task.summary.twins;
     expect([ours.bitsPerByte, ours.exact, autoregressive.exact]).toEqual([null, false, true]);
     expect(ours.channel).toBeGreaterThan(0);
@@ -231,6 +243,7 @@ describe("runSuite", () => {
     expect(task.classifier!.wrong.map(({ kind }) => kind)).toEqual(["same talk", "other talk"]);
     expect(task.scorer.tokens).toBeGreaterThan(100);
     const shown = formatSuite(report);
+    expect(shown).toMatch(/\n\nTrained by ([^;]+); judged by \1\.$/);
     expect(shown).toMatch(/Coherence is a proxy/);
     expect(shown).toMatch(
       /held-out targets have a perplexity of \d+\.\d, and 40 sets of as many training targets a likeness to them of \d\.\d\d, 8 of 10 from \d/,

@@ -26,6 +26,7 @@ export const suiteMetrics = {
   chrf: (text: string, target: string) => chrf(text, target) / 100,
   exactMatch: (text: string, target: string) => exactMatch(text.trim(), target.trim()),
   editSimilarity: (text: string, target: string) => editSimilarity(text, target),
+  /** Of one text. Greater for shorter texts, so no ratio is made of it. */
   distinctWords: (text: string) => (text.trim() === "" ? 0 : distinctN([text], 1)),
 } as const satisfies Record<string, (text: string, target: string) => number>;
 export type SuiteMetric = keyof typeof suiteMetrics;

@@ -9,6 +9,7 @@
 import { mean, type RunScores, resample } from "../../metrics/bootstrap.js";
 import { bootstrapRuns, type Interval } from "../../metrics/index.js";
 import { seededRandom } from "../statistics.js";
+import type { SuiteMetric } from "./suites.js";
 import type { TwinRun } from "./twin-run.js";
 import type { TwinName } from "./twins.js";
 
@@ -44,7 +45,7 @@ export interface TwinSummary {
 /** Plain JSON. */
 export interface TaskSummary {
   readonly twins: readonly TwinSummary[];
-  /** The first twin over every other, for every metric. */
+  /** The first twin over every other, for every metric but different words, of which shorter texts have more. */
   readonly ratios: readonly {
     readonly metric: string;
     readonly over: TwinName;
@@ -68,6 +69,7 @@ export function qualityAgainstSteps(
 }
 
 const RESAMPLES = 2000;
+const DIFFERENT_WORDS: SuiteMetric = "distinctWords";
 
 /** mean(first) / mean(second) over the same sources, a run a seed. @param groups the document of each. Default: each source by itself */
 export function ratioInterval(
@@ -122,11 +124,13 @@ export function summarise(
   return {
     twins,
     ratios: others.flatMap((over) =>
-      metrics.map((metric) => ({
-        metric,
-        over,
-        value: ratioInterval(scoresOf(of(first), metric), scoresOf(of(over), metric), groupsOf(metric)),
-      })),
+      metrics
+        .filter((metric) => metric !== DIFFERENT_WORDS)
+        .map((metric) => ({
+          metric,
+          over,
+          value: ratioInterval(scoresOf(of(first), metric), scoresOf(of(over), metric), groupsOf(metric)),
+        })),
     ),
   };
 }

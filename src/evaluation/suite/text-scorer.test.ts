@@ -60,7 +60,8 @@ describe("TextScorer", () => {
     expect(dull.likeness).toBeLessThan(low);
     expect(scale.real.perplexity).toBe(scorer.perplexity(real));
     expect(scorer.scale(targets, real)).toEqual(scale);
-    expect(scorer.score(["", ""], real.slice(0, 2)).perplexity).toBeNull();
+    expect(scorer.score(["", ""], real.slice(0, 2))).toMatchObject({ perplexity: null, empty: 2 });
+    expect(scorer.score([real[0], ""], real.slice(0, 2)).empty).toBe(1);
   });
 
   it("finds longer texts of words by chance farther from real ones than other real texts are", () => {

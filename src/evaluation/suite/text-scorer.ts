@@ -16,8 +16,10 @@ import { LatentSemantics } from "./latent-semantics.js";
 
 /** What the scorer says of a set of texts. Plain JSON. */
 export interface TextScores {
-  /** Null: the texts have no token. */
+  /** Null: the texts have no token. That a text ends is not scored: of texts that end at once it says nothing. */
   readonly perplexity: number | null;
+  /** Texts without a token. */
+  readonly empty: number;
   /** To as many real texts, 0.004 to 1. */
   readonly likeness: number;
 }
@@ -47,7 +49,7 @@ type Codec = Pick<Tokenizer, "encode" | "vocabSize" | "special">;
 
 export class TextScorer {
   /** What it is, in results that are kept: another scorer, another result. */
-  static readonly kind = "trigram and latent semantics, 1";
+  static readonly kind = "trigram and latent semantics, 2";
 
   private constructor(
     private readonly codec: Codec,
@@ -83,7 +85,11 @@ export class TextScorer {
 
   /** @param real texts of the same kind, as many */
   score(texts: readonly string[], real: readonly string[]): TextScores {
-    return { perplexity: this.perplexity(texts), likeness: this.likeness(texts, real) };
+    return {
+      perplexity: this.perplexity(texts),
+      empty: texts.filter((text) => this.codec.encode(text).length === 0).length,
+      likeness: this.likeness(texts, real),
+    };
   }
 
   /** What real texts score: held-out targets, and sets of as many training targets. */

@@ -6,7 +6,7 @@
  *
  * The directory's name ends in a checksum of what it was trained with, so trainings of other budgets or settings lie side by side. A later
  * call with the same of both takes the result over; with the same training alone, it judges anew. Measure changed code into another
- * folder. Whoever is at work on a run holds its lock; others wait, then find what was made.
+ * folder; which code trained and judged is in both. Whoever is at work on a run holds its lock; others wait, then find what was made.
  */
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
@@ -15,6 +15,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
 import { lockBeside } from "../../hub/folder-lock.js";
 import { readKept, writeKept } from "../../hub/index.js";
+import { type ProgramId, programId } from "../../hub/program-id.js";
 import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
@@ -23,7 +24,7 @@ import { version } from "../../version.js";
 import { evaluateRun } from "../evaluate.js";
 import type { HeldOutLoss } from "../held-out-loss.js";
 import type { LevelResult } from "../levels.js";
-import type { NextTurnClassifier } from "./next-turn.js";
+import { NextTurnClassifier } from "./next-turn.js";
 import type { GroupedPair } from "./pairs.js";
 import type { SuiteTask } from "./suites.js";
 import { TextScorer } from "./text-scorer.js";
@@ -63,6 +64,8 @@ interface Training {
   readonly device?: DeviceKind;
   /** When it was trained, ISO 8601: perhaps by an earlier call. */
   readonly date: string;
+  /** Absent: kept by a version that did not say. */
+  readonly trainedBy?: ProgramId;
 }
 
 export interface TwinJob {
@@ -145,6 +148,7 @@ async function trainTwin(
   { threads, device, signal, say }: TwinJob,
 ): Promise<Training> {
   signal?.throwIfAborted();
+  const trainedBy = programId();
   await rm(path, { recursive: true, force: true });
   const { steps, seconds } = await train({
     config,
@@ -159,7 +163,7 @@ async function trainTwin(
     },
   });
   signal?.throwIfAborted();
-  return { steps, seconds, threads, device, date: new Date().toISOString() };
+  return { steps, seconds, threads, device, date: new Date().toISOString(), trainedBy };
 }
 
 async function judgeTwin(
@@ -224,7 +228,14 @@ function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, con
 }
 
 function judgingSettings({ task, items, steps }: TwinJob, { generation }: RunConfig): object {
-  return { task, items: checksum(JSON.stringify(items)), steps, generation, scorer: TextScorer.kind };
+  return {
+    task,
+    items: checksum(JSON.stringify(items)),
+    steps,
+    generation,
+    scorer: TextScorer.kind,
+    classifier: task.coherence ? NextTurnClassifier.kind : null,
+  };
 }
 
 const checksum = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -1,6 +1,8 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
 import type { GenerationConfig } from "../../config/index.js";
-import { distinctN, mbrSelect, repetition } from "../../metrics/index.js";
+import { type ProgramId, programId } from "../../hub/program-id.js";
+import { mean } from "../../metrics/bootstrap.js";
+import { mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
 import type { Pair } from "../accuracy.js";
 import { type FilledGaps, type InfillKind, infillings, infillRequest, type TextCodec } from "./infill.js";
@@ -19,8 +21,8 @@ export interface Judged {
   /** The first few texts. */
   readonly samples: readonly { readonly src: string; readonly trg: string; readonly text: string }[];
   /**
-   * Texts from nothing: share of 4-grams that came before in their text, of words that are different, and perplexity under the scorer;
-   * null: none were written.
+   * Texts from nothing: share of 4-grams that came before in their text and of words that are different in it, mean over the texts, and
+   * perplexity under the scorer; null: none were written.
    */
   readonly free: {
     readonly repetition: number;
@@ -32,6 +34,8 @@ export interface Judged {
   readonly infill: Readonly<Partial<Record<InfillKind, FilledGaps>>>;
   /** Writing all of it. */
   readonly seconds: number;
+  /** The code that wrote and judged: perhaps of an earlier call. */
+  readonly judgedBy: ProgramId;
 }
 
 const SAMPLES = 3;
@@ -98,13 +102,14 @@ export async function judgeTexts(job: {
       ),
       samples: items.slice(0, SAMPLES).map(({ src, trg }, i) => ({ src, trg, text: texts[i] })),
       free: free && {
-        repetition: free.reduce((sum, text) => sum + repetition(text, 4), 0) / free.length,
-        distinctWords: free.every((text) => text.trim() === "") ? 0 : distinctN(free, 1),
+        repetition: mean(free.map((text) => repetition(text, 4))),
+        distinctWords: mean(free.map(suiteMetrics.distinctWords)),
         perplexity: scorer.perplexity(free),
         sample: free[0],
       },
       infill,
       seconds,
+      judgedBy: programId(),
     };
   } finally {
     await model.dispose();
