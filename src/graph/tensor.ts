@@ -5,7 +5,7 @@
  * from an operator; shapes and dtypes are inferred at once, so a mistake is reported where it is written.
  */
 import type { Operator } from "./operator.js";
-import { type DType, type Shape, type TypedData, typedData } from "./types.js";
+import { type DType, requireHeld, type Shape, type TypedData, typedData } from "./types.js";
 
 /** One application of an operator. `id` grows with creation, so inputs always have smaller ids than outputs. */
 export interface Node {
@@ -126,7 +126,10 @@ export const input = (name: string, dtype: DType, shape: Shape): Tensor =>
 export const parameter = (name: string, shape: readonly number[]): Tensor =>
   apply(parameterOperator, [], { name, dtype: "float32", shape } satisfies LeafAttributes)[0];
 
-/** A value written into the graph. Numbers are converted to the dtype; a bare number becomes a scalar of shape []. */
+/**
+ * A value written into the graph. Numbers are converted to the dtype; a bare number becomes a scalar of shape [].
+ * @throws Error when there are more or fewer than the shape has, or an integer type cannot hold one as it is
+ */
 export function constant(
   values: number | ArrayLike<number>,
   shape?: readonly number[],
@@ -134,6 +137,7 @@ export function constant(
 ): Tensor {
   const list: ArrayLike<number> = typeof values === "number" ? [values] : values;
   const dims = shape ?? (typeof values === "number" ? [] : [list.length]);
+  requireHeld("constant", dtype, list);
   const data = typedData(dtype, list);
   if (data.length !== dims.reduce((a, b) => a * b, 1))
     throw new Error(`constant: expected ${dims.join("x") || "1"} values, got ${data.length}`);

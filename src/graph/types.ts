@@ -25,6 +25,30 @@ export const typedData = (dtype: DType, values: ArrayLike<number>): TypedData =>
     ? BigInt64Array.from(Array.from(values, (v) => BigInt(v)))
     : new arrayTypes[dtype](values);
 
+/** Smallest and largest number of each integer type; those of int64 are the outermost that a float64 can be. */
+const integerRanges: Partial<Record<DType, readonly [number, number]>> = {
+  int64: [-(2 ** 63), 2 ** 63 - 1024],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint8: [0, 255],
+  int8: [-128, 127],
+  bool: [0, 1],
+};
+
+/** @throws Error when an integer type would hold another number than one of these; float32 rounds, and takes all */
+export function requireHeld(name: string, dtype: DType, values: ArrayLike<number>): void {
+  const range = integerRanges[dtype];
+  // What has the storage of the type fits, but for bool, whose bytes may be others than 0 and 1.
+  if (!range || (dtype !== "bool" && values instanceof arrayTypes[dtype])) return;
+  const [low, high] = range;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (!Number.isInteger(value) || value < low || value > high)
+      throw new Error(
+        `${name}: expected integers from ${low} to ${high} for ${dtype}, got ${value}; round it, or use another dtype`,
+      );
+  }
+}
+
 /** Numbers of the element types in ONNX (TensorProto.DataType). */
 export const onnxTypes: Record<DType, number> = {
   float32: 1,

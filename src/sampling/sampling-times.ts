@@ -6,7 +6,7 @@
  *     quadratic   t_k = (1 - x)^2: steps get smaller towards the clean text (DDIM's quadratic spacing, arXiv 2010.02502)
  *     log-snr     lambda(t_k) = lambda(1) + x (lambda(0) - lambda(1)),   lambda = log(a / sigma) (arXiv 2206.00927)
  *
- * By work, every step does an equal share: it releases equally many positions and, where nothing is absorbed, goes equally far in t.
+ * By work, every step does an equal share of r g(t) + (1 - r) t: releasing where all is absorbed, going on in t where nothing is.
  * With steps even in t alone, the sqrt schedule would leave 28 % of the absorbed positions to the last of 64 steps.
  */
 import type { GenerationConfig } from "../config/index.js";

@@ -7,6 +7,11 @@ export function requireDtype(name: string, x: Tensor, dtype: DType): void {
   if (x.dtype !== dtype) throw new Error(`${name}: expected ${dtype}, got ${x.dtype}; use cast`);
 }
 
+/** @throws Error when x holds truth values, not numbers */
+export function requireNumbers(name: string, x: Tensor): void {
+  if (x.dtype === "bool") throw new Error(`${name}: expected numbers, got bool; use cast`);
+}
+
 /**
  * An unknown dimension, expected or found, matches any.
  * @param what x is to the operator

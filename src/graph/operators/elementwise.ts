@@ -2,29 +2,37 @@
 import { broadcastStrides, forEachIndex, NDArray } from "../ndarray.js";
 import { definePrimitive, type MaybeTensor, type PrimitiveOperator } from "../operator.js";
 import { apply, constant, type Tensor } from "../tensor.js";
-import { type DType, onnxTypes } from "../types.js";
+import { type DType, onnxTypes, requireHeld } from "../types.js";
 import { broadcastShape, unbroadcast } from "./broadcast.js";
-import { requireDtype, requireSome } from "./checks.js";
+import { requireDtype, requireNumbers, requireSome } from "./checks.js";
 
 /** A tensor, or a number that takes its type from the other side. */
 export type Scalar = Tensor | number;
 type BinaryAdjoint = (g: Tensor, a: Tensor, b: Tensor, out: Tensor) => [MaybeTensor, MaybeTensor];
 
-const toTensor = (value: Scalar, like: Tensor): Tensor =>
-  typeof value === "number" ? constant(value, [], like.dtype) : value;
+/** @throws Error when the type of the other side cannot hold the number */
+function toTensor(name: string, value: Scalar, like: Tensor): Tensor {
+  if (typeof value !== "number") return value;
+  requireHeld(name, like.dtype, [value]);
+  return constant(value, [], like.dtype);
+}
 
+/** `result`: its element type; default: that of the operands. `of`: what the operands may be. */
 function binary(
   name: string,
   type: string,
   compute: (a: number, b: number, dtype: DType) => number,
   adjoint?: BinaryAdjoint,
   result?: DType,
+  of: "numbers" | "bool" | "any" = "numbers",
 ): PrimitiveOperator {
   return definePrimitive<object>({
     name,
     infer: ([a, b]) => {
       if (a.dtype !== b.dtype)
         throw new Error(`${name}: expected operands of one dtype, got ${a.dtype} and ${b.dtype}; use cast`);
+      if (of === "numbers") requireNumbers(name, a);
+      if (of === "bool") requireDtype(name, a, "bool");
       return [{ dtype: result ?? a.dtype, shape: broadcastShape(name, a.shape, b.shape) }];
     },
     onnx: () => ({ type }),
@@ -98,20 +106,20 @@ const operators = {
       return [mul(g, first), mul(g, sub(1, first))];
     },
   ),
-  equal: binary("equal", "Equal", (a, b) => Number(a === b), undefined, "bool"),
+  equal: binary("equal", "Equal", (a, b) => Number(a === b), undefined, "bool", "any"),
   less: binary("less", "Less", (a, b) => Number(a < b), undefined, "bool"),
   lessOrEqual: binary("lessOrEqual", "LessOrEqual", (a, b) => Number(a <= b), undefined, "bool"),
   greater: binary("greater", "Greater", (a, b) => Number(a > b), undefined, "bool"),
   greaterOrEqual: binary("greaterOrEqual", "GreaterOrEqual", (a, b) => Number(a >= b), undefined, "bool"),
-  and: binary("and", "And", (a, b) => Number(a !== 0 && b !== 0), undefined, "bool"),
-  or: binary("or", "Or", (a, b) => Number(a !== 0 || b !== 0), undefined, "bool"),
+  and: binary("and", "And", (a, b) => Number(a !== 0 && b !== 0), undefined, "bool", "bool"),
+  or: binary("or", "Or", (a, b) => Number(a !== 0 || b !== 0), undefined, "bool", "bool"),
 };
 
 function call(operator: PrimitiveOperator, a: Scalar, b: Scalar): Tensor {
   if (typeof a === "number" && typeof b === "number")
     throw new Error(`${operator.name}: expected at least one tensor, got two numbers`);
   const like = (typeof a === "number" ? b : a) as Tensor;
-  return apply(operator, [toTensor(a, like), toTensor(b, like)], {})[0];
+  return apply(operator, [toTensor(operator.name, a, like), toTensor(operator.name, b, like)], {})[0];
 }
 
 export const add = (a: Scalar, b: Scalar): Tensor => call(operators.add, a, b);
@@ -145,6 +153,7 @@ function unary(
     name,
     infer: ([x]) => {
       if (of) requireDtype(name, x, of);
+      else requireNumbers(name, x);
       return [{ dtype: x.dtype, shape: x.shape }];
     },
     onnx: () => ({ type }),
@@ -256,7 +265,7 @@ const whereOperator = definePrimitive<object>({
 /** `condition ? a : b`, elementwise; a value that is not chosen passes neither its value nor a gradient. */
 export function where(condition: Tensor, a: Scalar, b: Scalar): Tensor {
   const like = typeof a !== "number" ? a : typeof b !== "number" ? b : constant(0);
-  return apply(whereOperator, [condition, toTensor(a, like), toTensor(b, like)], {})[0];
+  return apply(whereOperator, [condition, toTensor("where", a, like), toTensor("where", b, like)], {})[0];
 }
 
 /** Sum of tensors of one shape, from the first on: pairs of additions run on all threads, ONNX's Sum on one. */

@@ -1,6 +1,6 @@
 /** @file What operators refuse when they are applied, and what they say then. */
 import { expect, it } from "vitest";
-import { input, type Tensor } from "../tensor.js";
+import { type ConstantAttributes, constant, input, type Tensor } from "../tensor.js";
 import type { DType, Shape } from "../types.js";
 import { after } from "./after.js";
 import * as e from "./elementwise.js";
@@ -9,7 +9,7 @@ import { gemm, linear, matmul } from "./matmul.js";
 import { layerNorm, rmsNorm, softmax } from "./normalise.js";
 import { reduceMax, reduceMean, reduceMin, reduceSum } from "./reduce.js";
 import { rotary } from "./rotary.js";
-import { concat, slice, transpose } from "./shape.js";
+import { concat, pad, slice, transpose } from "./shape.js";
 import { crossEntropy, type LogitTerm, posteriorMean, tiedLogits } from "./vocabulary.js";
 
 const of = (shape: Shape, dtype: DType = "float32"): Tensor => input("x", dtype, shape);
@@ -29,6 +29,10 @@ const mean = (channel: Partial<LogitTerm>, table = of([9, 3]), wanted: Tensor | 
   posteriorMean(term(channel), table, wanted);
 const turned = (x: Tensor, positions: Tensor, headSize = 4): Tensor =>
   rotary(x, positions, { headSize, theta: 1000, maxPosition: 8 });
+
+const bools = (): Tensor => of([2], "bool");
+const { add, sub, mul, div, maximum, minimum, less, lessOrEqual, greater, greaterOrEqual } = e;
+const numeric = { add, sub, mul, div, maximum, minimum, less, lessOrEqual, greater, greaterOrEqual };
 
 const refusals: [build: () => Tensor | object, message: string][] = [
   [() => entropy([]), "crossEntropy: expected at least one term, got none"],
@@ -136,6 +140,33 @@ const refusals: [build: () => Tensor | object, message: string][] = [
   ),
   [() => e.exp(of([2], "bool")), "exp: expected float32, got bool; use cast"],
   [() => e.not(of([2])), "not: expected bool, got float32; use cast"],
+  ...Object.entries(numeric).map(([name, f]): [() => Tensor, string] => [
+    () => f(bools(), bools()),
+    `${name}: expected numbers, got bool; use cast`,
+  ]),
+  [() => e.neg(bools()), "neg: expected numbers, got bool; use cast"],
+  [() => e.and(of([2]), of([2])), "and: expected bool, got float32; use cast"],
+  [() => e.or(integers([2]), integers([2])), "or: expected bool, got int64; use cast"],
+
+  [
+    () => e.mul(of([2], "int32"), 0.5),
+    "mul: expected integers from -2147483648 to 2147483647 for int32, got 0.5; round it, or use another dtype",
+  ],
+  [() => e.add(-1, of([2], "uint8")), "add: expected integers from 0 to 255 for uint8, got -1"],
+  [
+    () => e.where(bools(), of([2], "int8"), 128),
+    "where: expected integers from -128 to 127 for int8, got 128",
+  ],
+  [() => e.equal(bools(), 2), "equal: expected integers from 0 to 1 for bool, got 2"],
+  [() => constant(0.5, [], "int32"), "constant: expected integers from -2147483648 to 2147483647 for int32"],
+  [() => constant([7, 300], [2], "uint8"), "constant: expected integers from 0 to 255 for uint8, got 300"],
+  [() => constant(Float32Array.of(-129), [1], "int8"), "integers from -128 to 127 for int8, got -129"],
+  [() => constant(Uint8Array.of(2), [1], "bool"), "expected integers from 0 to 1 for bool, got 2"],
+  ...[Number.NaN, Number.POSITIVE_INFINITY, 0.5, 2 ** 63].map((value): [() => Tensor, string] => [
+    () => constant([1, value], [2], "int64"),
+    `for int64, got ${value}; round it, or use another dtype`,
+  ]),
+
   [() => e.sumOf([]), "sumOf: expected at least one tensor, got none"],
   [() => after(of([2]), []), "after: expected at least one other tensor, got none"],
 
@@ -159,6 +190,12 @@ const refusals: [build: () => Tensor | object, message: string][] = [
     () => slice(of([null, 3]), 0, 0, Number.NaN),
     "slice: expected integers 0 <= start <= end <= ?, got 0:NaN",
   ],
+  [
+    () => pad(of([2, 3]), 1, -1, 1),
+    "pad: expected integers from 0 on, got -1 before and 1 after axis 1 of [2, 3]",
+  ],
+  [() => pad(of([2, 3]), -2, 0, 0.5), "got 0 before and 0.5 after axis 0 of [2, 3]"],
+  [() => pad(of([null, 3]), 0, Number.NaN, 0), "got NaN before and 0 after axis 0 of [?, 3]"],
   [() => topK(of([2, 5]), 0), "topK: expected k to be an integer from 1 to 5, got 0"],
   [() => topK(of([2, 5]), 1.5), "topK: expected k to be an integer from 1 to 5, got 1.5"],
   [() => topK(of([2, 5]), 6), "topK: expected k to be an integer from 1 to 5, got 6"],
@@ -188,6 +225,18 @@ const refusals: [build: () => Tensor | object, message: string][] = [
 
 it.each(refusals.map(([build, message]) => ({ build, message })))("$message", ({ build, message }) => {
   expect(build).toThrow(message);
+});
+
+it("constants hold the ends of their types, and floats what comes nearest", () => {
+  const held = (values: number[], dtype: DType) =>
+    Array.from((constant(values, [values.length], dtype).node.attributes as ConstantAttributes).data, String);
+  expect(held([0, 255], "uint8")).toEqual(["0", "255"]);
+  expect(held([-128, 127], "int8")).toEqual(["-128", "127"]);
+  expect(held([-(2 ** 31), 2 ** 31 - 1], "int32")).toEqual(["-2147483648", "2147483647"]);
+  expect(held([-(2 ** 63), 2 ** 53], "int64")).toEqual(["-9223372036854775808", "9007199254740992"]);
+  expect(held([2 ** 63 - 1024], "int64")).toEqual(["9223372036854774784"]);
+  expect(held([0.1, -1e40, Number.NaN], "float32")).toEqual([`${Math.fround(0.1)}`, "-Infinity", "NaN"]);
+  expect(e.equal(of([2], "bool"), 1).dtype).toBe("bool");
 });
 
 it("dimensions known at run time only may be any", () => {

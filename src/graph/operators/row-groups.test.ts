@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { evaluate } from "../evaluate.js";
 import { constant, type Tensor } from "../tensor.js";
 import { array, runOnnx, wave } from "../testing/check.js";
+import { sizeOf } from "../types.js";
+import { topologicalOrder } from "../walk.js";
 import { greater } from "./elementwise.js";
 import { gather } from "./indexing.js";
 import { chunksWhere, fromGroups, groupRows, onesOfGroups, toGroups } from "./row-groups.js";
@@ -108,10 +110,25 @@ describe("groups of rows", () => {
   ])("chunks of %s that are wanted", async (_name, rows) => {
     const flags = array([rows], rows === 4 ? [-1, -1, -1, -1] : wave(rows, 2)).data;
     const grouped = chunksWhere(greater(constant(flags, [rows]), 0), 3);
-    const found = await values(named("rows", grouped.rows));
+    const { order, counts, place } = grouped;
+    const found = await values({ order, counts, place, ...named("rows", grouped.rows) });
     const wanted = [...flags.keys()].filter((row) => flags[row] > 0);
     expect(grouped.rows).toHaveLength(Math.ceil(rows / 3));
     for (const [chunk] of grouped.rows.entries())
       expect(found[`rows${chunk}`]).toEqual(wanted.slice(3 * chunk, 3 * chunk + 3));
+    const others = [...flags.keys()].filter((row) => !wanted.includes(row));
+    const sizes = grouped.rows.map((_, chunk) => wanted.slice(3 * chunk, 3 * chunk + 3).length);
+    expect(found.counts).toEqual([...sizes, others.length]);
+    expect(found.order).toEqual([...wanted, ...others]);
+    expect(found.place).toEqual(
+      [...flags.keys()].map((row) => (wanted.includes(row) ? wanted.indexOf(row) : wanted.length)),
+    );
+  });
+
+  it("chunks take memory in proportion to the rows", () => {
+    const rows = 40;
+    const { order, counts, place } = chunksWhere(greater(constant(wave(rows), [rows]), 0), 3);
+    const made = topologicalOrder([order, counts, place]).flatMap(({ outputs }) => outputs);
+    expect(Math.max(...made.map((x) => sizeOf(x.staticShape)))).toBe(rows);
   });
 });

@@ -42,30 +42,45 @@ function inPieces(numbers: Tensor, pieces: number): Tensor {
 export function groupRows(groups: Tensor, numGroups: number, pieces = 1): RowGroups {
   const [rows, columns] = groups.staticShape;
   const slots = rows * columns;
-  const slot = constant(upTo(slots), [slots], "int64");
-  const flat = reshape(groups, [slots]);
-  const order = topK(add(mul(flat, slots), slot), slots, false).indices;
   const each = constant(upTo(numGroups + 1), [1, numGroups + 1], "int64");
-  const hits = cast(equal(reshape(flat, [slots, 1]), each), "float32");
+  const hits = cast(equal(reshape(groups, [slots, 1]), each), "float32");
   const found = cast(reduceSum(hits, [0]), "int64");
   const without = slice(found, 0, numGroups, numGroups + 1);
   const counts = pieces > 1 ? concat([inPieces(slice(found, 0, 0, numGroups), pieces), without], 0) : found;
-  const active = sub(slots, without);
+  return sortRows(groups, counts);
+}
+
+/** groups int64 [T, K] as for `groupRows`; counts int64 [G + 1]: slots that each group has, and slots without one. */
+function sortRows(groups: Tensor, counts: Tensor): RowGroups {
+  const [rows, columns] = groups.staticShape;
+  const [parts] = counts.staticShape;
+  const slots = rows * columns;
+  const slot = constant(upTo(slots), [slots], "int64");
+  const order = topK(add(mul(reshape(groups, [slots]), slots), slot), slots, false).indices;
+  const active = sub(slots, slice(counts, 0, parts - 1, parts));
   const inverse = scatterElements(zeros([slots], "int64"), order, slot, 0);
   return {
-    rows: splitByCounts(div(order, columns), counts, 0, numGroups * pieces + 1).slice(0, -1),
+    rows: splitByCounts(div(order, columns), counts, 0, parts).slice(0, -1),
     place: reshape(minimum(inverse, active), [rows, columns]),
     order,
     counts,
   };
 }
 
-/** Groups of `size` rows each (the last may be short, those behind it are empty) of the rows where `wanted` bool [T] is true. */
+/**
+ * Groups of `size` rows each (the last may be short, those behind it are empty) of the rows where `wanted` bool [T] is true. All but one
+ * are full or empty, so nothing is counted: chunk k has what is left of the wanted rows behind k * size, and memory grows with T alone.
+ */
 export function chunksWhere(wanted: Tensor, size: number): RowGroups {
   const [rows] = wanted.staticShape;
   const chunks = Math.ceil(rows / size);
-  const before = cumulativeSum(cast(wanted, "int64"), 0, true);
-  return groupRows(reshape(where(wanted, div(before, size), chunks), [rows, 1]), chunks);
+  const ones = cast(wanted, "int64");
+  const before = cumulativeSum(ones, 0, true);
+  const total = reduceSum(ones, [0], true);
+  const starts = upTo(chunks).map((k) => k * size);
+  const left = maximum(minimum(sub(total, constant(starts, [chunks], "int64")), size), 0);
+  const groups = reshape(where(wanted, div(before, size), chunks), [rows, 1]);
+  return sortRows(groups, concat([left, sub(rows, total)], 0));
 }
 
 /** One value a slot, float32 [T, K], handed to the groups as columns [n_g, 1]. */

@@ -106,12 +106,14 @@ export const slice = (x: Tensor, axis: number, start: number, end: number): Tens
 
 const padOperator = definePrimitive<{ axis: number; before: number; after: number }>({
   name: "pad",
-  infer: ([x], { axis, before, after }) => [
-    {
-      dtype: x.dtype,
-      shape: x.shape.map((d, i) => (i === axis && d !== null ? d + before + after : d)),
-    },
-  ],
+  infer: ([x], { axis, before, after }) => {
+    if (![before, after].every((size) => Number.isInteger(size) && size >= 0))
+      throw new Error(
+        `pad: expected integers from 0 on, got ${before} before and ${after} after axis ${axis} of ${showShape(x.shape)}`,
+      );
+    const shape = x.shape.map((d, i) => (i === axis && d !== null ? d + before + after : d));
+    return [{ dtype: x.dtype, shape }];
+  },
   onnx: ({ axis, before, after }, [x]) => {
     const pads = new Array<number>(2 * x.rank).fill(0);
     pads[axis] = before;

@@ -42,6 +42,22 @@ describe("vocabulary operators", () => {
         ),
       );
   });
+  it("crossEntropy is at most 69 nats, while its gradient still pulls", async () => {
+    const x = parameter("x", [1, 1]);
+    const table = constant([200, 0], [2, 1]);
+    const nll = crossEntropy([{ x, table }], constant([1], [1], "int64"));
+    const module = {
+      name: "far",
+      outputs: { nll },
+      gradients: { x: gradient(reduceSum(nll, [0]), [x])[0] },
+    };
+    const values = { x: array([1, 1], [1]) };
+    const found = await runOnnx(module, {}, values);
+    expect(found.nll.data[0]).toBeCloseTo(-Math.log(1e-30), 4);
+    expect(found["gradient:x"].data[0]).toBeCloseTo(200, 4);
+    const slow = evaluate({ name: "far", outputs: { nll } }, {}, values, { lowered: false });
+    expect(slow.nll.data[0]).toBeCloseTo(200, 9);
+  });
   it("crossEntropy of the wanted rows alone", async () => {
     const { x, table, bias } = parameters;
     for (const flags of [

@@ -239,7 +239,10 @@ const crossEntropyOperator = defineComposite<CrossEntropyAttributes, Saved>({
 /**
  * Negative log likelihood of `targets` under softmax(tiedLogits(terms)), a value a row; nothing is computed, and 0 returned, where
  * `wanted` is false.
- * terms as for tiedLogits, targets int64 [T], wanted bool [T] -> float32 [T] (nats; at most 69, the log of 1e-30).
+ * terms as for tiedLogits, targets int64 [T], wanted bool [T] -> float32 [T], in nats.
+ * The value that runs is -log of a softmax in float32, whose probabilities count as 1e-30 at least: it is at most 69. The gradient,
+ * softmax less the target, has no such bound and keeps pulling, and neither has the oracle. The log of the sum of all exponentials
+ * would need no bound, but two more passes over [T, V].
  */
 export const crossEntropy = (
   terms: readonly LogitTerm[],

@@ -4,10 +4,11 @@
  *
  *   out_r = sum_j p_rj v_j,   p_rj as in operator.ts,   (k_j, v_j) = fresh of slot place_j - 1 if place_j > 0, else held
  *
- * The queries of a group share a range of keys: its span and the window to both sides, or the whole row with full attention, and the
- * row's global slots; a causal pattern leaves out what stands behind the query. A range is counted from the group's first row and never moved to fit, so that a row's sum has the same order
- * whatever the batch and its padding. Rows of keys are gathered head by head, from held and fresh ones as if they were one table. Global
- * positions are seen, but must not be active: their queries would see everything. Not differentiable.
+ * The queries of a group share a range of keys: its span and the window to both sides (no further than the row is long), or the whole
+ * row with full attention, and the row's global slots; a causal pattern leaves out what stands behind the query. A range is counted from
+ * the group's first row and never moved to fit, so that a row's sum has the same order whatever the batch and its padding. Rows of keys
+ * are gathered head by head, from held and fresh ones as if they were one table. Global positions are seen, but must not be active: their
+ * queries would see everything. Not differentiable.
  */
 import {
   add,
@@ -112,6 +113,18 @@ const cachedAttentionOperator = defineComposite<Attributes, null>({
   },
 });
 
+/** Reaches beyond the row are cut in steps of this: as many floats as the widest vectors take at once, four of 16. */
+const CUT = 64;
+
+/**
+ * Keys to each side of a group: what the window spans, or what the row has, with up to CUT - 1 more. With whole steps cut off a key keeps
+ * its place among the lanes that sums are made in, whatever the row's padding.
+ */
+function boundedReach({ window, dilation }: HeadPattern, length: number): number {
+  const whole = window * dilation;
+  return whole - CUT * Math.max(0, Math.floor((whole - (length - 1)) / CUT));
+}
+
 /** What the groups see under one pattern. K: keys of a group, global slots first. */
 interface GroupKeys {
   /** int64 [G, K]: row of each key in the table of held and fresh rows. */
@@ -152,7 +165,7 @@ function groupKeys({ layout, rows, place }: CachedKeys, pattern: HeadPattern): G
   const segments = reshape(layout.segment, [positions]);
   const sequence = div(start, length);
   const rowStart = reshape(mul(sequence, length), [groups, 1]);
-  const reach = pattern.window * pattern.dilation;
+  const reach = boundedReach(pattern, length);
   const causal = pattern.causal ?? false;
   const count = pattern.full ? length : span + (causal ? reach : 2 * reach);
   const from = pattern.full ? rowStart : sub(reshape(start, [groups, 1]), reach);
