@@ -23,11 +23,12 @@ export function isTree(value: unknown): value is Tree {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** `upper` over `lower`, recursively; lists and scalars are replaced whole. Neither is changed. */
+/** `upper` over `lower`, recursively; lists and scalars are replaced whole, what is undefined is left out. Neither is changed. */
 export function mergeConfig(lower: unknown, upper: unknown): unknown {
   if (!isTree(lower) || !isTree(upper)) return upper;
   const merged: Tree = Object.assign(Object.create(null), lower);
   for (const [key, value] of Object.entries(upper)) {
+    if (value === undefined) continue;
     merged[key] = key in merged ? mergeConfig(merged[key], value) : value;
   }
   return merged;

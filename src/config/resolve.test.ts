@@ -6,7 +6,7 @@ import { UserError } from "../errors.js";
 import { configFields } from "./fields.js";
 import { settingFields } from "./layers.js";
 import { presetNames } from "./presets.js";
-import { resolveConfig } from "./resolve.js";
+import { type ResolveOptions, resolveConfig } from "./resolve.js";
 import { runConfigSchema } from "./run-config.js";
 
 const folder = mkdtempSync(join(tmpdir(), "config-"));
@@ -222,6 +222,25 @@ describe("resolveConfig", () => {
     expect(config).toMatchObject({ preset: "masked", model: { numLayers: 2 }, training: { maxSteps: 9 } });
     expect(resolveConfig({ base, preset: "masked" }).preset).toBe("masked");
     expect(fault({ base, preset: "diffuseq" })).toContain("was made from preset masked");
+  });
+
+  it("leaves out what is undefined, so that it does not hide what stands below", () => {
+    const overrides = { training: { learningRate: undefined, seed: 7 }, diffusion: undefined };
+    const { training, diffusion } = resolveConfig({ preset: "diffuseq", overrides });
+    const preset = resolveConfig({ preset: "diffuseq" });
+    expect(training).toEqual({ ...preset.training, seed: 7 });
+    expect(training.learningRate).toBe(5e-4);
+    expect(diffusion).toEqual(preset.diffusion);
+  });
+
+  it("refuses options that it does not know, and what is no preset", () => {
+    const wrong = (options: object) => fault(options as ResolveOptions);
+    expect(wrong({ override: {} })).toBe('resolveConfig: unknown key "override"; did you mean "overrides"?');
+    expect(wrong({ presets: "masked" })).toContain('unknown key "presets"; did you mean "preset"?');
+    expect(wrong({ preset: 5 })).toBe("resolveConfig: preset: expected the name of a preset, got 5.");
+    expect(fault("masked" as unknown as ResolveOptions)).toContain(
+      "resolveConfig: expected an object such as",
+    );
   });
 
   it("names the nearest preset", () => {

@@ -2,6 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { explainReadError, UserError } from "../errors.js";
+import { checkObject } from "./check-object.js";
 import { parseJson } from "./json.js";
 import { type ConfigLayer, configFromLayers, parseSetting, show } from "./layers.js";
 import { defaultPreset, findPreset, type PresetName } from "./presets.js";
@@ -75,8 +76,19 @@ function settingOf(setting: string): unknown {
   return config;
 }
 
+const known: readonly (keyof ResolveOptions)[] = [
+  "preset",
+  "base",
+  "configFile",
+  "sets",
+  "overrides",
+  "overridesName",
+];
+
 /** Defaults < preset (or `base`) < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
 export function resolveConfig(given: ResolveOptions = {}): RunConfig {
+  checkObject("resolveConfig", given, known, '{ preset: "masked" }');
+  if (given.preset !== undefined) presetOf(given, "resolveConfig");
   const { overridesName = "overrides" } = given;
   const options = { ...given, overridesName };
   const { configFile } = options;

@@ -71,7 +71,7 @@ export interface DenoiserInput {
   readonly rows: RowInputs;
   readonly tokens: Embeddings;
   readonly codes: NoisyCodes;
-  /** The last prediction [T, D], of all rows, when self-conditioning. */
+  /** The head's last output f [T, D] (x0_hat where prediction is "embedding"), of all rows, when self-conditioning. */
   readonly selfCondition?: Tensor | null;
   readonly dropout?: Dropout;
   /** Rows, of those that are computed, for which the last layer and the prediction are wanted by themselves. Default: none. */

@@ -233,7 +233,7 @@ function sinusoids(position: Tensor, length: number, hiddenSize: number): Tensor
   return gather(constant(table, [length, hiddenSize]), position);
 }
 
-/** The first hidden state of the rows that are computed, [R, hidden]. `selfCondition`: the last prediction of x0 [T, D] (zeros: none yet). */
+/** The first hidden state of the rows that are computed, [R, hidden]. `selfCondition`: the head's last output f [T, D] (zeros: none yet). */
 export function inputLayer(
   config: ModelConfig,
   rows: RowInputs,

@@ -1,20 +1,11 @@
 /** @file What comes in from outside, held against what can be asked for, before anything is made of it. */
+import { checkObject } from "../config/check-object.js";
 import { isTree, show } from "../config/layers.js";
-import { nearest } from "../config/nearest.js";
 import { UserError } from "../errors.js";
 import type { GenerationRequest } from "./request.js";
 
 /** Of positions in a text, of samples for a request, of rows in a batch: at most so many. */
 export const MOST = 2 ** 24;
-
-/** Throws unless it is an object. @param keys those it may have @param example of one, for the message */
-export function checkObject(name: string, value: unknown, keys: readonly string[], example: string): void {
-  if (!isTree(value))
-    throw new UserError(`${name}: expected an object such as ${example}, got ${show(value)}`);
-  const unknown = Object.keys(value).find((key) => !keys.includes(key));
-  if (unknown !== undefined)
-    throw new UserError(`${name}: unknown key "${unknown}"; did you mean "${nearest(unknown, keys)}"?`);
-}
 
 /** Throws unless it is a number of things. */
 export function checkCount(name: string, value: unknown, least: 0 | 1 = 1, most = MOST): void {

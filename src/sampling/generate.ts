@@ -7,13 +7,14 @@
  * A text depends on the model, its request, the settings, the seed and its sample number; not on what else is written at the
  * same time, nor on batch size, padding and threads (as far as the device computes a row alike in every batch).
  */
+import { checkObject } from "../config/check-object.js";
 import type { GenerationConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
 import { type Candidate, Candidates, type Choice } from "./candidates.js";
 import { buildCanvas } from "./canvas.js";
-import { checkCount, checkObject, MOST } from "./check-request.js";
+import { checkCount, MOST } from "./check-request.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
 import type { ExpertLoad } from "./sample-batch.js";

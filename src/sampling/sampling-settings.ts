@@ -12,7 +12,8 @@ import { SamplingProcess, samplingTimes, withMidpoints } from "./sampling-times.
 import { chooseKeeping } from "./step-rows.js";
 
 /**
- * Settings of one call: what is left out is taken from the model's configuration. Meaning and defaults: `moe-diffuseq config --list`, or
+ * Settings of one call: what is left out is taken from the model's configuration, and what says nothing to such a model (`steps` of a
+ * left-to-right one, say) is heeded by none, so that one call serves all models; the command line refuses it. Meaning and defaults: `moe-diffuseq config --list`, or
  * `configFields()`. The same `seed` (default 1) gives the same text. `length` (default 1024 tokens) counts the prompt and is for requests that
  * have none of their own. It is not bounded by the length the model was trained at, but where a model was trained with `data.padTargets`:
  * there the text of a source is at most what the source leaves of that many tokens, and longer only by the request's own `length`.
