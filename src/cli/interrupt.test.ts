@@ -73,7 +73,7 @@ it("a result that is there is shown when what was to be added to it is stopped o
   expect(await after(new UserError("the disk is full"))).toEqual(failed);
   controller.abort(new Interrupted("SIGTERM"));
   expect(await after(controller.signal.reason)).toEqual({
-    result: { ...done, exitCode: 143 },
+    result: { json: { loss: 3, interrupted: true }, text: "loss 3", exitCode: 143 },
     said: "Stopped. What was done by then:\n",
   });
   expect(await after(new UserError("the disk is full"))).toEqual(failed);

@@ -62,7 +62,7 @@ export async function orKeep(
     const stopped = stoppedBy(signal, error);
     if (stopped) {
       terminal.stderr.write("Stopped. What was done by then:\n");
-      return { ...done, exitCode: stopped.exitCode };
+      return { ...done, json: { ...done.json, interrupted: true }, exitCode: stopped.exitCode };
     }
     if (done.text !== undefined) terminal.stderr.write(`${done.text}\n\n`);
     throw error;

@@ -72,13 +72,14 @@ export function parseSetting(setting: string): unknown {
   return path.split(".").reduceRight((inner, key) => ({ [key]: inner }), value);
 }
 
-function lookUp(tree: unknown, path: readonly PropertyKey[]): { found: boolean; value?: unknown } {
+/** What stands at `path`; undefined: nothing. */
+function lookUp(tree: unknown, path: readonly PropertyKey[]): unknown {
   let value = tree;
   for (const key of path) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return { found: false };
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
     value = (value as Record<PropertyKey, unknown>)[key];
   }
-  return { found: true, value };
+  return value;
 }
 
 /** JSON has no form for numbers that are not finite: it would say null. */
@@ -179,7 +180,7 @@ export function configFromLayers(layers: readonly ConfigLayer[]): RunConfig {
   const result = runConfigSchema.safeParse(merged);
   if (result.success) return result.data;
   const origin = (path: readonly PropertyKey[]) => {
-    const layer = layers.findLast((candidate) => lookUp(candidate.config, path).found);
+    const layer = layers.findLast((candidate) => lookUp(candidate.config, path) !== undefined);
     return layer ? `${layer.name}: ` : "";
   };
   const lines = strictest(result.error.issues).flatMap((issue) => {
@@ -190,7 +191,7 @@ export function configFromLayers(layers: readonly ConfigLayer[]): RunConfig {
       });
     }
     const path = issue.path.join(".");
-    const { value } = lookUp(merged, issue.path);
+    const value = lookUp(merged, issue.path);
     return [`${origin(issue.path)}${path}: ${describeIssue(issue, value, path)}`];
   });
   throw new UserError(

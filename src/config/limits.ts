@@ -1,6 +1,6 @@
 /** @file How large sizes and counts may be: far above what can be computed, and small enough for the lists made of them. */
 
-/** Of tokens, positions, texts, and columns of a matrix. */
+/** Of tokens, positions, texts, samples for a request, and columns of a matrix. */
 export const MOST = 2 ** 24;
 /** Of layers, and of heads in a layer. */
 export const MOST_LAYERS = 2 ** 12;

@@ -231,6 +231,9 @@ describe("resolveConfig", () => {
     expect(training).toEqual({ ...preset.training, seed: 7 });
     expect(training.learningRate).toBe(5e-4);
     expect(diffusion).toEqual(preset.diffusion);
+    // Nor is it blamed for what a layer below says.
+    const blamed = { sets: ["model.numLayers=x"], overrides: { model: { numLayers: undefined } } };
+    expect(fault(blamed)).toMatch(/^--set: model\.numLayers: expected a whole number/);
   });
 
   it("refuses options that it does not know, and what is no preset", () => {

@@ -1,9 +1,9 @@
 /** @file The texts of a run as an evaluation reads them: what it learned from, and what is held out. */
 import { join } from "node:path";
 import type { RunConfig } from "../config/index.js";
-import type { RowSource, Tokenizer } from "../data/index.js";
+import { type RowSource, Tokenizer } from "../data/index.js";
 import { UserError } from "../errors.js";
-import { readPretrained } from "../sampling/pretrained.js";
+import { readPretrainedConfig } from "../sampling/pretrained.js";
 import { checkTexts } from "../training/data-record.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { type NgramOrder, ngramBaselines, ngramOrders } from "./baselines.js";
@@ -97,7 +97,8 @@ export async function runBaselines(
   path: string,
   options: Pick<RunTextsOptions, "onProgress" | "signal"> = {},
 ): Promise<{ readonly name: NgramOrder; readonly bitsPerByte: number }[]> {
-  const { config, tokenizer } = await readPretrained(path);
+  // Not the weights, which are written at the first checkpoint.
+  const [config, tokenizer] = [await readPretrainedConfig(path), await Tokenizer.load(path)];
   if (config.model.vocabSize > MOST_IDS)
     throw new UserError(
       `${path}: n-grams are counted up to a vocabulary of ${MOST_IDS} tokens, it has ${config.model.vocabSize}.`,

@@ -13,8 +13,13 @@ export interface ProgramId {
   readonly code: string;
 }
 
-/** Of the program as its files are now. */
-export const programId = (): ProgramId => ({ commit: commit(), code: codeSum() });
+let own: ProgramId | undefined;
+
+/** Of the program as its files were when this process first asked: what is changed meanwhile is not what runs. */
+export function programId(): ProgramId {
+  own ??= { commit: commit(), code: codeSum() };
+  return own;
+}
 
 /** "commit 95d917a (code 0123456789ab)". */
 export const formatProgramId = ({ commit, code }: ProgramId): string =>

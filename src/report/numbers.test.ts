@@ -23,12 +23,13 @@ it("prints numbers as people read them", () => {
   ]);
   expect(exact(1_234_567)).toBe("1,234,567");
   expect([0, 0.004, 0.0999, 0.37, 1].map(percent)).toEqual(["0 %", "0.4 %", "10 %", "37 %", "100 %"]);
-  expect([0.75, 1, 2.0833, 59.999, 60, 187].map(duration)).toEqual([
+  expect([0.75, 1, 2.0833, 59.999, 60, 119.7, 187].map(duration)).toEqual([
     "45 s",
     "1 min",
     "2 min 5 s",
     "1 h",
     "1 h",
+    "2 h",
     "3 h 7 min",
   ]);
 });

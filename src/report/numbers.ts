@@ -37,9 +37,10 @@ export function duration(minutes: number): string {
   if (!Number.isFinite(minutes)) return MISSING;
   const seconds = Math.round(minutes * 60);
   if (seconds < 60) return `${seconds} s`;
+  const whole = Math.round(minutes);
   const [large, small, units] =
     seconds < 3600
       ? [Math.floor(seconds / 60), seconds % 60, ["min", "s"]]
-      : [Math.floor(seconds / 3600), Math.round((seconds % 3600) / 60), ["h", "min"]];
+      : [Math.floor(whole / 60), whole % 60, ["h", "min"]];
   return small === 0 ? `${large} ${units[0]}` : `${large} ${units[0]} ${small} ${units[1]}`;
 }

@@ -7,12 +7,14 @@
  *
  * Where the text ends with a gap, the model ends it with a [SEP] of its own; where it ends with given text, the [SEP] is given too.
  */
+
 import type { RunConfig } from "../config/index.js";
+import { MOST } from "../config/limits.js";
 import { textGlobalOffsets } from "../data/packing.js";
 import type { Row } from "../data/rows.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import { UserError } from "../errors.js";
-import { checkRequest, MOST } from "./check-request.js";
+import { checkRequest } from "./check-request.js";
 import { type GenerationRequest, requestParts } from "./request.js";
 
 /** What stands at positions start .. end - 1 of the row. */

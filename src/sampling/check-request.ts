@@ -1,11 +1,9 @@
 /** @file What comes in from outside, held against what can be asked for, before anything is made of it. */
 import { checkObject } from "../config/check-object.js";
 import { isTree, show } from "../config/layers.js";
+import { MOST } from "../config/limits.js";
 import { UserError } from "../errors.js";
 import type { GenerationRequest } from "./request.js";
-
-/** Of positions in a text, of samples for a request, of rows in a batch: at most so many. */
-export const MOST = 2 ** 24;
 
 /** Throws unless it is a number of things. */
 export function checkCount(name: string, value: unknown, least: 0 | 1 = 1, most = MOST): void {

@@ -9,12 +9,13 @@
  */
 import { checkObject } from "../config/check-object.js";
 import type { GenerationConfig } from "../config/index.js";
+import { MOST } from "../config/limits.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
 import { type Candidate, Candidates, type Choice } from "./candidates.js";
 import { buildCanvas } from "./canvas.js";
-import { checkCount, MOST } from "./check-request.js";
+import { checkCount } from "./check-request.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
 import type { ExpertLoad } from "./sample-batch.js";

@@ -1,6 +1,6 @@
 /** @file `moe-diffuseq report` on runs with and without bits per byte, half done, and none at all. */
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseHTML } from "linkedom";
@@ -29,10 +29,8 @@ describe("report", () => {
   const sets = [...tiny, "training.maxMinutes=null"].flatMap((set) => ["--set", set]);
   const run = async (...args: string[]) => {
     const terminal = memoryTerminal();
-    const code = await runCommandLine(
-      [...args, "--threads", "1"].slice(0, args[0] === "report" ? -2 : undefined),
-      terminal,
-    );
+    const threads = args[0] === "report" ? [] : ["--threads", "1"];
+    const code = await runCommandLine([...args, ...threads], terminal);
     return { code, out: terminal.stdout.text, err: terminal.stderr.text };
   };
 
@@ -72,12 +70,28 @@ describe("report", () => {
     expect(await readFile(page, "utf8")).toMatch(/bits per byte it is (better than|not yet as good as) the/);
   }, 60_000);
 
+  it("draws a run that has logged, or nothing yet, and has no weights", async () => {
+    const early = join(folder, "early");
+    await cp(join(folder, "masked"), early, { recursive: true });
+    await rm(join(early, "model.safetensors"));
+    const logged = await run("report", "--model", early, "--baselines", "--json");
+    expect(JSON.parse(logged.out).baselines).toHaveLength(3);
+    await writeFile(join(early, "metrics.jsonl"), "");
+    const { code, out } = await run("report", "--model", early);
+    expect({ code, out }).toMatchObject({ code: 0, out: expect.stringMatching(/^Nothing is logged yet\./) });
+    const { document } = parseHTML(await readFile(join(early, "report.html"), "utf8"));
+    expect(document.querySelector(".summary")?.textContent).toMatch(/^A model of .* read 0 tokens of /);
+  }, 60_000);
+
   it("says what is missing", async () => {
     expect(await run("report")).toMatchObject({ code: 2, err: expect.stringMatching(/pass --model/) });
     const gaussian = await run("report", "--model", join(folder, "moe-diffuseq"), "--baselines");
     expect(gaussian).toMatchObject({ code: 1, err: expect.stringMatching(/a Gaussian process has none/) });
     const none = await run("report", "--model", join(folder, "nothing"));
-    expect(none).toMatchObject({ code: 1, err: expect.not.stringMatching(/fault of the program/) });
+    expect(none).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/nothing is not the directory of a run/),
+    });
     expect(existsSync(join(folder, "nothing"))).toBe(false);
   });
 });

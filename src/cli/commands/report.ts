@@ -35,10 +35,11 @@ export function registerReport(program: Command, host: CommandHost): void {
     const { runReport } = await import("../run-report.js");
     const { trainingReport } = await import("../../report/training-report.js");
     const data = await runReport(resolve(model));
+    if (flags.baselines) requireBitsPerByte(model, data.metrics);
     await requireWritable(out, "--out");
     const line = new ProgressLine(terminal.stderr);
     const baselines = flags.baselines
-      ? await baselinesOf(model, data.metrics, (what) => line.update(what), signal).finally(() => line.end())
+      ? await baselinesOf(model, (what) => line.update(what), signal).finally(() => line.end())
       : [];
     await writeFileAtomic(out, trainingReport({ ...data, baselines }), "--out");
     const lines = data.metrics.length;
@@ -49,16 +50,15 @@ export function registerReport(program: Command, host: CommandHost): void {
   });
 }
 
-async function baselinesOf(
-  model: string,
-  metrics: ReportData["metrics"],
-  onProgress: (what: string) => void,
-  signal: AbortSignal,
-) {
+/** @throws UserError for a run that n-gram models cannot stand beside */
+function requireBitsPerByte(model: string, metrics: ReportData["metrics"]): void {
   if (!metrics.some(({ bitsPerByte }) => typeof bitsPerByte === "number"))
     throw new UserError(
       `--baselines: ${model} has logged no bits per byte to compare with: a Gaussian process has none, others log them when they validate; leave it out.`,
     );
+}
+
+async function baselinesOf(model: string, onProgress: (what: string) => void, signal: AbortSignal) {
   const { runBaselines } = await import("../../evaluation/index.js");
   return runBaselines(model, { onProgress, signal });
 }

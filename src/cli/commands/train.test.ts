@@ -146,4 +146,11 @@ it("does not pass over a setting that was edited beside config.json", async () =
     0,
   );
   expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ topK: 3 });
+  // What the model cannot have is refused in a resumed run too.
+  const cannot = await run("--resume", "--out", out, "--max-steps", "3", "--set", "generation.sampler=ddim");
+  expect(cannot).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/generation\.sampler: expected "absorbing"/),
+  });
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ topK: 3 });
 });

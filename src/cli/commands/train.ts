@@ -1,5 +1,6 @@
 /** @file `moe-diffuseq train`: a training run, new or resumed. */
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Command } from "commander";
 import { settingFields, show } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
@@ -100,7 +101,10 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
     overrides: trainingOverrides(flags),
   });
   if (resume) await refuseEdited(out, set);
-  else checkSettings(resolved, {}); // settings of generation that the model cannot have: said now, not after the training
+  // Settings of generation that the model cannot have: said now, not after the training. Those that a run has already stay as they are.
+  const { readRunConfig } = await import("../../hub/run-config.js");
+  const known = resume ? await readRunConfig(out, { edited: false }) : null;
+  if (!isDeepStrictEqual(known?.generation, resolved.generation)) checkSettings(resolved, {});
   return resolved;
 }
 

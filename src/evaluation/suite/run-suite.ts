@@ -14,6 +14,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { makeFolder, writeFileAtomic } from "../../hub/durable-file.js";
+import { programId } from "../../hub/program-id.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { checkSettings } from "../../sampling/sampling-settings.js";
 import type { Pair } from "../accuracy.js";
@@ -96,6 +97,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     if (new Set<unknown>(list).size < list.length)
       throw new UserError(`suite: expected every one of the ${what} once, got one of them twice.`);
   checkGeneration(options);
+  programId(); // as it is at the start
   const reports: TaskReport[] = [];
   for (const task of tasks) reports.push(await runTask(task, { ...options, items, steps }));
   return { budget, seeds, items, steps, base, tasks: reports };
