@@ -81,7 +81,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
     null,
     chart(
       loss,
-      `Faint: each logged step. Strong: its running mean. Dots: validation on held-out documents.${bounded ? " The validation loss weighs noise levels as the bound on the likelihood does, the training loss counts them alike: compare each with itself." : ""}`,
+      `Faint: each logged step, at noise levels of its own. Strong: the running mean, which still waves a little with them. Dots: validation on held-out documents, at the same levels each time.${bounded ? " The validation loss weighs noise levels as the bound on the likelihood does, the training loss counts them alike: compare each with itself." : ""}`,
       "Loss",
     ),
     html`${bits.length > 0 && bitsChart()}`,

@@ -37,6 +37,15 @@ describe("smooth", () => {
     expect(Math.max(...mean.slice(20).map((p) => Math.abs(p.y)))).toBeLessThan(0.1);
   });
 
+  it("shows what is learned, not the noise levels that steps were drawn at", () => {
+    // A sequence a step, its level of the golden ratio's sequence; a loss that rises steeply with the level and falls by a tenth in all.
+    const losses = Array.from({ length: 300 }, (_, i) => 4.5 * ((i * 0.618034) % 1) ** 2 + 5 - i / 3000);
+    const mean = smooth(line(losses)).slice(20, -20);
+    const jumps = mean.slice(1).map((point, i) => Math.abs(point.y - mean[i].y));
+    expect(Math.max(...jumps)).toBeLessThan(0.05);
+    for (const { x, y } of mean) expect(Math.abs(y - (6.5 - x / 3000))).toBeLessThan(0.2);
+  });
+
   it("leaves few points as they are", () => {
     expect(smooth(line([3, 1, 2]))).toEqual(line([3, 1, 2]));
   });

@@ -1,13 +1,24 @@
 /** @file What is done to numbers before they are drawn: running means, fewer points, the range of an axis. */
 import type { Point } from "../data.js";
 
-/** Points of the running mean cover this share of the series on each side. */
+/** Points that a running mean takes in on each side: a share of the series, in short ones a larger share. */
 const SMOOTHING = 0.02;
+const SHORT_SMOOTHING = 0.05;
+const SHORT_REACH = 10;
 const MAX_REACH = 50;
 
-/** Running mean. Its reach shrinks towards the start, where curves are steep, and is cut off at the end. */
+/**
+ * Running mean of running means, so that near points count more than far ones. A loss depends on the noise levels of its step, which are
+ * drawn evenly: the plain mean of so many steps jumps where a high level enters as another leaves, this one does not.
+ */
 export function smooth(points: readonly Point[]): Point[] {
-  const reach = Math.min(MAX_REACH, Math.round(points.length * SMOOTHING));
+  const { length } = points;
+  const reach = Math.round(Math.max(SMOOTHING * length, Math.min(SHORT_REACH, SHORT_SMOOTHING * length)));
+  return runningMean(runningMean(points, Math.min(MAX_REACH, reach)), Math.min(MAX_REACH, reach));
+}
+
+/** Its reach shrinks towards the start, where curves are steep, and is cut off at the end. */
+function runningMean(points: readonly Point[], reach: number): Point[] {
   const sums = [0];
   for (const { y } of points) sums.push(sums[sums.length - 1] + y);
   return points.map(({ x }, i) => {
