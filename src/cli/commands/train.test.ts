@@ -142,9 +142,13 @@ it("does not pass over a setting that was edited beside config.json", async () =
     code: 1,
     err: expect.stringMatching(/generation\.topK: .*edited to 5; change it there/),
   });
-  expect((await run("--resume", "--out", out, "--max-steps", "2", "--set", "generation.topK=3")).code).toBe(
-    0,
-  );
+  const known = join(folder, "known.json");
+  writeFileSync(known, JSON.stringify({ generation: { topK: 0 } }));
+  const inFile = await run("--resume", "--out", out, "--max-steps", "2", "--config", known);
+  expect(inFile).toMatchObject({ code: 1, err: expect.stringMatching(/there, or leave it out/) });
+  // The last of several counts.
+  const last = ["--config", known, "--set", "generation.topK=0", "--set", "generation.topK=3"];
+  expect((await run("--resume", "--out", out, "--max-steps", "2", ...last)).code).toBe(0);
   expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ topK: 3 });
   // What the model cannot have is refused in a resumed run too.
   const cannot = await run("--resume", "--out", out, "--max-steps", "3", "--set", "generation.sampler=ddim");
@@ -153,4 +157,8 @@ it("does not pass over a setting that was edited beside config.json", async () =
     err: expect.stringMatching(/generation\.sampler: expected "absorbing"/),
   });
   expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ topK: 3 });
+  // Nor is it taken beside what was edited to be impossible.
+  writeFileSync(file, JSON.stringify({ sampler: "ddim" }));
+  const beside = await run("--resume", "--out", out, "--max-steps", "3", "--set", "generation.topK=4");
+  expect(beside.err).toMatch(/generation\.sampler: expected "absorbing"/);
 });

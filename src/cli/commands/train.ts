@@ -2,8 +2,9 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Command } from "commander";
-import { settingFields, show } from "../../config/layers.js";
-import { resolveConfig } from "../../config/resolve.js";
+import type { GenerationConfig, PartialRunConfig } from "../../config/index.js";
+import { mergeConfig, parseSetting, show } from "../../config/layers.js";
+import { readConfigFile, resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
 import { broadcastJson, joinRanks, leaveRanks, threadsOfRank } from "../../distributed/index.js";
 import { PROGRAM, shellWord, UserError } from "../../errors.js";
@@ -92,19 +93,20 @@ function describeSummary(summary: TrainSummary, resume: string): string {
 async function configOf({ out, resume, preset, config, set, ...flags }: TrainFlags): Promise<RunConfig> {
   const { RunDirectory } = await import("../../training/run-directory.js");
   const { checkSettings } = await import("../../sampling/sampling-settings.js");
+  const run = resume ? await RunDirectory.open(out) : null;
   const resolved = resolveConfig({
-    base: resume ? (await RunDirectory.open(out)).configPath : undefined,
+    base: run?.configPath,
     preset,
     configFile: config,
     sets: set,
     overridesName: "command line",
     overrides: trainingOverrides(flags),
   });
-  if (resume) await refuseEdited(out, set);
+  // What the run comes to have: what was edited in generation_config.json stays.
+  const after = run ? run.withConfig(resolved).config : resolved;
+  if (!isDeepStrictEqual(after, resolved)) refuseEdited({ out, config, set }, after);
   // Settings of generation that the model cannot have: said now, not after the training. Those that a run has already stay as they are.
-  const { readRunConfig } = await import("../../hub/run-config.js");
-  const known = resume ? await readRunConfig(out, { edited: false }) : null;
-  if (!isDeepStrictEqual(known?.generation, resolved.generation)) checkSettings(resolved, {});
+  if (!isDeepStrictEqual(after.generation, run?.config.generation)) checkSettings(after, {});
   return resolved;
 }
 
@@ -112,16 +114,18 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
  * A setting that config.json has already cannot be told from one that was not asked for, and what was edited in generation_config.json would
  * stay.
  */
-async function refuseEdited(out: string, sets: readonly string[] = []): Promise<void> {
-  const { readRunConfig } = await import("../../hub/run-config.js");
-  const [known, edited] = [await readRunConfig(out, { edited: false }), await readRunConfig(out)];
-  const of = (config: RunConfig | null) =>
-    config?.generation as Readonly<Record<string, unknown>> | undefined;
-  for (const { path, value } of sets.flatMap(settingFields)) {
-    const name = path.startsWith("generation.") ? path.slice("generation.".length) : "";
-    if (name !== "" && of(known)?.[name] === value && of(edited)?.[name] !== value)
+function refuseEdited(
+  { out, config, set = [] }: Pick<TrainFlags, "out" | "config" | "set">,
+  { generation }: RunConfig,
+): void {
+  const layers = [...(config === undefined ? [] : [readConfigFile(config)]), ...set.map(parseSetting)];
+  const asked = layers.reduce(mergeConfig, {}) as PartialRunConfig;
+  for (const [name, value] of Object.entries(asked.generation ?? {})) {
+    const stays = generation[name as keyof GenerationConfig];
+    if (stays !== value)
       throw new UserError(
-        `--set ${path}: expected a change in ${join(out, "generation_config.json")}, where it was edited to ${show(of(edited)?.[name])}; change it there.`,
+        `generation.${name}: expected a change in ${join(out, "generation_config.json")}, where it was edited to ${show(stays)}; ` +
+          "change it there, or leave it out.",
       );
   }
 }
