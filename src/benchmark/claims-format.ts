@@ -119,7 +119,7 @@ const likelihoodHead = ["task", "twin", "network", "channel alone", "gain", "bit
 
 export function claimsPage(report: ClaimsReport, command: string): string {
   const { suite } = report;
-  const leftOut = leftOutOf(report);
+  const [claims, leftOut] = [claimsOf(report), leftOutOf(report)];
   return figuresReport({
     title: "Claims and figures",
     summary: `${report.quick ? `${QUICK} ` : ""}${CAUTION} Made by: ${command}`,
@@ -128,7 +128,7 @@ export function claimsPage(report: ClaimsReport, command: string): string {
         heading: "The claims",
         table: {
           head: head.slice(0, -1),
-          rows: claimsOf(report).map(({ claim, paper, ours, interval, verdict }) => [
+          rows: claims.map(({ claim, paper, ours, interval, verdict }) => [
             claim,
             paper,
             ours,
@@ -149,7 +149,7 @@ export function claimsPage(report: ClaimsReport, command: string): string {
         : []),
       {
         heading: "Each figure by itself",
-        commands: claimsOf(report).map(({ claim, command: own }) => ({ note: claim, command: own })),
+        commands: claims.map(({ claim, command: own }) => ({ note: claim, command: own })),
       },
     ],
     facts: conditions(report),
@@ -217,16 +217,17 @@ function taskSection(report: TaskReport): FiguresSection {
       ...own.flatMap((run) => (run.experts ? [loads(run)] : [])).slice(0, 1),
       ...(first.quality.length > 0 ? [quality(report)] : []),
     ],
-    texts: own.flatMap(({ twin, seed, judged: { samples, infill, free } }) => [
-      { label: `${nameOf(twin, seed, report)} writes`, text: samples[0]?.text ?? "" },
-      ...(free
-        ? [{ label: `${nameOf(twin, seed, report)} writes from nothing`, text: formatFree(free, 400) }]
-        : []),
-      ...Object.values(infill).map((gaps) => ({
-        label: `${nameOf(twin, seed, report)} fills gaps [written | missing]`,
-        text: formatGaps(gaps),
-      })),
-    ]),
+    texts: own.flatMap(({ twin, seed, judged: { samples, infill, free } }) => {
+      const name = nameOf(twin, seed, report);
+      return [
+        { label: `${name} writes`, text: samples[0]?.text ?? "" },
+        ...(free ? [{ label: `${name} writes from nothing`, text: formatFree(free, 400) }] : []),
+        ...Object.values(infill).map((gaps) => ({
+          label: `${name} fills gaps [written | missing]`,
+          text: formatGaps(gaps),
+        })),
+      ];
+    }),
   };
 }
 

@@ -112,7 +112,7 @@ export async function suiteOptions(
       preset: "moe-diffuseq",
       sets: [...suiteSettings, ...(quick ? quickSettings : []), ...sets],
       overridesName: "command line",
-      overrides: flags.onBadRecord && { data: { onBadRecord: flags.onBadRecord } },
+      overrides: { data: { onBadRecord: flags.onBadRecord } },
     }),
     twins: [...new Set(twins)] as TwinName[],
     seeds: [...new Set(flags.seeds)],

@@ -24,7 +24,8 @@ export async function runReport(path: string): Promise<ReportData> {
     run: {
       preset: config.preset ?? undefined,
       parameters: { total: parameters.total, active: parameters.active },
-      ...(last ? { tokens, tokensPerSecond: tokens / seconds, minutes: seconds / 60 } : { tokens: 0 }),
+      tokens,
+      ...(last ? { tokensPerSecond: tokens / seconds, minutes: seconds / 60 } : {}),
       corpus: corpusOf(config.data.train),
       seed: training.seed,
       versions: { "moe-diffuseq": version, node: process.versions.node },

@@ -28,8 +28,7 @@ export function mergeConfig(lower: unknown, upper: unknown): unknown {
   if (!isTree(lower) || !isTree(upper)) return upper;
   const merged: Tree = Object.assign(Object.create(null), lower);
   for (const [key, value] of Object.entries(upper)) {
-    if (value === undefined) continue;
-    merged[key] = key in merged ? mergeConfig(merged[key], value) : value;
+    if (value !== undefined) merged[key] = mergeConfig(merged[key], value);
   }
   return merged;
 }

@@ -31,10 +31,10 @@ export const formatProgramIds = (ids: readonly (ProgramId | undefined)[]): strin
 
 /** Files of src and of dist alike, but for tests and declarations. */
 function codeSum(): string {
-  const own = fileURLToPath(new URL("..", import.meta.url));
+  const source = fileURLToPath(new URL("..", import.meta.url));
   const peers = fileURLToPath(new URL("../../bench/peers", import.meta.url));
   const sum = createHash("sha256");
-  for (const folder of [own, ...(existsSync(peers) ? [peers] : [])])
+  for (const folder of [source, ...(existsSync(peers) ? [peers] : [])])
     for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort())
       if (/\.(js|mjs|py|ts)$/.test(name) && !/\.(test|d)\.ts$|testing\//.test(name))
         sum.update(name).update(readFileSync(join(folder, name)));

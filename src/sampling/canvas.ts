@@ -7,7 +7,6 @@
  *
  * Where the text ends with a gap, the model ends it with a [SEP] of its own; where it ends with given text, the [SEP] is given too.
  */
-
 import type { RunConfig } from "../config/index.js";
 import { MOST } from "../config/limits.js";
 import { textGlobalOffsets } from "../data/packing.js";

@@ -27,10 +27,9 @@ export type Sampler = Exclude<GenerationConfig["sampler"], "auto">;
 export function generationConfig(model: RunConfig, settings: GenerationSettings): GenerationConfig {
   if (!isTree(settings))
     throw new UserError(`settings: expected an object such as { length: 256 }, got ${show(settings)}`);
-  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
   const { generation } = configFromLayers([
     { name: "the model", config: model },
-    { name: "generate", config: { generation: given } },
+    { name: "generate", config: { generation: settings } },
   ]);
   checkControls(model.diffusion, generation);
   return generation;

@@ -91,29 +91,32 @@ export function formatScale({ turns, trueTurns, wrong, truth }: ClassifierScale)
 export const formatScorer = ({ tokens, real }: ScorerScale): string =>
   `By a trigram model and latent semantics of ${tokens} tokens of the training targets: held-out targets have a perplexity of ${perplexity(real.perplexity)}, ` +
   `and ${real.likeness.sets} sets of as many training targets a likeness to them of ${real.likeness.median.toFixed(2)}, 8 of 10 from ${real.likeness.low.toFixed(2)} to ${real.likeness.high.toFixed(2)} ` +
-  "(MAUVE-like: 1 is alike, 0.004 nothing in common; within that range texts are not told from real ones). Nearer to these is better; a lower perplexity is duller, and empty texts are in none.";
+  "(MAUVE-like: 1 is alike, 0.004 nothing in common; within that range texts are not told from real ones). Nearer to these is better; a lower perplexity is duller; empty texts have none.";
 
 const perplexity = (value: number | null): string => (value === null ? "-" : value.toFixed(1));
 
+/** Where one has none, the mean is none. */
+function meanOf<T>(all: readonly T[], digits: number, value: (one: T) => number | null): string {
+  const values = all.map(value);
+  return values.length > 0 && values.every((one) => one !== null) ? mean(values).toFixed(digits) : "-";
+}
+
 /**
- * Twin, perplexity and likeness of its texts and how many are empty, and of those from nothing perplexity, repetition and different words:
- * means over seeds.
+ * Twin, perplexity of its texts, how many are empty with each seed, and likeness; of those from nothing perplexity, repetition and different
+ * words. Means over seeds.
  */
-export const textSetRows = ({ summary, runs }: TaskReport): string[][] =>
+export const textSetRows = ({ summary, runs, pairs }: TaskReport): string[][] =>
   summary.twins.map(({ twin }) => {
     const own = runs.filter((run) => run.twin === twin).map(({ judged }) => judged);
-    const ofAll = (values: readonly (number | null)[]): number | null =>
-      values.every((value) => value !== null) ? mean(values) : null;
     const free = own.flatMap((judged) => judged.free ?? []);
-    const share = (values: readonly number[]) => (values.length > 0 ? mean(values).toFixed(3) : "-");
     return [
       twin,
-      perplexity(ofAll(own.map(({ asSet }) => asSet.perplexity))),
-      own.map(({ asSet, scores }) => `${asSet.empty} of ${Object.values(scores)[0].length}`).join(", "),
-      mean(own.map(({ asSet }) => asSet.likeness)).toFixed(2),
-      perplexity(ofAll(own.map((judged) => judged.free?.perplexity ?? null))),
-      share(free.map(({ repetition }) => repetition)),
-      share(free.map(({ distinctWords }) => distinctWords)),
+      meanOf(own, 1, ({ asSet }) => asSet.perplexity),
+      own.map(({ asSet }) => `${asSet.empty} of ${pairs.valid}`).join(", "),
+      meanOf(own, 2, ({ asSet }) => asSet.likeness),
+      meanOf(free, 1, (texts) => texts.perplexity),
+      meanOf(free, 3, (texts) => texts.repetition),
+      meanOf(free, 3, (texts) => texts.distinctWords),
     ];
   });
 export const textSetHead = [
@@ -149,16 +152,16 @@ function formatTask(report: TaskReport): string[] {
     ...(runs[0].quality.length > 0 ? [quality(report)] : []),
     ...runs
       .filter(({ seed }) => seed === runs[0].seed)
-      .map(({ twin, seed, judged: { samples, infill, free } }) =>
-        [
-          `${nameOf(twin, seed, report)} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
-          ...(free ? [`${nameOf(twin, seed, report)} writes from nothing: ${formatFree(free, 160)}`] : []),
+      .map(({ twin, seed, judged: { samples, infill, free } }) => {
+        const name = nameOf(twin, seed, report);
+        return [
+          `${name} writes: ${JSON.stringify(samples[0]?.text.slice(0, 160) ?? "")}`,
+          ...(free ? [`${name} writes from nothing: ${formatFree(free, 160)}`] : []),
           ...Object.values(infill).map(
-            (gaps) =>
-              `${nameOf(twin, seed, report)} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
+            (gaps) => `${name} fills gaps, [written | missing]: ${JSON.stringify(formatGaps(gaps))}`,
           ),
-        ].join("\n"),
-      ),
+        ].join("\n");
+      }),
   ];
 }
 

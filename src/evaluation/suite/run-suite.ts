@@ -23,8 +23,8 @@ import type { GroupedPair } from "./pairs.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { type RatioInterval, ratioInterval, summarise, type TaskSummary } from "./summary.js";
 import { type ScorerScale, TextScorer } from "./text-scorer.js";
-import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinRun } from "./twin-run.js";
-import { type TwinName, twin, twins } from "./twins.js";
+import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinJob, type TwinRun } from "./twin-run.js";
+import { type TwinName, twins } from "./twins.js";
 
 /** Runs of the network for a text. */
 const DEFAULT_STEPS = 32;
@@ -97,9 +97,9 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     if (new Set<unknown>(list).size < list.length)
       throw new UserError(`suite: expected every one of the ${what} once, got one of them twice.`);
   checkGeneration(options);
-  programId(); // as it is at the start
+  const program = programId();
   const reports: TaskReport[] = [];
-  for (const task of tasks) reports.push(await runTask(task, { ...options, items, steps }));
+  for (const task of tasks) reports.push(await runTask(task, { ...options, items, steps, program }));
   return { budget, seeds, items, steps, base, tasks: reports };
 }
 
@@ -118,10 +118,10 @@ export function checkGeneration(options: SuiteOptions): void {
 
 async function runTask(
   task: SuiteTask,
-  options: SuiteOptions & { readonly items: number; readonly steps: number },
+  options: SuiteOptions & Pick<TwinJob, "steps" | "program"> & { readonly items: number },
 ): Promise<TaskReport> {
   const { data, seeds, out, budget, pairs = 20_000, items, steps, qualitySteps = [], signal } = options;
-  const { threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
+  const { program, threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
   const folder = join(out, task.name);
   await makeFolder(folder); // says now, not after minutes, that nothing can be written there
@@ -133,35 +133,34 @@ async function runTask(
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
   const targets = found.train.map(({ trg }) => trg);
   const scorer = TextScorer.train(targets, tokenizer);
-  const judges = { classifier, scorer };
-  const [first] = options.twins;
-  // A left-to-right twin writes a token a step, whatever is asked for.
-  const atSteps = twin(base, first).diffusion.objective === "next-token" ? [] : qualitySteps;
-  const common = { task, pairsDigest, budget, threads, device, folder, steps, ...judges, signal, say };
+  const common = {
+    task,
+    pairsDigest,
+    budget,
+    threads,
+    device,
+    folder,
+    items: judged,
+    steps,
+    qualitySteps: [],
+    classifier,
+    scorer,
+    program,
+    signal,
+    say,
+  };
+  const jobs = seeds.flatMap((seed) =>
+    Array.from(twins(base, options.twins), ([name, config]) => ({ ...common, twin: name, seed, config })),
+  );
   const runs: TwinRun[] = [];
-  for (const seed of seeds)
-    for (const [name, config] of twins(base, options.twins))
-      runs.push(
-        await runTwin({
-          ...common,
-          twin: name,
-          seed,
-          config,
-          items: judged,
-          qualitySteps: [],
-        }),
-      );
+  for (const job of jobs) runs.push(await runTwin(job));
+  const [first] = jobs;
+  // A left-to-right twin writes a token a step, whatever is asked for.
+  const atSteps = first.config.diffusion.objective === "next-token" ? [] : qualitySteps;
   // When all are trained: a run that is stopped has the other twins first.
-  for (const [i, { twin: name, seed }] of runs.entries())
-    if (name === first && atSteps.length > 0)
-      runs[i] = await runTwin({
-        ...common,
-        twin: name,
-        seed,
-        config: twin(base, name),
-        items: judged,
-        qualitySteps: atSteps,
-      });
+  for (const [i, job] of jobs.entries())
+    if (job.twin === first.twin && atSteps.length > 0)
+      runs[i] = await runTwin({ ...job, qualitySteps: atSteps });
   return {
     task: task.name,
     suite: task.suite,

@@ -15,7 +15,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import type { ExpertUse } from "../../diffusion/expert-use.js";
 import { lockBeside } from "../../hub/folder-lock.js";
 import { readKept, writeKept } from "../../hub/index.js";
-import { type ProgramId, programId } from "../../hub/program-id.js";
+import type { ProgramId } from "../../hub/program-id.js";
 import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
@@ -31,7 +31,7 @@ import { TextScorer } from "./text-scorer.js";
 import { learningParameters, type TwinName } from "./twins.js";
 import { type Judged, judgeTexts } from "./write-texts.js";
 
-/** What every twin may spend: text tokens, or minutes. */
+/** What every twin may spend: tokens of pairs, [PAD] included, or minutes. */
 export type SuiteBudget = { readonly tokens: number } | { readonly minutes: number };
 
 /** One twin trained with one seed. Plain JSON. */
@@ -42,7 +42,7 @@ export interface TwinRun extends Training {
   readonly parameters: { readonly total: number; readonly active: number };
   readonly flopsPerToken: number;
   readonly tokens: number;
-  /** Validation while training, over text tokens and seconds: cross entropy in nats a token (masked limit: an absorbed one). */
+  /** Validation while training, over such tokens and seconds: cross entropy in nats a token (masked limit: an absorbed one). */
   readonly curve: readonly { readonly tokens: number; readonly seconds: number; readonly value: number }[];
   readonly loss: HeldOutLoss;
   /** The bound is the likelihood itself. */
@@ -89,6 +89,8 @@ export interface TwinJob {
   readonly qualitySteps: readonly number[];
   readonly classifier: NextTurnClassifier | null;
   readonly scorer: TextScorer;
+  /** The code that trains and judges, as it was at the start. */
+  readonly program: ProgramId;
   readonly signal?: AbortSignal;
   readonly say: (what: string) => void;
 }
@@ -145,10 +147,9 @@ function configOfRun({ task, config, seed, budget }: TwinJob): RunConfig {
 async function trainTwin(
   path: string,
   config: RunConfig,
-  { threads, device, signal, say }: TwinJob,
+  { threads, device, program, signal, say }: TwinJob,
 ): Promise<Training> {
   signal?.throwIfAborted();
-  const trainedBy = programId();
   await rm(path, { recursive: true, force: true });
   const { steps, seconds } = await train({
     config,
@@ -163,7 +164,7 @@ async function trainTwin(
     },
   });
   signal?.throwIfAborted();
-  return { steps, seconds, threads, device, date: new Date().toISOString(), trainedBy };
+  return { steps, seconds, threads, device, date: new Date().toISOString(), trainedBy: program };
 }
 
 async function judgeTwin(
@@ -203,11 +204,8 @@ async function judgeTwin(
   };
 }
 
-const judge = (
-  path: string,
-  { task, classifier, scorer, items, config: { generation }, threads, signal }: TwinJob,
-  steps: number,
-) => judgeTexts({ path, task, classifier, scorer, items, steps, generation, threads, signal });
+const judge = (path: string, { config: { generation }, ...job }: TwinJob, steps: number) =>
+  judgeTexts({ ...job, path, steps, generation });
 
 const TRAINING = "suite-training.json";
 const RESULT = "suite-result.json";

@@ -1,6 +1,6 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
 import type { GenerationConfig } from "../../config/index.js";
-import { type ProgramId, programId } from "../../hub/program-id.js";
+import type { ProgramId } from "../../hub/program-id.js";
 import { mean } from "../../metrics/bootstrap.js";
 import { mbrSelect, repetition } from "../../metrics/index.js";
 import { DiffusionModel, generate } from "../../sampling/index.js";
@@ -50,10 +50,11 @@ export async function judgeTexts(job: {
   readonly generation: GenerationConfig;
   readonly classifier: NextTurnClassifier | null;
   readonly scorer: TextScorer;
+  readonly program: ProgramId;
   readonly threads?: number;
   readonly signal?: AbortSignal;
 }): Promise<Judged> {
-  const { path, task, items, steps, generation, classifier, scorer, threads, signal } = job;
+  const { path, task, items, steps, generation, classifier, scorer, program, threads, signal } = job;
   const model = await DiffusionModel.fromPretrained(path, { threads });
   try {
     const began = performance.now();
@@ -109,7 +110,7 @@ export async function judgeTexts(job: {
       },
       infill,
       seconds,
-      judgedBy: programId(),
+      judgedBy: program,
     };
   } finally {
     await model.dispose();
