@@ -61,7 +61,10 @@ function buildProgram(host: CommandHost): Command {
 function reportError(error: unknown, { stderr }: Terminal, debug: boolean): number {
   // Commander has printed its message (or the help that was asked for) already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof Interrupted) {
+    stderr.write("Stopped without a result.\n");
+    return error.exitCode;
+  }
   const expected = error instanceof UserError;
   const { stack, message } = error instanceof Error ? error : new Error(String(error));
   if (debug) stderr.write(`${stack ?? message}\n`);

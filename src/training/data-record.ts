@@ -19,14 +19,19 @@ const records = z.array(
     modified: z.string().nullable(),
   }),
 );
-/** Runs of before have no checksum of their vocabulary. */
-const schema = z.strictObject({ train: records, valid: records, tokenizer: z.string().optional() });
+/** Runs of before have no checksum of their vocabulary, and do not say whether they saw pairs. */
+const schema = z.strictObject({
+  train: records,
+  valid: records,
+  tokenizer: z.string().optional(),
+  pairs: z.boolean().optional(),
+});
 
 /** Writes the record. Empty lists: the embedded corpus, or held out of the training texts. */
-export async function recordTexts(path: string, { train, valid, tokenizer }: RunTexts): Promise<void> {
+export async function recordTexts(path: string, { train, valid, tokenizer, pairs }: RunTexts): Promise<void> {
   const dated = (list: readonly TextRecord[]) =>
     Promise.all(list.map(async (record) => ({ ...record, modified: await modifiedAt(record.path) })));
-  const content = { train: await dated(train), valid: await dated(valid), tokenizer };
+  const content = { train: await dated(train), valid: await dated(valid), tokenizer, pairs };
   await writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`);
 }
 
@@ -75,6 +80,16 @@ export async function checkTexts(
   for (const record of valid) {
     const known = stored.valid.find((other) => other.path === record.path);
     if (known) await refuseOther(known, record, instead);
+  }
+}
+
+/** Whether a run has seen sources with their targets; null: its record is missing, damaged or too old to say. */
+export async function trainedOnPairs(path: string): Promise<boolean | null> {
+  const text = await readFile(path, "utf8").catch(() => "null");
+  try {
+    return schema.parse(JSON.parse(text)).pairs ?? null;
+  } catch {
+    return null;
   }
 }
 

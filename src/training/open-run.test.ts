@@ -35,7 +35,7 @@ it("ranks with another vocabulary than rank 0 are named, though their texts are 
   const train = [{ path: "texts.jsonl", files: 1, bytes: 9, sha256: "0" }];
   const outcomes = await Promise.allSettled(
     inProcessRanks(2).map((ranks, r) => {
-      const texts = { train, valid: [], tokenizer: `vocabulary ${r}` };
+      const texts = { train, valid: [], tokenizer: `vocabulary ${r}`, pairs: false };
       return requireSameTexts({ trainCorpus: valid, validCorpus: valid, texts }, ranks);
     }),
   );

@@ -35,6 +35,8 @@ export interface RunTexts {
   readonly valid: readonly TextRecord[];
   /** Fingerprint of the vocabulary. */
   readonly tokenizer: string;
+  /** Whether any text to train on is a source with its target. */
+  readonly pairs: boolean;
 }
 
 export interface TrainingData {
@@ -131,9 +133,14 @@ async function loadWith(loader: Loader, config: RunConfig): Promise<TrainingData
     validSource: valid.length > 0 ? valid.join(", ") : ownValid,
     skipped: loader.skipped,
     shortened: loader.shortened,
-    texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer) },
+    texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer), pairs: hasPairs(trainCorpus) },
     close: () => loader.close(),
   };
+}
+
+function hasPairs(corpus: Corpus): boolean {
+  for (let document = 0; document < corpus.size; document++) if (corpus.conditional(document)) return true;
+  return false;
 }
 
 /** Those of some paths that are token caches with validation texts. */

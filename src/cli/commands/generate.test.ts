@@ -2,8 +2,10 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Generation } from "../../sampling/index.js";
 import { tinyRunConfig, writeCorpus } from "../../training/testing/tiny-run.js";
 import { train } from "../../training/trainer.js";
+import { remarksOnTexts } from "../generation-remarks.js";
 import { runCommandLine } from "../program.js";
 import { memoryTerminal } from "../testing/memory-terminal.js";
 
@@ -112,6 +114,38 @@ it("writes any length in blocks, and streams them", async () => {
   expect(JSON.parse(free.out).settings).toMatchObject({ blockLength: 8, untilEnd: true });
   expect((await generate("--length", "300", "--block-length", "300")).code).toBe(0);
   expect((await generate("--length", "301", "--block-length", "300")).err).toContain("--block-length");
+});
+
+it("says what the model was not trained for, beside the text", async () => {
+  const [noPairs] = JSON.parse((await generate("--src", "a sentence", "--json")).out).remarks;
+  expect(noPairs).toContain("trained on texts without sources");
+  const long = await generate("--prompt", "We show ", "--length", "60");
+  expect(long.err).toMatch(
+    /row of \d+ positions, .* trained on 48 at most: .* --block-length[\s\S]*ends with a space where a gap begins/,
+  );
+  expect(long.code).toBe(0);
+  expect((await generate("--prompt", "We show", "--length", "30")).err).not.toMatch(/trained on|a space/);
+  const pairs = join(folder, "pairs.jsonl");
+  const lines = Array.from({ length: 40 }, (_, i) =>
+    JSON.stringify({ src: `number ${i}`, trg: `it is ${i}` }),
+  );
+  writeFileSync(pairs, lines.join("\n"));
+  const config = tinyRunConfig(pairs, "masked", {
+    data: { tokenizer: join(model, "tokenizer.json") },
+    training: { maxSteps: 1 },
+  });
+  await train({ config, out: join(folder, "pairs"), threads: 1 });
+  const { out, err } = await generate("--model", join(folder, "pairs"), "--src", "number 3", "--json");
+  expect(err).not.toContain("without sources");
+  const { remarks, texts } = JSON.parse(out);
+  expect(remarks).toEqual(texts[0].text === "" ? [expect.stringContaining("nothing was written")] : []);
+});
+
+it("says that a text is empty", () => {
+  const text = (...gaps: string[]) => ({ gaps }) as unknown as Generation;
+  expect(remarksOnTexts([text("a"), text("", "b")])).toEqual([]);
+  expect(remarksOnTexts([text("")])).toEqual(["The text ended before the first word: nothing was written."]);
+  expect(remarksOnTexts([text("a"), text("")])[0]).toMatch(/^1 of 2 texts ended/);
 });
 
 it("says what does not fit", async () => {

@@ -135,7 +135,9 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const request = await readRequest(flags);
       const { DiffusionModel, generateSteps } = await import("../../sampling/index.js");
       const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
-      const settings = generationSettings(await readPretrainedConfig(flags.model), flags, {
+      const { remarksOnRequest, remarksOnTexts } = await import("../generation-remarks.js");
+      const config = await readPretrainedConfig(flags.model);
+      const settings = generationSettings(config, flags, {
         conditioned: isConditioned(flags),
         template: flags.infill !== undefined,
       });
@@ -144,11 +146,17 @@ export function registerGenerate(program: Command, host: CommandHost): void {
         device: flags.device,
         dtype: flags.dtype,
       });
+      const remarks: string[] = [];
+      const remark = (more: readonly string[]) => {
+        remarks.push(...more);
+        for (const text of more) terminal.stderr.write(`${text}\n`);
+      };
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
       let stepsOfBlock = 0;
       try {
+        remark(await remarksOnRequest(flags.model, request, { ...config, generation: settings }, model));
         for await (const event of generateSteps(model, [request], settings, { signal })) {
           show.onStep(event);
           stepsOfBlock = event.of;
@@ -169,9 +177,11 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       if (stopped) terminal.stderr.write(`Stopped after ${texts.length} of ${settings.num} texts.\n`);
       const early = steps < most ? `, settled after ${steps} of ${most} steps` : "";
       terminal.stderr.write(`${formatCount(tokens)} tokens in ${formatDuration(seconds)}${early}\n`);
+      remark(remarksOnTexts(texts));
       return {
         json: {
           model: flags.model,
+          remarks,
           texts: texts.map(({ text, gaps, ids, ended, sample, steps, blocks, choice }) => ({
             text,
             gaps,
