@@ -21,8 +21,8 @@ describe("describeModel", () => {
     expect(text).toMatch(/^Parameters +11\.9M, of which 10\.8M learn and 5\.55M work on a token$/m);
     expect(text).toMatch(/8 experts of 512, 2 a token \(top-k\)/);
     expect(text).toMatch(/2 x 2048 tokens, 3 of them a step/);
-    expect(text).toMatch(/layers 0-1: 128 positions to each side; computes 20 % of all pairs/);
-    expect(text).toMatch(/layer 2: the whole document; computes 100 % of all pairs/);
+    expect(text).toMatch(/layers 0-1: 128 positions to each side; computes 20 % of all pairs \(in blocks\)/);
+    expect(text).toMatch(/layer 2: the whole document; computes 100 % of all pairs$/m);
     expect(text).toMatch(/layer 3, heads 0-1: 16 positions to each side; computes/);
     expect(text).toMatch(/layer 3, heads 2-3: 16 positions to each side, every 4th; computes/);
     expect(text.split("\n").filter((line) => line.length > 100)).toEqual([]);

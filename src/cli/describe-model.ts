@@ -65,7 +65,7 @@ function describeStep({ training }: RunConfig, { flops, flopsPerToken, memory }:
     `  arithmetic   ${unit(flops.training, "FLOP")} to train (forward ${unit(flops.forward, "FLOP")}), ${unit(flopsPerToken.training, "FLOP")} a token`,
     `  of forward   ${parts.slice(0, 4).join(", ")},`,
     `               ${parts.slice(4).join(", ")}`,
-    `Memory         about ${bytes(memory.optimizer + memory.activations)} to train`,
+    `Memory         about ${bytes(memory.optimizer + memory.activations)} of tensors to train; the process takes more`,
     `  parameters   ${bytes(memory.optimizer)} with gradients, moments and averages; ${bytes(memory.values)} to generate`,
     `  activations  ${bytes(memory.activations)} (estimate)`,
     `  checkpoint   ${bytes(memory.checkpoint)} on the disk`,
@@ -95,7 +95,9 @@ function describeAttention({ model, training }: RunConfig): string[] {
       const step = pattern.dilation > 1 ? `, every ${pattern.dilation}th` : "";
       const whole = pattern.causal ? "the document up to itself" : "the whole document";
       const what = pattern.full ? whole : `${window}${step}`;
-      lines.push(`  ${name}: ${what}; computes ${percent(share)} of all pairs`);
+      lines.push(
+        `  ${name}: ${what}; computes ${percent(share)} of all pairs${share < 1 ? " (in blocks)" : ""}`,
+      );
       pictures.push(
         "",
         `${name}, one document of ${length} positions (rows look at columns):`,

@@ -54,14 +54,14 @@ describe("attentionPicture", () => {
   it("says the steps of a dilated window", () => {
     const dilated = { label: "head 0", window: 32, dilation: 8, full: false, mask: new Uint8Array(4) };
     expect(describeHeads(dilated, { length: 2, isGlobal: [1, 0], groups: [dilated] })).toBe(
-      "window of 32 each side, in steps of 8, 1 global position: 0 % of all pairs",
+      "window of 32 each side, in steps of 8, 1 global position: sees 0 % of all pairs",
     );
   });
 
   it("works for one position", () => {
     const one = { length: 1, isGlobal: [0], groups: [{ ...heads, mask: [1] }] };
     expect(attentionPicture(one)).toContain("window of 3 each side");
-    expect(describeHeads(one.groups[0], one)).toBe("window of 3 each side: 100 % of all pairs");
+    expect(describeHeads(one.groups[0], one)).toBe("window of 3 each side: sees 100 % of all pairs");
   });
 });
 

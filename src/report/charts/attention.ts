@@ -70,9 +70,9 @@ function patternWords({ full, window, dilation }: AttentionHeads, { isGlobal }: 
 }
 
 const shareWords = (heads: AttentionHeads, { length }: AttentionPattern) =>
-  `${percent(shareSeen(heads, length))} of all pairs`;
+  `sees ${percent(shareSeen(heads, length))} of all pairs`;
 
-/** "window of 128 each side, 16 global positions: 13 % of all pairs" */
+/** "window of 128 each side, 16 global positions: sees 13 % of all pairs" */
 export function describeHeads(heads: AttentionHeads, pattern: AttentionPattern): string {
   return `${patternWords(heads, pattern)}: ${shareWords(heads, pattern)}`;
 }
