@@ -110,7 +110,12 @@ export function registerDemo(program: Command, host: CommandHost): void {
       const { stderr } = terminal;
       const { checkSettings } = await import("../../sampling/sampling-settings.js");
       checkSettings(config, ONE_TEXT); // said now, not after the training
+      const denoises = config.diffusion.objective === "denoising";
       stderr.write(`1/3  Training the preset ${config.preset} on the embedded corpus, into ${out}\n`);
+      if (denoises)
+        stderr.write(
+          "     Losses swing with the noise that each step draws: validation, at the same noise each time, tells how it goes.\n",
+        );
       const { train } = await import("../../training/trainer.js");
       const show = showTraining(stderr, config.training.maxSteps);
       let summary: TrainSummary;
@@ -121,11 +126,11 @@ export function registerDemo(program: Command, host: CommandHost): void {
       }
       if (summary.interrupted)
         stderr.write(
-          `What it has learned is in ${out}. To go on: ${PROGRAM} train --resume --out ${shellWord(out)}\n`,
+          `What it has learned is in ${out}. To go on training: ${PROGRAM} train --resume --out ${shellWord(out)}\n` +
+            `The other two steps are commands of their own: ${PROGRAM} generate --model ${shellWord(out)} and ${PROGRAM} report --model ${shellWord(out)}\n`,
         );
       signal.throwIfAborted();
-      const inSteps =
-        config.diffusion.objective === "next-token" ? "" : ` in ${config.generation.steps} steps`;
+      const inSteps = denoises ? ` in ${config.generation.steps} steps` : "";
       stderr.write(`2/3  Writing a document of ${formatCount(config.generation.length)} tokens${inSteps}\n`);
       const { frames, text, seconds } = await writeDocument(out, flags.threads, terminal, signal);
       stderr.write("3/3  Drawing the report\n");
