@@ -24,10 +24,22 @@ const readReasons: Record<string, string> = {
   ENXIO: "it is a socket, or a device that is not there, not a file",
 };
 
-const codeOf = (error: unknown): string => (error as { code?: string } | null)?.code ?? "";
+interface Coded {
+  readonly code?: unknown;
+  readonly cause?: Coded;
+}
+
+/** The system's code of an error, or of what it was explained from. */
+function codeOf(error: unknown): string {
+  const { code, cause } = (error ?? {}) as Coded;
+  return String(code ?? cause?.code ?? "");
+}
 
 /** Whether an error of the file system says that there is nothing. */
 export const isMissing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes(codeOf(error));
+
+/** Whether the system failed (a disk, a file server, a limit), not what was read: `EIO` and its like, explained or not. */
+export const isSystemError = (error: unknown): boolean => /^E(?!RR_)[A-Z0-9]+$/.test(codeOf(error));
 
 /**
  * A UserError for the failures of reading that a user can mend; anything else is handed back as it is.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
-import { fileChunks, fileLines } from "./bytes.js";
+import { fileChunks, fileLines, readTextFile } from "./bytes.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bytes-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -76,5 +76,30 @@ describe("gzip data", () => {
         `mixed.gz: expected nothing behind the ${whole.length} bytes of its gzip data, got zeros and more`,
       );
     }
+  });
+});
+
+describe("a text file by itself", () => {
+  const path = join(folder, "text.txt");
+  it("is read as texts to train on are: no byte order mark, LF line ends, gunzipped", async () => {
+    writeFileSync(path, "\uFEFFa\r\nb \r\n");
+    expect(await readTextFile(path)).toBe("a\nb \n");
+    writeFileSync(`${path}.gz`, gzipSync("c\r\n"));
+    expect(await readTextFile(`${path}.gz`)).toBe("c\n");
+  });
+
+  it("that is none is called what it is for", async () => {
+    const read = () => readTextFile(path, `the draft ${path}`);
+    for (const [bytes, why] of [
+      ["a\0", "expected UTF-8 text, got binary data"],
+      [Buffer.from([0xe9]), "expected UTF-8 text, got another encoding; convert it"],
+    ] as const) {
+      writeFileSync(path, bytes);
+      await expect(read()).rejects.toThrow(`the draft ${path}: ${why}`);
+    }
+    rmSync(path);
+    await expect(read()).rejects.toThrow(
+      new UserError(`Cannot read the draft ${path}: there is no such file.`),
+    );
   });
 });

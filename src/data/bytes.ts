@@ -217,3 +217,19 @@ export async function fileText(path: string, onRead?: OnRead): Promise<FileText>
   const text = decode(withoutBom(Buffer.concat(chunks)));
   return text === null ? { kind: "not-utf8" } : { kind: "text", text: text.replaceAll("\r\n", "\n") };
 }
+
+/**
+ * A text file that is not one of many: as `fileText` reads it, so that it is cut into the same tokens as a text that was trained on.
+ * @param what the file, and what it is, in messages. @throws UserError when it cannot be read, or is no UTF-8 text
+ */
+export async function readTextFile(path: string, what = path): Promise<string> {
+  const content = await fileText(path).catch((error: unknown) => {
+    throw error instanceof UserError && error.cause ? explainReadError(error.cause, what) : error;
+  });
+  if (content.kind === "text") return content.text;
+  throw new UserError(
+    content.kind === "binary"
+      ? `${what}: expected UTF-8 text, got binary data`
+      : `${what}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8)`,
+  );
+}

@@ -184,7 +184,9 @@ describe("what a user can get wrong", () => {
     expect(await failure(read(join(folder, "b.jsonl"), { onBadRecord: "skip" }))).toContain(
       "holds no documents (1 broken records skipped)",
     );
-    expect(await failure(read(join(folder, "c")))).toContain("(1 files that are not UTF-8 text)");
+    expect(await failure(read(join(folder, "c")))).toMatch(
+      /\(1 files that are not UTF-8 text\); of a folder these are read: \.jsonl and \.ndjson .*\.txt, \.md.*\.gz/,
+    );
     expect(await failure(read(join(folder, "e.txt")))).toContain("(1 without text)");
     expect(await failure(read([]))).toContain("at least one file or folder");
   });
@@ -228,6 +230,27 @@ describe("what a user can get wrong", () => {
       if (slow.push(text) % 1000 === 0) await sleep(10);
     expect(slow.length).toBeGreaterThan(19_000);
     expect(slow).toEqual(fast.texts);
+  });
+
+  it("never skips what the system fails to read: the file is whole, the reading is not", async () => {
+    const folder = await folderOf({ "a.jsonl": '{"text":"1"}\n', "b.jsonl": "{}", "c.txt": "c" });
+    for (const gone of ["b.jsonl", "c.txt"]) {
+      const work = async () => {
+        for await (const _ of readDocuments([folder], { onBadRecord: "skip", checksums: true }))
+          await rm(join(folder, gone), { force: true });
+      };
+      expect(await failure(work())).toBe(`Cannot read ${join(folder, gone)}: there is no such file.`);
+      await writeFile(join(folder, gone), gone);
+    }
+  });
+
+  it.runIf(process.platform === "linux")("a failing disk stops the reading, named so", async () => {
+    for (const name of ["a.jsonl", "a.txt"]) {
+      const folder = await folderOf({ "b.txt": "b" });
+      await symlink("/proc/self/mem", join(folder, name)); // whose first page is never there: EIO
+      const message = await failure(read(folder, { onBadRecord: "skip" }));
+      expect(message).toContain(`Cannot read ${join(folder, name)}: the disk failed`);
+    }
   });
 
   it("can be left early and iterated again", async () => {

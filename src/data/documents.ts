@@ -4,7 +4,7 @@
  */
 import { createReadStream } from "node:fs";
 import { basename, relative } from "node:path";
-import { UserError } from "../errors.js";
+import { explainReadError, isSystemError, UserError } from "../errors.js";
 import { type FileText, fileLines, fileText, MAX_TEXT_BYTES } from "./bytes.js";
 import { CacheCorpus, openCaches } from "./cache/cache-corpus.js";
 import { isShardName, isTokenCache, type PartName } from "./cache/manifest.js";
@@ -15,7 +15,10 @@ import { type TextRecord, TextRecorder } from "./text-record.js";
 export type { Document } from "./records.js";
 
 export interface ReadOptions {
-  /** What a record that cannot be used does: "stop" (default) throws a UserError that names file and line, "skip" counts it. */
+  /**
+   * What a record that cannot be used does: "stop" (default) throws a UserError that names file and line, "skip" counts it. A file that
+   * the system fails to read is no such record: that is thrown.
+   */
   readonly onBadRecord?: "stop" | "skip";
   /**
    * What one document is inside a folder: each text file ("file", default), or each folder ("folder"): the text files that stand
@@ -41,6 +44,10 @@ export interface ReadCounts {
 
 const EXPECTED = 'expected a JSON object with "text" or with "src" and "trg"';
 const MEND = "mend the line or pass --on-bad-record skip";
+
+const READ_IN_FOLDERS =
+  "; of a folder these are read: .jsonl and .ndjson files, record by record, and every other file of UTF-8 text (.txt, .md, source code ...) " +
+  "as a document, each of them also gzipped (.gz), but nothing in node_modules or whose name begins with a dot";
 
 const bareName = (path: string): string => path.toLowerCase().replace(/\.gz$/, "");
 const isRecords = (path: string): boolean => /\.(jsonl|ndjson)$/.test(bareName(path));
@@ -85,7 +92,9 @@ export class DocumentReader implements AsyncIterable<Document> {
       const folder = (await kindOfPath(path)) === "folder";
       yield* folder ? this.fromFolder(path) : this.fromFile(path);
       if (this.counts.documents === before.documents)
-        throw new UserError(`${path} holds no documents${this.leftOut(before)}`);
+        throw new UserError(
+          `${path} holds no documents${this.leftOut(before)}${folder ? READ_IN_FOLDERS : ""}`,
+        );
       if (this.checksums) this.records.push(this.recorder.record(path, folder));
     }
   }
@@ -163,8 +172,8 @@ export class DocumentReader implements AsyncIterable<Document> {
     this.recorder.open();
     try {
       for await (const chunk of createReadStream(path)) this.recorder.add(chunk as Buffer);
-    } catch {
-      return; // it cannot be read at all
+    } catch (error) {
+      throw explainReadError(error, path);
     }
     this.recorder.close(name);
   }
@@ -232,7 +241,8 @@ export class DocumentReader implements AsyncIterable<Document> {
   }
 
   private skipOrThrow(error: unknown): void {
-    if (this.onBadRecord === "stop" || !(error instanceof UserError)) throw error;
+    // Skipped, what a failing disk holds would be missing and nobody the wiser.
+    if (this.onBadRecord === "stop" || !(error instanceof UserError) || isSystemError(error)) throw error;
     this.counts.skippedRecords++;
   }
 }

@@ -1,4 +1,5 @@
 /** @file The data room: documents from files, the tokenizer, tokenized corpora and caches, and the packed rows that training sees. */
+export { readTextFile } from "./bytes.js";
 export { CacheCorpus, checkTokenizer, type OpenedCaches, openCaches } from "./cache/cache-corpus.js";
 export { isTokenCache, type PartName } from "./cache/manifest.js";
 export {

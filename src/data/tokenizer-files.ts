@@ -1,17 +1,18 @@
 /** @file A tokenizer on disk: `tokenizer.json` and `tokenizer_config.json` in a model's folder. */
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { explainReadError, isMissing, UserError } from "../errors.js";
+import { isMissing, UserError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
+import { readTextFile } from "./bytes.js";
 import { checkTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Reads and checks a `tokenizer.json`, or the one in a folder. */
 export async function loadTokenizerJson(path: string): Promise<TokenizerJson> {
   const found = await stat(path).catch(() => null);
   const file = found?.isDirectory() ? join(path, "tokenizer.json") : path;
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    if (!isMissing(error)) throw explainReadError(error, file);
+  const text = await readTextFile(file).catch((error: unknown) => {
+    if (!isMissing(error)) throw error;
     const mend = existsSync(join(dirname(file), "config.json"))
       ? "it belongs to the run in that folder, whose weights fit no other: bring it back from where the run was made"
       : "train one with `npx moe-diffuseq tokenizer train`";

@@ -163,6 +163,9 @@ describe("files", () => {
       expect(loaded.toJSON()).toEqual(tokenizer.toJSON());
       expect(loaded.encode(code)).toEqual(tokenizer.encode(code));
     }
+    const file = join(folder, "new", "tokenizer.json");
+    await writeFile(file, `\uFEFF${(await readFile(file, "utf8")).replaceAll("\n", "\r\n")}`);
+    expect((await Tokenizer.load(file)).toJSON()).toEqual(tokenizer.toJSON());
     const config = JSON.parse(await readFile(join(folder, "new", "tokenizer_config.json"), "utf8"));
     expect(config).toMatchObject({ pad_token: "[PAD]", cls_token: "[CLS]", sep_token: "[SEP]" });
   });

@@ -64,6 +64,12 @@ it("fills the gaps of a file and keeps the rest to the byte", async () => {
   const [{ text, gaps }] = JSON.parse(terminal.stdout.text).texts;
   expect(text).toBe(`One ${gaps[0]} two\té ${gaps[1]} end.\n`);
   // The end of the last line is an editor's, and no text that the last gap would have to lead to.
+  // As in a text that is trained on, a byte order mark is none of it and CRLF is LF.
+  writeFileSync(template, "\uFEFFOne [MASK:3]\r\ntwo\r\n[MASK:2] end");
+  const marked = memoryTerminal();
+  expect(await runCommandLine(args, marked)).toBe(0);
+  const [draft] = JSON.parse(marked.stdout.text).texts;
+  expect(draft.text).toBe(`One ${draft.gaps[0]}\ntwo\n${draft.gaps[1]} end`);
   writeFileSync(template, "One [MASK:3] two [MASK:2]\r\n");
   const ended = memoryTerminal();
   expect(await runCommandLine(args, ended)).toBe(0);

@@ -1,8 +1,5 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
-import { isUtf8 } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { explainReadError, UserError } from "../../errors.js";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
@@ -38,15 +35,10 @@ async function readRequest({
   length,
 }: GenerateFlags): Promise<GenerationRequest> {
   if (infill === undefined) return { src, prompt, suffix, length };
-  const bytes = await readFile(infill).catch((error: unknown) => {
-    throw explainReadError(error, `the template ${infill}`);
-  });
-  if (!isUtf8(bytes))
-    throw new UserError(
-      `the template ${infill}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8)`,
-    );
+  const { readTextFile } = await import("../../data/index.js");
+  const text = await readTextFile(infill, `the template ${infill}`);
   // Editors end a file with the end of a line, which is no text behind its last gap.
-  const template = bytes.toString("utf8").replace(/(\[MASK(?::\d+)?\])\r?\n$/, "$1");
+  const template = text.replace(/(\[MASK(?::\d+)?\])\n$/, "$1");
   return { src, prompt, suffix, length, infill: template };
 }
 
