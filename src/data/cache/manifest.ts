@@ -109,10 +109,17 @@ export async function writeManifest(cache: string, manifest: Manifest): Promise<
   await writeFileAtomic(manifestPath(cache), `${text}\n`);
 }
 
+/** A manifest that cannot be used: why, and what the cache was made from where that can still be read. */
+interface Damaged {
+  readonly manifest: null;
+  readonly damage: string;
+  readonly request: PrepareRequest | null;
+}
+
 /** The manifest of a cache, or what is wrong with it; null: the folder is no token cache. */
 export async function inspectManifest(
   cache: string,
-): Promise<{ manifest: Manifest; damage: null } | { manifest: null; damage: string } | null> {
+): Promise<{ readonly manifest: Manifest; readonly damage: null } | Damaged | null> {
   const path = manifestPath(cache);
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     if (isMissing(error)) return null;
@@ -121,18 +128,21 @@ export async function inspectManifest(
   if (text === null) return null;
   // A folder of other things may have a manifest.json too.
   if (!text.includes(FORMAT)) return null;
-  let json: { formatVersion?: unknown };
+  let json: { formatVersion?: unknown; request?: unknown };
   try {
     json = JSON.parse(text) as typeof json;
   } catch {
-    return { manifest: null, damage: "it is not whole JSON" };
+    return { manifest: null, damage: "it is not whole JSON", request: null };
   }
-  if (json.formatVersion !== 1)
-    return { manifest: null, damage: `it has format version ${json.formatVersion}, expected 1` };
+  if (json.formatVersion !== 1) {
+    const damage = `it has format version ${json.formatVersion}, expected 1 (another version of the program made it)`;
+    return { manifest: null, damage, request: null };
+  }
   const parsed = manifestSchema.safeParse(json);
-  if (!parsed.success) return { manifest: null, damage: z.prettifyError(parsed.error) };
+  const request = requestSchema.safeParse(json.request).data ?? null;
+  if (!parsed.success) return { manifest: null, damage: z.prettifyError(parsed.error), request };
   if (checksumOf(parsed.data) !== parsed.data.sha256)
-    return { manifest: null, damage: "it is not what was written (its checksum differs)" };
+    return { manifest: null, damage: "it is not what was written (its checksum differs)", request };
   return { manifest: parsed.data, damage: null };
 }
 
@@ -143,16 +153,20 @@ export const isTokenCache = async (path: string): Promise<boolean> => (await ins
 export async function readManifest(cache: string): Promise<Manifest> {
   const found = await inspectManifest(cache);
   if (!found) throw new UserError(`${cache} is not a token cache: expected ${manifestPath(cache)}`);
-  if (found.damage !== null)
-    throw new UserError(
-      `${manifestPath(cache)} is damaged: ${found.damage}. Make the cache again: ` +
-        `${PROGRAM} prepare --out ${shellWord(cache)} with the --data, --valid and --tokenizer it was made with.`,
-    );
+  if (found.damage !== null) throw refuseDamaged(cache, found);
   if (!found.manifest.complete)
     throw new UserError(
       `${cache} is a token cache that is not complete. To complete it:\n  ${prepareCommand(cache, found.manifest.request)}`,
     );
   return found.manifest;
+}
+
+/** The error for a manifest that cannot be used, and what makes the cache again. */
+export function refuseDamaged(cache: string, { damage, request }: Damaged): UserError {
+  const again = request
+    ? `This command makes the cache again:\n  ${prepareCommand(cache, request)}`
+    : `To make the cache again, remove ${cache}, or give ${PROGRAM} prepare another --out; its --data, --valid and --tokenizer are those of before.`;
+  return new UserError(`${manifestPath(cache)} is damaged: ${damage}. ${again}`);
 }
 
 /** The command that completes a cache, or mends it. */

@@ -283,6 +283,21 @@ describe("what does not fit", () => {
     expect(contents(out)).toMatchObject(shards);
   });
 
+  it.each([
+    ["of another format version", /"formatVersion": 1/, '"formatVersion": 2', /format version 2, expected 1/],
+    ["cut short", /\n[^\n]*\n$/, "", /not whole JSON.*remove .* or give .* another --out/],
+    ["that another command made", /"documentPer": "file"/, '"documentPer": "folder"', /again:\n.*folder/],
+  ])("writes nothing over a cache %s", async (_, part, other, message) => {
+    const out = copyOfWhole();
+    const manifest = join(out, "manifest.json");
+    writeFileSync(manifest, readFileSync(manifest, "utf8").replace(part, other));
+    const before = contents(out);
+    await expect(prepare({ out })).rejects.toThrow(/manifest.json is damaged: /);
+    await expect(prepare({ out })).rejects.toThrow(message);
+    await expect(read(out)).rejects.toThrow(message);
+    expect(contents(out)).toEqual(before);
+  });
+
   it("another command, another tokenizer, a folder of other things, no vocabulary", async () => {
     const out = copyOfWhole();
     await expect(prepare({ out, onBadRecord: "skip" })).rejects.toThrow(

@@ -24,6 +24,7 @@ import {
   type PartName,
   type PrepareRequest,
   prepareCommand,
+  refuseDamaged,
   writeManifest,
 } from "./manifest.js";
 import { type DocumentSource, embeddedSource, PartWriter } from "./part-writer.js";
@@ -139,10 +140,13 @@ async function openCache(out: string, request: PrepareRequest): Promise<Manifest
   const names = await readdir(out);
   if (!found && names.some((name) => !isTemporary(name) && !isLockFile(name)))
     throw new UserError(`${out} holds other things; give --out a new or empty folder.`);
+  const isOwn = (own: PrepareRequest | null) => JSON.stringify(own) === JSON.stringify(request);
+  // Made again where it was made by this very command: what another one made is not written over.
+  if (found?.damage && !isOwn(found.request)) throw refuseDamaged(out, found);
   await removeTemporaryFiles(out);
   if (!found?.manifest) return newManifest(request);
   const own = found.manifest.request;
-  if (JSON.stringify(own) !== JSON.stringify(request))
+  if (!isOwn(own))
     throw new UserError(
       `${out} holds a token cache that was made with\n  ${prepareCommand(out, own)}\n` +
         "Use that command to complete or mend it, or give another --out.",
