@@ -32,9 +32,10 @@ describe("evaluate --suite --jobs", () => {
     const seen: string[] = [];
     const onProgress = (what: string) => seen.push(what);
     await trainSideBySide(flags, options, { signal: new AbortController().signal, onProgress });
-    // Texts in other numbers of steps are written when all twins are trained.
+    // Nothing is judged before all twins are trained, and texts in other numbers of steps come last.
     const phases = seen.map((what) => /^[^:]*: \d of \d/.exec(what)![0]);
-    expect(phases.lastIndexOf("training and judging: 2 of 2")).toBeLessThan(
+    expect(phases.lastIndexOf("training: 2 of 2")).toBeLessThan(phases.indexOf("judging: 0 of 2"));
+    expect(phases.lastIndexOf("judging: 2 of 2")).toBeLessThan(
       phases.indexOf("texts in other numbers of steps: 0 of 1"),
     );
     expect(phases.at(-1)).toBe("texts in other numbers of steps: 1 of 1");
@@ -60,6 +61,31 @@ describe("evaluate --suite --jobs", () => {
       flags.twins.map((twin, i) => [twin, dates[i]]),
     );
   }, 120_000);
+
+  it.each(["1", "2"])(
+    "trains now and judges later, %s at a time",
+    async (jobs) => {
+      const own = join(out, `later-${jobs}`);
+      const inOwn = ["--out", own, "--jobs", jobs];
+      const trained = await evaluate(...inOwn, "--train-only");
+      expect(trained).toMatchObject({ code: 0, shown: `${JSON.stringify({ out: own, trained: 2 })}\n` });
+      const folder = join(own, "addresses");
+      const runs = (await readdir(folder)).filter((name) => name.includes("-seed1-"));
+      const kept = await Promise.all(
+        runs.map(async (run) => JSON.parse(await readFile(join(folder, run, "suite-training.json"), "utf8"))),
+      );
+      for (const run of runs) expect(await readdir(join(folder, run))).not.toContain("suite-result.json");
+      const { shown } = await evaluate(...inOwn);
+      const { tasks } = JSON.parse(shown) as SuiteReport;
+      expect(tasks[0].runs.map(({ date }) => date).sort()).toEqual(
+        kept.map(({ content }) => content.date).sort(),
+      );
+      expect((await evaluate(...inOwn, "--train-only", "--report", join(own, "r.json"))).said).toContain(
+        "--report is written when twins are judged",
+      );
+    },
+    120_000,
+  );
 
   it("passes on what is wrong", async () => {
     const run = async (...flags: string[]) => {

@@ -24,6 +24,7 @@ export interface SuiteFlags extends Flags {
   qualitySteps?: number[];
   quick?: boolean;
   jobs?: number;
+  trainOnly?: boolean;
 }
 
 const DEFAULT_MINUTES = 5;
@@ -149,6 +150,7 @@ export async function trainSideBySide(
   { signal, onProgress }: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<void> {
   const { jobs: atOnce = 1, data, items, pairs, steps, onBadRecord, device, set = [], quick = false } = flags;
+  const { trainOnly = false } = flags;
   if (atOnce === 1) return;
   const given = {
     "--items": items,
@@ -182,7 +184,10 @@ export async function trainSideBySide(
       onProgress: (lines, done) =>
         onProgress([`${what}: ${done} of ${jobs.length} done`, ...lines].join("; ")),
     });
-  await run(jobsOf(twins), "training and judging");
+  // Trainings run beside trainings alone: minutes beside one that is judged, or by itself at the end, are not the same minutes.
+  await run(jobsOf(twins, ["--train-only"]), "training");
+  if (trainOnly) return;
+  await run(jobsOf(twins), "judging");
   // When all are trained: a twin that is written with for long would leave the machine to the last ones that train.
   if (qualitySteps.length > 0)
     await run(
@@ -197,16 +202,25 @@ export async function evaluateSuite(
   { terminal, signal }: CommandContext,
   again: string,
 ): Promise<CommandResult> {
-  const { formatSuite, runSuite, tasksOf } = await import("../evaluation/suite/index.js");
+  const { formatSuite, runSuite, tasksOf, trainSuite } = await import("../evaluation/suite/index.js");
   const suite = flags.suite!;
   const out = flags.out ?? join("runs", `suite-${suite}${flags.quick ? "-quick" : ""}`);
   const options = await suiteOptions(flags, tasksOf(suite), out);
   const line = new ProgressLine(terminal.stderr);
   return orGoOn(signal, { kept: `Twins that are trained are kept in ${out}.`, again }, async () => {
     const show = { signal, onProgress: (what: string) => line.update(what) };
-    const report = await trainSideBySide(flags, options, show)
-      .then(() => runSuite({ ...options, ...show }))
-      .finally(() => line.end());
+    const work = async () => {
+      await trainSideBySide(flags, options, show);
+      if (!flags.trainOnly) return runSuite({ ...options, ...show });
+      await trainSuite({ ...options, ...show });
+      return null;
+    };
+    const report = await work().finally(() => line.end());
+    if (report === null)
+      return {
+        json: { out, trained: options.tasks.length * options.seeds.length * options.twins.length },
+        text: `The twins are trained. The same command without --train-only judges them: ${out}`,
+      };
     if (flags.report !== undefined)
       await writeFileAtomic(flags.report, `${JSON.stringify(report, null, 2)}\n`, "--report");
     return { json: { ...report, out }, text: `${formatSuite(report)}\n\nRuns, pairs and vocabulary: ${out}` };

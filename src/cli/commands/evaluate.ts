@@ -54,10 +54,11 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
       pathName,
     )
     .option("--quick", "suite: tiny models and budgets, to see that everything works")
+    .option("--train-only", "suite: train the twins; a later call without it judges them")
     .addOption(worded("temperature", "--accuracy: of the draw of tokens (default: 0, the likeliest)"))
     .addOption(worded("steps", "denoising steps (default: the model's; suite: 32, quick: 8)"))
     .addHelpText("after", examples);
-  const ofSuites = ["quick", "out", ...addSuiteOptions(command, "suite: ")];
+  const ofSuites = ["quick", "out", "trainOnly", ...addSuiteOptions(command, "suite: ")];
   defineCommand<EvaluateFlags>(
     command,
     host,
@@ -129,12 +130,13 @@ const ofBoth = ["steps", "set"];
 
 function refuseIdleFlags(
   command: Command,
-  { suite, accuracy }: EvaluateFlags,
+  { suite, accuracy, trainOnly }: EvaluateFlags,
   ofSuites: readonly string[],
 ): void {
   const refuse = (names: readonly string[], why: string) => refuseFlags(command, names, why);
   if (suite !== undefined) {
     refuse(ofRuns, "is for a trained run (--model), not for a suite");
+    if (trainOnly) refuse(["report"], "is written when twins are judged, and --train-only judges none");
     refuse(
       ofWriting,
       "is not for a suite, which chooses temperature, candidates and seed itself; other settings: --set generation.*",

@@ -6,6 +6,7 @@ export {
   type SuiteOptions,
   type SuiteReport,
   type TaskReport,
+  trainSuite,
 } from "./run-suite.js";
 export { ownedSettings, quickOptions, quickSettings, suiteSettings } from "./settings.js";
 export { requireFiles, type SuiteTask, tasksOf } from "./suites.js";

@@ -14,7 +14,7 @@ import { configFromLayers, type RunConfig } from "../../config/index.js";
 import { Tokenizer } from "../../data/index.js";
 import { UserError } from "../../errors.js";
 import { makeFolder, writeFileAtomic } from "../../hub/durable-file.js";
-import { programId } from "../../hub/program-id.js";
+import { type ProgramId, programId } from "../../hub/program-id.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { checkSettings } from "../../sampling/sampling-settings.js";
 import type { Pair } from "../accuracy.js";
@@ -23,7 +23,14 @@ import type { GroupedPair } from "./pairs.js";
 import { readPairs, type SuiteTask, type TaskPairs } from "./suites.js";
 import { type RatioInterval, ratioInterval, summarise, type TaskSummary } from "./summary.js";
 import { type ScorerScale, TextScorer } from "./text-scorer.js";
-import { LOSS_PAIRS, runTwin, type SuiteBudget, type TwinJob, type TwinRun } from "./twin-run.js";
+import {
+  LOSS_PAIRS,
+  runTwin,
+  type SuiteBudget,
+  type TwinRun,
+  type TwinTraining,
+  trainTwin,
+} from "./twin-run.js";
 import { type TwinName, twins } from "./twins.js";
 
 /** Runs of the network for a text. */
@@ -91,16 +98,33 @@ export interface SuiteReport {
 }
 
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
-  const { tasks, base, budget, seeds, items = 50, steps = DEFAULT_STEPS } = options;
+  const { tasks, base, budget, seeds } = options;
+  const whole = withDefaults(options);
+  const reports: TaskReport[] = [];
+  for (const task of tasks) reports.push(await runTask(task, whole));
+  return { budget, seeds, items: whole.items, steps: whole.steps, base, tasks: reports };
+}
+
+/** Trains the twins and judges none: a later `runSuite` with the same options does, without any training beside it. */
+export async function trainSuite(options: SuiteOptions): Promise<void> {
+  const whole = withDefaults(options);
+  for (const task of whole.tasks)
+    for (const training of (await prepareTask(task, whole)).trainings) await trainTwin(training);
+}
+
+/** Options with what they leave out, and the code that is at work. */
+type WholeOptions = SuiteOptions &
+  Required<Pick<SuiteOptions, "items" | "steps">> & { readonly program: ProgramId };
+
+/** @throws UserError for options that make no sense together */
+function withDefaults(options: SuiteOptions): WholeOptions {
+  const { tasks, seeds, items = 50, steps = DEFAULT_STEPS } = options;
   if (seeds.length === 0) throw new UserError("suite: expected at least one seed.");
   for (const [what, list] of Object.entries({ tasks, twins: options.twins, seeds }))
     if (new Set<unknown>(list).size < list.length)
       throw new UserError(`suite: expected every one of the ${what} once, got one of them twice.`);
   checkGeneration(options);
-  const program = programId();
-  const reports: TaskReport[] = [];
-  for (const task of tasks) reports.push(await runTask(task, { ...options, items, steps, program }));
-  return { budget, seeds, items, steps, base, tasks: reports };
+  return { ...options, items, steps, program: programId() };
 }
 
 /** @throws UserError for settings of generation that a twin cannot have: said before anything is trained */
@@ -116,11 +140,9 @@ export function checkGeneration(options: SuiteOptions): void {
       }
 }
 
-async function runTask(
-  task: SuiteTask,
-  options: SuiteOptions & Pick<TwinJob, "steps" | "program"> & { readonly items: number },
-): Promise<TaskReport> {
-  const { data, seeds, out, budget, pairs = 20_000, items, steps, qualitySteps = [], signal } = options;
+/** The pairs of a task, its vocabulary, and the twins that are to be trained. */
+async function prepareTask(task: SuiteTask, options: WholeOptions) {
+  const { data, seeds, out, budget, pairs = 20_000, items, signal } = options;
   const { program, threads = availableParallelism(), device = "cpu", onProgress = () => {} } = options;
   const say = (what: string) => onProgress(`${task.name}: ${what}`);
   const folder = join(out, task.name);
@@ -128,30 +150,26 @@ async function runTask(
   say("reading the pairs");
   const limits = { train: pairs, valid: Math.max(items, LOSS_PAIRS) };
   const found = await readPairs(task, data, limits, options.base.data.onBadRecord);
-  const judged = found.valid.slice(0, items);
   const { base, pairsDigest, tokenizer } = await prepare(task, found, options.base, folder, say);
+  const common = { task, pairsDigest, budget, threads, device, folder, program, signal, say };
+  const trainings = seeds.flatMap((seed) =>
+    Array.from(
+      twins(base, options.twins),
+      ([name, config]): TwinTraining => ({ ...common, twin: name, seed, config }),
+    ),
+  );
+  return { found, tokenizer, trainings };
+}
+
+async function runTask(task: SuiteTask, options: WholeOptions): Promise<TaskReport> {
+  const { items, steps, qualitySteps = [] } = options;
+  const { found, tokenizer, trainings } = await prepareTask(task, options);
+  const judged = found.valid.slice(0, items);
   const classifier = task.coherence ? NextTurnClassifier.train(found.train) : null;
   const targets = found.train.map(({ trg }) => trg);
   const scorer = TextScorer.train(targets, tokenizer);
-  const common = {
-    task,
-    pairsDigest,
-    budget,
-    threads,
-    device,
-    folder,
-    items: judged,
-    steps,
-    qualitySteps: [],
-    classifier,
-    scorer,
-    program,
-    signal,
-    say,
-  };
-  const jobs = seeds.flatMap((seed) =>
-    Array.from(twins(base, options.twins), ([name, config]) => ({ ...common, twin: name, seed, config })),
-  );
+  const judging = { items: judged, steps, qualitySteps: [], classifier, scorer };
+  const jobs = trainings.map((training) => ({ ...training, ...judging }));
   const runs: TwinRun[] = [];
   for (const job of jobs) runs.push(await runTwin(job));
   const [first] = jobs;

@@ -68,7 +68,8 @@ interface Training {
   readonly trainedBy?: ProgramId;
 }
 
-export interface TwinJob {
+/** One twin to be trained with one seed. */
+export interface TwinTraining {
   readonly task: SuiteTask;
   readonly twin: TwinName;
   readonly seed: number;
@@ -82,6 +83,14 @@ export interface TwinJob {
   readonly device: DeviceKind;
   /** Where the run's directory lies. */
   readonly folder: string;
+  /** The code that trains and judges, as it was at the start. */
+  readonly program: ProgramId;
+  readonly signal?: AbortSignal;
+  readonly say: (what: string) => void;
+}
+
+/** One to be trained and judged. */
+export interface TwinJob extends TwinTraining {
   /** Held-out pairs whose sources are written for. */
   readonly items: readonly GroupedPair[];
   /** Runs of the network for a text, and others to be judged at too. */
@@ -89,31 +98,51 @@ export interface TwinJob {
   readonly qualitySteps: readonly number[];
   readonly classifier: NextTurnClassifier | null;
   readonly scorer: TextScorer;
-  /** The code that trains and judges, as it was at the start. */
-  readonly program: ProgramId;
-  readonly signal?: AbortSignal;
-  readonly say: (what: string) => void;
 }
 
 /** Held-out pairs that the loss is measured on. */
 export const LOSS_PAIRS = 64;
 
-/** An earlier call's training and result where they were made under the same conditions; what is missing is made now. */
-export function runTwin(job: TwinJob): Promise<TwinRun> {
-  const { twin, seed, folder, qualitySteps } = job;
-  const say = (what: string) => job.say(`${twin}, seed ${seed}: ${what}`);
+/** A twin that is trained, in its run's directory. */
+interface Trained<J> {
+  /** Says which twin it speaks of. */
+  readonly job: J;
+  readonly path: string;
+  readonly config: RunConfig;
+  readonly trainedWith: string;
+  readonly training: Training;
+}
+
+/** Runs `work` on an earlier call's training where it was made under the same conditions, else on one made now; no other process is at work on it. */
+function whenTrained<J extends TwinTraining, T>(
+  asked: J,
+  work: (trained: Trained<J>) => Promise<T>,
+): Promise<T> {
+  const { twin, seed, folder } = asked;
+  const job = { ...asked, say: (what: string) => asked.say(`${twin}, seed ${seed}: ${what}`) };
   const config = configOfRun(job);
   const trainedWith = trainingSettings(job, config);
   const path = join(folder, `${twin}-seed${seed}-${checksum(trainedWith).slice(0, 8)}`);
-  return withLock(path, { ...job, say }, async () => {
+  return withLock(path, job, async () => {
     let training = await readKept<Training>(join(path, TRAINING), trainedWith);
     if (!training) {
-      training = await trainTwin(path, config, { ...job, say });
+      training = await trainRun(path, config, job);
       await writeKept(join(path, TRAINING), trainedWith, training);
     }
+    return work({ job, path, config, trainedWith, training });
+  });
+}
+
+/** The training alone: a later call judges it. */
+export const trainTwin = (job: TwinTraining): Promise<void> => whenTrained(job, async () => {});
+
+/** An earlier call's training and result where they were made under the same conditions; what is missing is made now. */
+export function runTwin(asked: TwinJob): Promise<TwinRun> {
+  return whenTrained(asked, async ({ job, path, config, trainedWith, training }) => {
+    const { qualitySteps, say } = job;
     const judgedWith = JSON.stringify([trainedWith, judgingSettings(job, config)]);
     const found = await readKept<TwinRun>(join(path, RESULT), judgedWith);
-    let run = found ? { ...found, path } : await judgeTwin(path, config, training, { ...job, say });
+    let run = found ? { ...found, path } : await judgeTwin(path, config, training, job);
     if (!found) await writeKept(join(path, RESULT), judgedWith, run);
     const judgedAt = (steps: number) =>
       steps === job.steps ? run : run.quality.find((known) => known.steps === steps);
@@ -129,7 +158,7 @@ export function runTwin(job: TwinJob): Promise<TwinRun> {
 }
 
 /** A pair takes the same room in every twin: learned globals, which not all have, come on top. */
-function configOfRun({ task, config, seed, budget }: TwinJob): RunConfig {
+function configOfRun({ task, config, seed, budget }: TwinTraining): RunConfig {
   const { batchSize, gradientAccumulation } = config.training;
   const perStep = batchSize * gradientAccumulation * task.length;
   const spent =
@@ -144,10 +173,10 @@ function configOfRun({ task, config, seed, budget }: TwinJob): RunConfig {
   ]);
 }
 
-async function trainTwin(
+async function trainRun(
   path: string,
   config: RunConfig,
-  { threads, device, program, signal, say }: TwinJob,
+  { threads, device, program, signal, say }: TwinTraining,
 ): Promise<Training> {
   signal?.throwIfAborted();
   await rm(path, { recursive: true, force: true });
@@ -214,7 +243,7 @@ const RESULT = "suite-result.json";
 const pairsAlone = (task: SuiteTask): SuiteTask => ({ ...task, free: false, infill: false });
 
 /** All that training depends on, but for the machine: the pairs themselves, not where they lie. */
-function trainingSettings({ pairsDigest, threads, device, budget }: TwinJob, config: RunConfig): string {
+function trainingSettings({ pairsDigest, threads, device, budget }: TwinTraining, config: RunConfig): string {
   const { generation: _, ...rest } = config;
   const own = {
     ...rest,
@@ -241,7 +270,7 @@ const checksum = (text: string): string => createHash("sha256").update(text).dig
 /** Runs `work` while no other process is at work on the same run. Its directory is made anew meanwhile, so the lock lies beside it. */
 async function withLock<T>(
   path: string,
-  { signal, say }: Pick<TwinJob, "signal" | "say">,
+  { signal, say }: Pick<TwinTraining, "signal" | "say">,
   work: () => Promise<T>,
 ): Promise<T> {
   // A process that stood still for a while may lose its lock; at worst both do the same work.
