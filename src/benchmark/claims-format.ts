@@ -33,6 +33,16 @@ const TEXT_SETS =
 
 const head = ["claim", "the paper's ratio", "ours", "95 % interval", "verdict", "command"] as const;
 
+/** The claims for a terminal: a line each, and what they leave out. */
+export const claimsLines = (report: ClaimsReport): string[] => [
+  ...claimsOf(report).map(
+    ({ claim, paper, ours, interval, verdict }) =>
+      `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
+  ),
+  ...leftOutOf(report).map((note) => `Left out: ${note}`),
+  ...(report.quick ? ["", QUICK] : []),
+];
+
 /** What every twin had: minutes or tokens, and threads. */
 function trainingOf({ budget, tasks }: ClaimsReport["suite"]): string {
   const threads = [...new Set(tasks.flatMap(({ runs }) => runs.map((run) => run.threads)))];

@@ -11,7 +11,7 @@ import { programId } from "../hub/program-id.js";
 import { costOf } from "../model/cost.js";
 import { type BenchOptions, runBench } from "./bench.js";
 import { type ClaimsReport, claimsOf, runClaims } from "./claims.js";
-import { claimsMarkdown, claimsPage } from "./claims-format.js";
+import { claimsLines, claimsMarkdown, claimsPage } from "./claims-format.js";
 import { formatBench } from "./format.js";
 
 const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -264,7 +264,9 @@ describe("runClaims", () => {
     expect(markdown).toContain("## Left out\n\n- PyTorch: none here");
   });
 
-  it("says in table and page that a quick run is one", () => {
+  it("says in table, page and terminal that a quick run is one", () => {
+    expect(claimsLines(report).at(-1)).toMatch(/^A quick run/);
+    expect(claimsLines({ ...report, quick: false }).at(-1)).toBe("Left out: PyTorch: none here");
     const markdown = claimsMarkdown(report, "moe-diffuseq claims --quick");
     expect(markdown).toMatch(/\*\*A quick run/);
     expect(markdown.split("\n").filter((line) => line.startsWith("| addresses")).length).toBe(5);

@@ -17,7 +17,7 @@ export {
   leftOutOf,
   runClaims,
 } from "./claims.js";
-export { claimsMarkdown, claimsPage } from "./claims-format.js";
+export { claimsLines, claimsMarkdown, claimsPage } from "./claims-format.js";
 export { formatBench } from "./format.js";
 export { findPeer, type PeerPython, type PeerVariant, peerVariants, requirePeer } from "./peers.js";
 export { endRecord, formatRecord, type RunRecord, startRecord } from "./record.js";

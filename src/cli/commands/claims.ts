@@ -158,21 +158,17 @@ async function writeClaims(
   own: string,
   { out, markdown = join(out, "BENCHMARKS.md") }: { readonly out: string; readonly markdown?: string },
 ): Promise<CommandResult> {
-  const { claimsMarkdown, claimsOf, claimsPage, leftOutOf } = await import("../../benchmark/index.js");
+  const { claimsLines, claimsMarkdown, claimsOf, claimsPage, leftOutOf } = await import(
+    "../../benchmark/index.js"
+  );
   const files = { json: join(out, "claims.json"), markdown, page: join(out, "report.html") };
   await writeFileAtomic(files.json, `${JSON.stringify(report, null, 2)}\n`);
   await writeFileAtomic(files.markdown, claimsMarkdown(report, own), "--markdown");
   await writeFileAtomic(files.page, claimsPage(report, own));
-  const claims = claimsOf(report);
-  const rows = claims.map(
-    ({ claim, paper, ours, interval, verdict }) =>
-      `${claim}: ${ours}${interval ? ` (${interval})` : ""}${paper ? `; the paper: ${paper}` : ""}${verdict ? `; ${verdict}` : ""}`,
-  );
   return {
-    json: { claims, files },
+    json: { quick: report.quick, claims: claimsOf(report), leftOut: leftOutOf(report), files },
     text: [
-      ...rows,
-      ...leftOutOf(report).map((note) => `Left out: ${note}`),
+      ...claimsLines(report),
       "",
       `Table: ${files.markdown}`,
       `Page with charts: ${files.page}`,
