@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { forEachWord, piecesOf, WORDS } from "./byte-level.js";
+import { wordsOf as bounded, forEachWord, piecesOf, WORDS } from "./byte-level.js";
 
 const wordsOf = (text: string): string[] => text.match(WORDS) ?? [];
 
@@ -40,4 +40,26 @@ describe("pieces of a text", () => {
     forEachWord(text, (word) => words.push(word));
     expect(words).toEqual(wordsOf(text));
   });
+});
+
+it("finds the same words without one expression for a whole word", () => {
+  const unit = fc.constantFrom(..."aé1- \n\t'", "'s", "'ll", "🙂", "𝒜", "\ud800", "  ", "\u2028");
+  fc.assert(
+    fc.property(fc.array(unit, { maxLength: 60 }), (units) => {
+      const text = units.join("");
+      expect([...bounded(text, 0)]).toEqual(wordsOf(text));
+    }),
+    { numRuns: 2000 },
+  );
+  for (const character of ["a", "7", "-", " ", "🙂"]) {
+    const text = `x${character.repeat(10_000)}y 'tis`;
+    expect([...bounded(text, 0)]).toEqual(wordsOf(text));
+  }
+});
+
+it("finds a word of more characters than the stack of one expression holds", () => {
+  const word = "🙂".repeat(4_500_000);
+  const lengths: number[] = [];
+  forEachWord(`a${word} b`, (found) => lengths.push(found.length));
+  expect(lengths).toEqual([1, word.length, 2]);
 });

@@ -9,7 +9,39 @@ export const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}
 /** Calls `visit` with each pre-token of a text, in order; together they are the text. */
 export function forEachWord(text: string, visit: (word: string) => void): void {
   // Bounded pieces, so that the list of matches of a book stays small.
-  for (const piece of piecesOf(text)) for (const word of piece.match(WORDS) ?? []) visit(word);
+  for (const piece of piecesOf(text)) for (const word of wordsOf(piece)) visit(word);
+}
+
+/** The pre-tokens of a piece. @param long UTF-16 units from which on it is not left to one expression, whose stack a word could fill */
+export const wordsOf = (piece: string, long = 1 << 20): Iterable<string> =>
+  piece.length < long ? (piece.match(WORDS) ?? []) : longWordsOf(piece);
+
+const CONTRACTION = /'(?:s|t|re|ve|m|ll|d)/y;
+const RUNS = ["\\p{L}", "\\p{N}", "[^\\s\\p{L}\\p{N}]"].map((kind) => ({
+  first: new RegExp(` ?${kind}`, "uy"),
+  more: new RegExp(`${kind}{1,4096}`, "uy"),
+}));
+const SPACES = { first: /\s/y, more: /\s{1,4096}/y };
+
+/** Where a match that begins at `at` ends; -1: there is none. */
+function endOf(pattern: RegExp, text: string, at: number): number {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : -1;
+}
+
+/** What `WORDS` matches, in steps of some thousand characters. */
+function* longWordsOf(piece: string): Generator<string> {
+  for (let start = 0, end = 0; start < piece.length; start = end) {
+    end = endOf(CONTRACTION, piece, start);
+    if (end < 0) {
+      const run = RUNS.find(({ first }) => endOf(first, piece, start) >= 0) ?? SPACES;
+      end = endOf(run.first, piece, start);
+      for (let more = end; more >= 0; more = endOf(run.more, piece, end)) end = more;
+      // The last white space belongs to what follows.
+      if (run === SPACES && end < piece.length && end - start > 1) end--;
+    }
+    yield piece.slice(start, end);
+  }
 }
 
 /** A text in pieces that no pre-token crosses, each as short as may be with more than `size` UTF-16 units. */

@@ -6,6 +6,7 @@ import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { UserError } from "../errors.js";
 import { trainMerges, WordCounter } from "./bpe-trainer.js";
 import { BYTE_ALPHABET, detached, forEachWord, tokenBytes } from "./byte-level.js";
+import { LongWordEncoder } from "./long-word.js";
 import {
   checkTokenizerJson,
   type SpecialIds,
@@ -44,6 +45,8 @@ type Ids = ArrayLike<number>;
 
 const MAX_CACHED_WORDS = 1 << 16;
 const MAX_CACHED_LENGTH = 64;
+/** UTF-16 units of a word from which on the encoder of long ones is used. */
+const LONG_WORD = 4096;
 
 export class Tokenizer {
   /** Number of token ids, specials included. Learned global tokens of a model follow after it and have no text. */
@@ -55,8 +58,9 @@ export class Tokenizer {
   private readonly bytes: readonly Uint8Array[];
   private readonly names: ReadonlyMap<number, string>;
   private readonly encoder: Encoder;
-  private words = new Map<string, readonly number[]>();
-  private olderWords = new Map<string, readonly number[]>();
+  private readonly longWords: LongWordEncoder | null;
+  private words = new Map<string, Ids>();
+  private olderWords = new Map<string, Ids>();
 
   private constructor(private readonly json: TokenizerJson) {
     this.special = checkTokenizerJson(json);
@@ -72,6 +76,7 @@ export class Tokenizer {
     // The library asks for keys that other writers leave out.
     const unused = { normalizer: null, post_processor: null, decoder: null, added_tokens: [] };
     this.encoder = new Encoder({ ...json, ...unused }, {});
+    this.longWords = LongWordEncoder.of(json);
   }
 
   /**
@@ -143,7 +148,8 @@ export class Tokenizer {
   }
 
   /** One pre-token. Texts repeat their words, so the cache answers 95 times of 100 and the encoder the rest. */
-  private encodeWord(word: string): readonly number[] {
+  private encodeWord(word: string): Ids {
+    if (word.length >= LONG_WORD && this.longWords) return this.longWords.encode(word);
     const known = this.olderWords.get(word);
     const ids = known ?? this.encoder.encode(word, { add_special_tokens: false }).ids;
     if (word.length > MAX_CACHED_LENGTH) return ids;
