@@ -143,7 +143,7 @@ function describeIssue(issue: Issue, value: unknown, path: string): string {
   }
 }
 
-/** `unknown key ...`, with the nearest field or section there is. */
+/** `unknown key ...`, with the nearest field or section there is, else those that stand where it was looked for. */
 function unknownKey(path: string): string {
   const layer = /\.layers\.(\d+)\./.exec(path)?.[1] ?? "0";
   const leaves = configFields().map((field) => field.path.replace(".N.", `.${layer}.`));
@@ -151,7 +151,12 @@ function unknownKey(path: string): string {
     leaf.split(".").map((_, depth, parts) => parts.slice(0, depth).join(".")),
   );
   const known = [...leaves, ...new Set(sections.filter((section) => section !== ""))];
-  return `unknown key "${path}"; did you mean "${nearestPath(path, known)}"?`;
+  const meant = nearestPath(path, known);
+  if (meant !== null) return `unknown key "${path}"; did you mean "${meant}"?`;
+  const place = path.slice(0, path.lastIndexOf(".") + 1);
+  const there = known.filter((other) => other.startsWith(place)).map((other) => other.slice(place.length));
+  const names = [...new Set(there)].filter((name) => !name.includes("."));
+  return `unknown key "${path}"; ${place === "" ? "a configuration" : place.slice(0, -1)} has ${names.join(", ")}.`;
 }
 
 /** Of several bounds that one number is above, the lowest alone. */

@@ -12,15 +12,21 @@ export function nearest(name: string, candidates: readonly string[]): string {
   return lowest(candidates, (candidate) => distance(name.toLowerCase(), candidate.toLowerCase()));
 }
 
+const lastPart = (dotted: string): string => dotted.slice(dotted.lastIndexOf(".") + 1).toLowerCase();
+
+/** Of two names that share less than half their letters, neither is meant by the other. */
+const isLike = (a: string, b: string): boolean => 2 * distance(a, b) <= Math.max(a.length, b.length);
+
 /**
- * The known dotted path nearest to `path`. A path whose last part is right and whose place is wrong
+ * The known dotted path nearest to `path`; null: none is like it. A path whose last part is right and whose place is wrong
  * (`model.window`, meant `model.attention.window`) wins over one that is only spelled alike.
  */
-export function nearestPath(path: string, known: readonly string[]): string {
-  const last = (dotted: string) => dotted.slice(dotted.lastIndexOf(".") + 1).toLowerCase();
-  return lowest(
+export function nearestPath(path: string, known: readonly string[]): string | null {
+  const best = lowest(
     known,
     (candidate) =>
-      2 * distance(last(path), last(candidate)) + 0.5 * distance(path.toLowerCase(), candidate.toLowerCase()),
+      2 * distance(lastPart(path), lastPart(candidate)) +
+      0.5 * distance(path.toLowerCase(), candidate.toLowerCase()),
   );
+  return isLike(lastPart(path), lastPart(best)) ? best : null;
 }

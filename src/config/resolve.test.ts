@@ -90,6 +90,10 @@ describe("resolveConfig", () => {
 
   it.each([
     ["model.window=3", '--set: unknown key "model.window"; did you mean "model.attention.window"?'],
+    ["model.nope=1", '--set: unknown key "model.nope"; model has vocabSize, embeddingSize, '],
+    ["model.attention.zzz=1", 'unknown key "model.attention.zzz"; model.attention has window, dilation, '],
+    ["nope=1", '--set: unknown key "nope"; a configuration has preset, model, diffusion'],
+    ["training.numLayer=1", 'did you mean "model.numLayers"?'],
     ["model.numheads=3", '--set: unknown key "model.numheads"; did you mean "model.numHeads"?'],
     ["trainin.seed=3", '--set: unknown key "trainin"; did you mean "training"?'],
     ["model.attention.layers.1.ful=1", 'did you mean "model.attention.layers.1.full"?'],
@@ -244,6 +248,20 @@ describe("resolveConfig", () => {
     expect(fault("masked" as unknown as ResolveOptions)).toContain(
       "resolveConfig: expected an object such as",
     );
+  });
+
+  it.each([
+    [{ configFile: 5 }, "configFile: expected the path of a JSON file, got 5."],
+    [{ base: {} }, "base: expected the path of a config.json, got {}."],
+    [{ sets: "a=1" }, 'sets: expected a list of settings such as ["model.numLayers=6"], got "a=1".'],
+    [{ sets: [1] }, 'sets: expected a list of settings such as ["model.numLayers=6"], got [1].'],
+    [
+      { overrides: null },
+      "overrides: expected an object of settings such as { model: { numLayers: 6 } }, got null.",
+    ],
+    [{ overridesName: 1 }, "overridesName: expected what messages call the overrides, got 1."],
+  ])("refuses an option of the wrong kind: %j", (options, message) => {
+    expect(fault(options as unknown as ResolveOptions)).toBe(`resolveConfig: ${message}`);
   });
 
   it("names the nearest preset", () => {

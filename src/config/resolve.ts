@@ -1,11 +1,9 @@
 /** @file From what the command line gives (preset, file, settings) to one checked configuration. Node only: reads files. */
-import { isUtf8 } from "node:buffer";
-import { readFileSync } from "node:fs";
-import { explainReadError, UserError } from "../errors.js";
+import { UserError } from "../errors.js";
 import { checkObject } from "./check-object.js";
-import { parseJson } from "./json.js";
-import { type ConfigLayer, configFromLayers, parseSetting, show } from "./layers.js";
+import { type ConfigLayer, configFromLayers, isTree, parseSetting, show } from "./layers.js";
 import { defaultPreset, findPreset, type PresetName } from "./presets.js";
+import { readConfigFile } from "./read-file.js";
 import type { PartialRunConfig, RunConfig } from "./run-config.js";
 
 export interface ResolveOptions {
@@ -21,21 +19,6 @@ export interface ResolveOptions {
   overrides?: PartialRunConfig | undefined;
   /** What messages call the overrides. Default "overrides". */
   overridesName?: string | undefined;
-}
-
-/** The text of a configuration file as a value. Throws a UserError when it cannot be read or is broken (file, line, column). */
-export function readConfigFile(path: string): unknown {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw explainReadError(error, `the configuration ${path}`);
-  }
-  if (!isUtf8(bytes))
-    throw new UserError(
-      `the configuration ${path}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8).`,
-    );
-  return parseJson(bytes.toString("utf8"), path);
 }
 
 /** What everything else is laid over: the configuration of a run, or a preset. */
@@ -76,19 +59,32 @@ function settingOf(setting: string): unknown {
   return config;
 }
 
-const known: readonly (keyof ResolveOptions)[] = [
-  "preset",
-  "base",
-  "configFile",
-  "sets",
-  "overrides",
-  "overridesName",
-];
+const isText = (value: unknown): boolean => typeof value === "string";
+const isTextList = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+
+/** What each option must be, and in words. */
+const kinds: Record<keyof ResolveOptions, readonly [is: (value: unknown) => boolean, what: string]> = {
+  preset: [isText, "the name of a preset"],
+  base: [isText, "the path of a config.json"],
+  configFile: [isText, "the path of a JSON file"],
+  sets: [isTextList, 'a list of settings such as ["model.numLayers=6"]'],
+  overrides: [isTree, "an object of settings such as { model: { numLayers: 6 } }"],
+  overridesName: [isText, "what messages call the overrides"],
+};
+
+/** Options from TypeScript or JavaScript; what is undefined is not given. */
+function checkOptions(given: ResolveOptions): void {
+  checkObject("resolveConfig", given, Object.keys(kinds), '{ preset: "masked" }');
+  for (const [name, [is, what]] of Object.entries(kinds)) {
+    const value = given[name as keyof ResolveOptions];
+    if (value !== undefined && !is(value))
+      throw new UserError(`resolveConfig: ${name}: expected ${what}, got ${show(value)}.`);
+  }
+}
 
 /** Defaults < preset (or `base`) < file < `sets` < `overrides`, checked; throws a UserError that names every fault. */
 export function resolveConfig(given: ResolveOptions = {}): RunConfig {
-  checkObject("resolveConfig", given, known, '{ preset: "masked" }');
-  if (given.preset !== undefined) presetOf(given, "resolveConfig");
+  checkOptions(given);
   const { overridesName = "overrides" } = given;
   const options = { ...given, overridesName };
   const { configFile } = options;

@@ -2,11 +2,10 @@
  * @file The configuration of a run's directory: `config.json`, and `generation_config.json` laid over its settings of generation, which
  * may be edited at any time.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
-import { parseJson } from "../config/json.js";
-import { explainReadError, isMissing } from "../errors.js";
+import { readConfigFile } from "../config/read-file.js";
+import { isMissing } from "../errors.js";
 
 /**
  * The configuration of a run; null: there is none in the folder.
@@ -29,9 +28,10 @@ export const readGenerationConfig = (folder: string): Promise<unknown> =>
   readJson(join(folder, "generation_config.json"));
 
 async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  try {
+    return readConfigFile(file);
+  } catch (error) {
     if (isMissing(error)) return undefined;
-    throw explainReadError(error, file);
-  });
-  return text === undefined ? undefined : parseJson(text, file);
+    throw error;
+  }
 }

@@ -112,6 +112,15 @@ it("is not made where it would write over files, but for the vocabulary it uses,
   }
 });
 
+it("with a configuration that is not UTF-8 is refused", async () => {
+  const path = join(base, "latin");
+  await RunDirectory.create(path, config);
+  writeFileSync(join(path, "generation_config.json"), Buffer.from('{"select": "\xe9"}', "latin1"));
+  await expect(RunDirectory.open(path)).rejects.toThrow(
+    /generation_config.json: expected UTF-8 text, got another/,
+  );
+});
+
 it("in a place that cannot be looked at is a message", async () => {
   const loop = join(base, "loop");
   symlinkSync(loop, loop);
