@@ -7,6 +7,7 @@ import { UserError } from "../errors.js";
 import { trainMerges, WordCounter } from "./bpe-trainer.js";
 import { BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, detached, forEachWord } from "./byte-level.js";
 import { embeddedCorpus } from "./embedded.js";
+import { Tokenizer } from "./tokenizer.js";
 
 const counted = (texts: Iterable<string>): WordCounter => {
   const counter = new WordCounter();
@@ -127,6 +128,12 @@ it("says how much a text can give when it is too small", async () => {
   const work = trainMerges(counted(["abc"]), 10);
   await expect(work).rejects.toThrow(UserError);
   await expect(work).rejects.toThrow(/10 merges, got 3 characters, which hold 2; .*smaller by 8/);
+  await expect(work).rejects.toThrow(
+    /use model.vocabSize 261 \(train: --set model.vocabSize=261; .*--vocab-size 261\)/,
+  );
+  // And that is a size that works.
+  expect((await Tokenizer.train(["abc"], { vocabSize: 261 })).vocabSize).toBe(261);
+  await expect(Tokenizer.train(["abc"], { vocabSize: 262 })).rejects.toThrow(/model.vocabSize 261/);
 });
 
 it("keeps no word that is too long to learn from", () => {

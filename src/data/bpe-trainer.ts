@@ -5,6 +5,7 @@
  */
 import { UserError } from "../errors.js";
 import { BYTE_ALPHABET, BYTE_TO_CHARACTER, detached, forEachWord } from "./byte-level.js";
+import { SPECIAL_TOKENS } from "./tokenizer-json.js";
 
 /** Symbols 0..255 are BYTE_ALPHABET; each merge makes the next one, unless its string exists already. */
 export interface TrainedMerges {
@@ -182,11 +183,14 @@ export async function trainMerges(
   const merges: [string, string][] = [];
   for (let rounds = 0; strings.length < 256 + tokens; rounds++) {
     if (rounds % 16 === 0) await pause();
-    if (index.heap.size === 0)
+    if (index.heap.size === 0) {
+      const most = SPECIAL_TOKENS.length + strings.length;
       throw new UserError(
         `expected enough text for ${tokens} merges, got ${counter.characters} characters, which hold ${strings.length - 256}; ` +
-          `ask for a vocabulary smaller by ${256 + tokens - strings.length} (train: --set model.vocabSize; prepare, tokenizer: --vocab-size) or give more text`,
+          `this text gives a vocabulary of at most ${most}, smaller by ${256 + tokens - strings.length}: use model.vocabSize ${most} ` +
+          `(train: --set model.vocabSize=${most}; prepare, tokenizer: --vocab-size ${most}) or give more text`,
       );
+    }
     const { pair, count } = index.heap.pop();
     const current = index.counts.get(pair) ?? 0;
     if (current !== count) {
