@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type * as fsPromises from "node:fs/promises";
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -15,14 +15,23 @@ import {
 
 /** Bytes the pretended disk still takes; Infinity: the real one. */
 const disk = vi.hoisted(() => ({ free: Number.POSITIVE_INFINITY }));
+/** What the pretended system answers instead of doing it; "": it does. */
+const answers = vi.hoisted(() => ({ stat: "", syncFolder: "" }));
 
 vi.mock("node:fs/promises", async (original) => {
   const real = await original<typeof fsPromises>();
+  const fail = (code: string) => {
+    throw Object.assign(new Error(`${code}: as the system says it`), { code });
+  };
   return {
     ...real,
+    stat: (async (...parameters: Parameters<typeof real.stat>) =>
+      answers.stat ? fail(answers.stat) : real.stat(...parameters)) as typeof real.stat,
     async open(...parameters: Parameters<typeof real.open>) {
       const handle = await real.open(...parameters);
       const write = handle.write.bind(handle) as (data: Uint8Array) => Promise<{ bytesWritten: number }>;
+      if (answers.syncFolder && (await handle.stat()).isDirectory())
+        Object.assign(handle, { sync: async () => fail(answers.syncFolder) });
       Object.assign(handle, {
         async write(data: Uint8Array) {
           if (disk.free === 0)
@@ -120,6 +129,29 @@ it("makes folders, and says where none can be made", async () => {
   await expect(makeFolder(join(file, "b", "c"))).rejects.toThrow("a part of the path is a file");
 });
 
+it("names a link to nowhere where folders are to be made", async () => {
+  const link = join(folder, "link");
+  await symlink(join(folder, "gone"), link);
+  for (const path of [link, join(link, "run")])
+    await expect(makeFolder(path)).rejects.toThrow(
+      `Cannot write ${path}: ${link} is a symbolic link to a place that is not there; make the folder it leads to, or remove it, ` +
+        "or write somewhere else with --out.",
+    );
+  await rm(link);
+});
+
+it("does without forcing a folder to the disk where its file system cannot, not where the disk fails", async () => {
+  const path = join(folder, "file.json");
+  for (const code of ["EINVAL", "ENOTSUP", "EBADF", "EPERM"]) {
+    answers.syncFolder = code;
+    await writeFileAtomic(path, code);
+    expect(await readFile(path, "utf8")).toBe(code);
+  }
+  answers.syncFolder = "EIO";
+  await expect(writeFileAtomic(path, "x")).rejects.toThrow(`Cannot write ${path}: the disk failed`);
+  answers.syncFolder = "";
+});
+
 it.runIf(process.platform === "linux")(
   "does not wait for ever where the system makes no folders",
   async () => {
@@ -137,4 +169,17 @@ it("a file that cannot be read is damaged", async () => {
   expect(await damageOfFile(folder, "no-file", { ...expected, bytes: size })).toMatch(
     /^no-file cannot be read \(EISDIR/,
   );
+});
+
+it("a file that cannot be read now may be whole: that is an error, and no damage", async () => {
+  const expected = await writeFileAtomic(join(folder, "whole"), "text");
+  for (const code of ["EACCES", "EIO", "EMFILE", "ESTALE"]) {
+    answers.stat = code;
+    const error = await damageOfFile(folder, "whole", expected).catch((caught: unknown) => caught);
+    answers.stat = "";
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as Error).message).toMatch(/^Cannot read .*whole: /);
+  }
+  expect(await damageOfFile(folder, "gone", expected)).toBe("gone is missing");
+  expect(await damageOfFile(join(folder, "whole"), "inside", expected)).toBe("inside is missing");
 });

@@ -4,9 +4,10 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { UserError } from "../errors.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
+import { renamePatiently } from "./rename.js";
 
 /** What was written: to be kept in a manifest. */
 export interface WrittenFile {
@@ -40,12 +41,18 @@ const reasons: Record<string, readonly [why: string, help?: string]> = {
   ENXIO: ["what stands there is a socket, a pipe that nobody reads from, or a device that is not there"],
 };
 
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException | null)?.code ?? "";
+
+/** Why a file could not be written or removed, in a few words. */
+export const whyNotWritten = (error: unknown): string =>
+  reasons[codeOf(error)]?.[0] ?? (error as Error).message;
+
 /**
  * A UserError for the failures of writing that a user can mend; anything else is handed back as it is.
  * @param flag what says on the command line where to write
  */
 export function explainWriteError(error: unknown, path: string, flag = "--out"): unknown {
-  const [why, help] = reasons[(error as NodeJS.ErrnoException | null)?.code ?? ""] ?? [];
+  const [why, help] = reasons[codeOf(error)] ?? [];
   if (why === undefined) return error;
   const mend = [help, `write somewhere else with ${flag}`].filter((one) => one !== undefined).join(", or ");
   return new UserError(`Cannot write ${path}: ${why}; ${mend}.`, { cause: error });
@@ -57,6 +64,18 @@ const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
+const isLink = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    (info) => info.isSymbolicLink(),
+    () => false,
+  );
+
+const danglingLink = (link: string, path: string, flag = "--out"): UserError =>
+  new UserError(
+    `Cannot write ${path}: ${link} is a symbolic link to a place that is not there; make the folder it leads to, or remove it, ` +
+      `or write somewhere else with ${flag}.`,
+  );
+
 /** The folders that are missing on the way to `path`, the uppermost first. */
 async function missingFolders(path: string): Promise<string[]> {
   const missing: string[] = [];
@@ -65,7 +84,7 @@ async function missingFolders(path: string): Promise<string[]> {
       await stat(at);
       return missing;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || at === dirname(at)) throw error;
+      if (codeOf(error) !== "ENOENT" || at === dirname(at)) throw error;
       missing.unshift(at);
     }
   }
@@ -84,7 +103,8 @@ export async function makeFolder(path: string, flag?: string): Promise<string | 
         await mkdir(folder);
         first ??= folder;
       } catch (error) {
-        if (!(await isFolder(folder))) throw error; // else somebody was faster
+        if (await isFolder(folder)) continue; // somebody was faster
+        throw (await isLink(folder)) ? danglingLink(folder, path, flag) : error;
       }
   } catch (error) {
     throw explainWriteError(error, path, flag);
@@ -113,12 +133,17 @@ export async function requireWritable(path: string, flag?: string): Promise<void
   }
 }
 
-/** Forces a folder's entries (files made, renamed, removed in it) to the disk. */
+/** What file systems say that cannot force a folder to the disk (shared folders of virtual machines, some of the network). */
+const NO_FOLDER_SYNC = ["EINVAL", "ENOTSUP", "ENOSYS", "EBADF", "EPERM"];
+
+/** Forces a folder's entries (files made, renamed, removed in it) to the disk, where its file system can. */
 export async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return; // folders cannot be opened there; NTFS journals renames itself
   const handle = await open(path, "r");
   try {
-    await handle.sync();
+    await handle.sync().catch((error: unknown) => {
+      if (!NO_FOLDER_SYNC.includes(codeOf(error))) throw error;
+    });
   } finally {
     await handle.close();
   }
@@ -164,7 +189,7 @@ export async function writeFileAtomic(
   const temporary = temporaryOf(path);
   try {
     const written = await writeDurably(temporary, chunks);
-    await rename(temporary, path);
+    await renamePatiently(temporary, path);
     await syncFolder(dirname(path));
     return written;
   } catch (error) {
@@ -176,10 +201,11 @@ export async function writeFileAtomic(
 /** Whether a file is one that `writeFileAtomic` had not finished when its process was killed. */
 export const isTemporary = (name: string): boolean => /^\..+\.[0-9a-f]{8}\.tmp$/.test(name);
 
-/** Removes what killed processes have left half-written in a folder. Never while another process writes there. */
+/** Removes what killed processes have left half-written in a folder, as far as it can be removed. Never while another process writes there. */
 export async function removeTemporaryFiles(folder: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true });
+  for (const name of names)
+    if (isTemporary(name)) await rm(join(folder, name), { force: true }).catch(() => {});
 }
 
 async function sha256OfFile(path: string): Promise<string> {
@@ -189,23 +215,33 @@ async function sha256OfFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** How the file `name` in `folder` differs from what was written; null: not at all. */
+/**
+ * How a file that could not be read is damaged: it is missing, or what stands there is not a file. Else it may be whole, and only cannot
+ * be read now.
+ * @throws UserError then
+ */
+export function damageOfUnread(error: unknown, path: string): string {
+  if (isMissing(error)) return `${basename(path)} is missing`;
+  if (codeOf(error) === "EISDIR") return `${basename(path)} cannot be read (${(error as Error).message})`;
+  throw explainReadError(error, path);
+}
+
+/**
+ * How the file `name` in `folder` differs from what was written; null: not at all.
+ * @throws UserError when that cannot be told, as the file cannot be read now (permissions, a disk or a server that does not answer)
+ */
 export async function damageOfFile(
   folder: string,
   name: string,
   expected: WrittenFile,
 ): Promise<string | null> {
   const path = join(folder, name);
-  const size = await stat(path).then(
-    (info) => info.size,
-    () => null,
-  );
-  if (size === null) return `${name} is missing`;
-  if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
   try {
-    if ((await sha256OfFile(path)) === expected.sha256) return null;
+    const { size } = await stat(path);
+    if (size !== expected.bytes) return `${name} has ${size} bytes, expected ${expected.bytes}`;
+    const same = (await sha256OfFile(path)) === expected.sha256;
+    return same ? null : `${name} is not what was written (its checksum differs)`;
   } catch (error) {
-    return `${name} cannot be read (${(error as Error).message})`;
+    return damageOfUnread(error, path);
   }
-  return `${name} is not what was written (its checksum differs)`;
 }

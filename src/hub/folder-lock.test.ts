@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, expect, it, vi } from "vitest";
 import { UserError } from "../errors.js";
 import { lockBeside, lockFolder } from "./folder-lock.js";
 
@@ -106,6 +106,26 @@ it("of a process that was killed is taken over at once; of another machine when 
   }
 });
 
+it.skipIf(process.platform !== "linux")(
+  "of a process whose number another user's has now is taken over at once; of another user's that goes on, not",
+  async () => {
+    const self = await ownOwner();
+    const kill = vi.spyOn(process, "kill").mockImplementation(() => {
+      throw Object.assign(new Error("EPERM"), { code: "EPERM" });
+    });
+    const take = (owner: object) => {
+      const folder = newFolder();
+      writeFileSync(join(folder, ".in-use"), JSON.stringify(owner));
+      mkdirSync(join(folder, ".in-use.lock"));
+      return lockFolder(folder);
+    };
+    const lock = await take({ ...self, began: "1" });
+    await lock.release();
+    await expect(take(self)).rejects.toThrow("is in use by another process");
+    kill.mockRestore();
+  },
+);
+
 it("left behind is taken over by one of those who find it", async () => {
   const self = await ownOwner();
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
@@ -151,6 +171,17 @@ it("beside a folder, of a process that was killed, is taken over at once", async
 it.skipIf(process.platform !== "linux")("names the start of the machine in its owner", async () => {
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   expect((await ownOwner()).space).toBe(`${readlinkSync("/proc/self/ns/pid")} ${boot}`);
+});
+
+it("is given back without a word where its file cannot be removed", async () => {
+  const folder = newFolder();
+  const lock = await lockFolder(folder);
+  const path = join(folder, ".in-use");
+  rmSync(path);
+  mkdirSync(join(path, "full"), { recursive: true }); // what is not a file cannot be removed as one, nor be read
+  expect(lock.held()).toBe(true);
+  await lock.release();
+  expect(readdirSync(folder)).toEqual([".in-use"]);
 });
 
 it("says what is wrong with the folder", async () => {

@@ -11,13 +11,14 @@
  * One that stood still for so long, or whose disk did, may find that another has come in meanwhile: it asks before it writes.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { isMissing, UserError } from "../errors.js";
 import { explainWriteError } from "./durable-file.js";
+import { renamePatiently } from "./rename.js";
 
 const OWNER = ".in-use";
 /** Milliseconds after which a lock that is not renewed counts as left behind; it is renewed in half of that. */
@@ -43,7 +44,7 @@ export const isLockFile = (name: string): boolean => name === OWNER || name.star
 
 /** A folder that is this process's alone. */
 export interface FolderLock {
-  /** Gives the folder back. A second time: nothing. */
+  /** Gives the folder back. A second time: nothing. Never throws: what cannot be removed is seen through, as a killed process's is. */
   release(): Promise<void>;
   /** Whether it still is this process's: false once another has taken it, because this one has not renewed its lock for 20 s. */
   held(): boolean;
@@ -81,7 +82,10 @@ async function lockAt(path: string, folder: string, waiting?: Waiting): Promise<
     const owner = await ownerOf(path);
     const here = owner !== null && owner.host === self.host && owner.space === self.space;
     const alive = here && existsSync(`${path}.lock`) && (await isAlive(owner));
-    if (here && !alive) await clear(path, owner);
+    if (here && !alive)
+      await clear(path, owner).catch((error: unknown) => {
+        throw explainWriteError(error, folder);
+      });
     // One that was suspended renews nothing, and goes on later: alive is enough.
     const lock = alive ? null : await take(path, folder, self);
     if (lock) return lock;
@@ -99,14 +103,14 @@ async function lockAt(path: string, folder: string, waiting?: Waiting): Promise<
 async function clear(path: string, owner: Owner): Promise<void> {
   const taken = `${path}.${process.pid}`;
   try {
-    await rename(path, taken);
+    await renamePatiently(path, taken);
   } catch {
     return;
   }
   const found = await ownerOf(taken);
   if (JSON.stringify(found) === JSON.stringify(owner))
     await rm(`${path}.lock`, { recursive: true, force: true });
-  else await rename(taken, path); // somebody was faster, and holds it now
+  else await renamePatiently(taken, path); // somebody was faster, and holds it now
   await rm(taken, { force: true });
 }
 
@@ -155,7 +159,7 @@ async function take(path: string, folder: string, self: Owner): Promise<FolderLo
       if (released) return; // given back before: it may be another's now
       const own = held();
       released = true;
-      if (own) await rm(path, { force: true });
+      if (own) await rm(path, { force: true }).catch(() => {}); // an error of the work that was done here says more
       // The library takes what is another's for its own until it looks at it again, when it would have renewed it.
       for (let waited = 0; !own && !lost && waited < STALE; waited += LOOK) await sleep(LOOK);
       await release().catch(() => {});
@@ -206,7 +210,8 @@ async function isAlive({ pid, began }: Owner): Promise<boolean> {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+    // One of another user's is there too (EPERM), and may have been given the number later.
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
   }
   const status = await statusOf(pid);
   return status === null || (!status.ended && (began === null || status.began === began));

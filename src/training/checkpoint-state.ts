@@ -6,8 +6,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { isMissing } from "../errors.js";
-import { damageOfFile, type WrittenFile } from "../hub/durable-file.js";
+import { damageOfFile, damageOfUnread, type WrittenFile } from "../hub/durable-file.js";
 
 const count = z.int().min(0);
 
@@ -64,7 +63,10 @@ export function formatState(
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }
 
-/** Reads `state.json` in `folder` and holds every file against the manifest. Never throws for what it finds there. */
+/**
+ * Reads `state.json` in `folder` and holds every file against the manifest. Never throws for what it finds there.
+ * @throws UserError when a file that may be whole cannot be read now
+ */
 export async function inspectCheckpoint(
   folder: string,
 ): Promise<{ state: CheckpointState; damage: null } | { state: null; damage: string }> {
@@ -72,8 +74,7 @@ export async function inspectCheckpoint(
   try {
     text = await readFile(join(folder, stateFile), "utf8");
   } catch (error) {
-    const what = isMissing(error) ? "is missing" : `cannot be read (${(error as Error).message})`;
-    return { state: null, damage: `${stateFile} ${what}` };
+    return { state: null, damage: damageOfUnread(error, join(folder, stateFile)) };
   }
   let manifest: z.infer<typeof manifestSchema>;
   try {

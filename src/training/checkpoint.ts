@@ -9,13 +9,23 @@
  * A checkpoint is written into `checkpoints/.tmp-*`, forced to the disk and renamed last: a kill at any moment leaves
  * only whole ones. Nothing old is removed before the new one stands.
  */
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { explainReadError, isMissing, UserError } from "../errors.js";
-import { explainWriteError, syncFolder, type WrittenFile, writeDurably } from "../hub/durable-file.js";
+import { UserError } from "../errors.js";
+import { checkpointName, checkpointsIn, listCheckpoints } from "../hub/checkpoint-list.js";
+import {
+  explainWriteError,
+  syncFolder,
+  type WrittenFile,
+  whyNotWritten,
+  writeDurably,
+} from "../hub/durable-file.js";
+import { renamePatiently } from "../hub/rename.js";
 import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointState, formatState, inspectCheckpoint, stateFile } from "./checkpoint-state.js";
+
+export { listCheckpoints };
 
 type CheckpointSlot = "value" | "ema" | "moment1" | "moment2";
 
@@ -32,30 +42,24 @@ export interface Checkpoint {
   state: CheckpointState;
 }
 
-const checkpointsIn = (runFolder: string) => join(runFolder, "checkpoints");
-const folderName = (step: number) => `step-${String(step).padStart(8, "0")}`;
 const temporaryPrefix = ".tmp-";
 
-/** Steps of the checkpoints of a run, newest first; whether they are whole is not looked at. */
-export async function listCheckpoints(runFolder: string): Promise<{ step: number; folder: string }[]> {
-  const names = await readdir(checkpointsIn(runFolder)).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw explainReadError(error, checkpointsIn(runFolder));
-  });
-  return names
-    .flatMap((name) => {
-      const step = /^step-(\d{8,})$/.exec(name)?.[1];
-      return step ? [{ step: Number(step), folder: join(checkpointsIn(runFolder), name) }] : [];
-    })
-    .sort((a, b) => b.step - a.step);
-}
+/** Told what could not be removed: nothing is lost by it, and work goes on. */
+export type OnNotice = (message: string) => void;
 
 /** Removes what killed runs left half-written or half-removed. Call before training, never while another run writes. */
-export async function removeStaleCheckpoints(runFolder: string): Promise<void> {
+export async function removeStaleCheckpoints(runFolder: string, onNotice?: OnNotice): Promise<void> {
   const names = await readdir(checkpointsIn(runFolder)).catch(() => []);
-  for (const name of names) {
-    if (name.startsWith(temporaryPrefix)) await rm(join(checkpointsIn(runFolder), name), { recursive: true });
-  }
+  for (const name of names)
+    if (name.startsWith(temporaryPrefix))
+      await removeLeftOver(join(checkpointsIn(runFolder), name), onNotice);
+}
+
+/** Removes a folder that nothing counts on. */
+async function removeLeftOver(folder: string, onNotice?: OnNotice): Promise<void> {
+  await rm(folder, { recursive: true, force: true }).catch((error: unknown) => {
+    onNotice?.(`Cannot remove ${folder}: ${whyNotWritten(error)}. It is not needed; remove it when you can.`);
+  });
 }
 
 /** The tensors of `values` (float32, row-major) with the shapes of the specs, in their order, each name after `prefix`. */
@@ -92,11 +96,22 @@ async function writeTensors(
   return files;
 }
 
-/** Takes a checkpoint out of sight in one step, then removes it: a kill in between leaves no half of one behind. */
-async function removeCheckpoint(folder: string): Promise<void> {
+/** Takes a checkpoint out of sight in one step, for its removal: a kill in between leaves no half of one behind. */
+async function hideCheckpoint(folder: string): Promise<string> {
   const hidden = join(dirname(folder), `${temporaryPrefix}removed-${process.pid}-${Date.now()}`);
-  await rename(folder, hidden);
-  await rm(hidden, { recursive: true });
+  await renamePatiently(folder, hidden);
+  return hidden;
+}
+
+/** Removes a checkpoint that a newer one has made needless. */
+async function removeCheckpoint(folder: string, onNotice?: OnNotice): Promise<void> {
+  const hidden = await hideCheckpoint(folder).catch((error: unknown) => {
+    onNotice?.(
+      `Cannot remove the old checkpoint ${folder}: ${whyNotWritten(error)}. Newer ones are whole; it is tried again at the next.`,
+    );
+    return null;
+  });
+  if (hidden !== null) await removeLeftOver(hidden, onNotice);
 }
 
 export interface SaveOptions {
@@ -104,12 +119,13 @@ export interface SaveOptions {
   keep?: number;
   /** Whether the store averages its weights. Default true. */
   ema?: boolean;
+  onNotice?: OnNotice | undefined;
 }
 
 /**
  * Saves the store and `state` as a new checkpoint of the run in `runFolder` and removes the oldest beyond `keep`.
  * A whole checkpoint of the same step is left as it is; damaged ones and ones of later steps (which a resumed run has
- * left behind) make way.
+ * left behind) make way. One that cannot be removed stays, and is told.
  *
  * @returns the checkpoint's folder.
  * @throws UserError when the disk is full or may not be written; older checkpoints are untouched then.
@@ -118,17 +134,21 @@ export async function saveCheckpoint(
   runFolder: string,
   state: CheckpointState,
   store: CheckpointStore,
-  { keep = 2, ema = true }: SaveOptions = {},
+  { keep = 2, ema = true, onNotice }: SaveOptions = {},
 ): Promise<string> {
-  const folder = join(checkpointsIn(runFolder), folderName(state.step));
+  const folder = join(checkpointsIn(runFolder), checkpointName(state.step));
   const existing = (await listCheckpoints(runFolder)).find((other) => other.step === state.step);
   const whole = existing !== undefined && (await inspectCheckpoint(folder)).damage === null;
-  if (!whole) await writeCheckpoint(folder, state, store, { ema, replaces: existing !== undefined });
+  if (!whole)
+    await writeCheckpoint(folder, state, store, { ema, replaces: existing !== undefined, onNotice });
   // Also beside one that was there: the process that wrote it may have been killed before it came to the old ones.
-  const all = await listCheckpoints(runFolder);
+  const all = await listCheckpoints(runFolder).catch((error: Error) => {
+    onNotice?.(`${error.message} Old checkpoints are left for the next time.`);
+    return [];
+  });
   const past = all.filter((other) => other.step <= state.step);
   for (const old of [...all.filter((other) => other.step > state.step), ...past.slice(keep)]) {
-    await removeCheckpoint(old.folder);
+    await removeCheckpoint(old.folder, onNotice);
   }
   return folder;
 }
@@ -138,10 +158,10 @@ async function writeCheckpoint(
   folder: string,
   state: CheckpointState,
   store: CheckpointStore,
-  { ema, replaces }: { ema: boolean; replaces: boolean },
+  { ema, replaces, onNotice }: Pick<SaveOptions, "onNotice"> & { ema: boolean; replaces: boolean },
 ): Promise<void> {
   const parent = dirname(folder);
-  const temporary = join(parent, `${temporaryPrefix}${folderName(state.step)}-${process.pid}`);
+  const temporary = join(parent, `${temporaryPrefix}${checkpointName(state.step)}-${process.pid}`);
   try {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
@@ -149,11 +169,12 @@ async function writeCheckpoint(
     const text = formatState(state, files, version);
     await writeDurably(join(temporary, stateFile), [new TextEncoder().encode(text)]);
     await syncFolder(temporary);
-    if (replaces) await removeCheckpoint(folder);
-    await rename(temporary, folder);
+    const replaced = replaces ? await hideCheckpoint(folder) : null;
+    await renamePatiently(temporary, folder);
     await syncFolder(parent);
+    if (replaced !== null) await removeLeftOver(replaced, onNotice);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await removeLeftOver(temporary); // without a word: the error says more
     throw explainWriteError(error, folder);
   }
 }
@@ -162,7 +183,7 @@ async function writeCheckpoint(
  * The newest checkpoint of a run, verified file by file; null when there is none.
  *
  * @param options.fallback pass over damaged ones to the newest that is whole. Default false.
- * @throws UserError when the newest is damaged (naming it, the damage and the newest whole one), or none is whole.
+ * @throws UserError when the newest is damaged (naming it, the damage and the newest whole one), none is whole, or one cannot be read now.
  */
 export async function latestCheckpoint(
   runFolder: string,
@@ -170,7 +191,13 @@ export async function latestCheckpoint(
 ): Promise<Checkpoint | null> {
   const damaged: { folder: string; damage: string }[] = [];
   for (const { folder, step } of await listCheckpoints(runFolder)) {
-    const { state, damage } = await inspectCheckpoint(folder);
+    const { state, damage } = await inspectCheckpoint(folder).catch((error: unknown) => {
+      if (!(error instanceof UserError)) throw error;
+      throw new UserError(
+        `${error.message} The checkpoint may be whole, so nothing is changed or removed; to leave it behind, move ${folder} away.`,
+        { cause: error },
+      );
+    });
     if (damage !== null) {
       damaged.push({ folder, damage });
     } else if (damaged.length === 0 || fallback) {
