@@ -2,12 +2,13 @@
  * @file One part of the benchmark: a task at one length. Sides take turns, each in a process of its own; the ceiling of the machine is
  * measured between the rounds.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { freemem, tmpdir, totalmem } from "node:os";
+import { rmSync } from "node:fs";
+import { freemem, totalmem } from "node:os";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { type TwinName, twins } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
+import { makeTemporaryFolder } from "../runtime/temporary-folder.js";
 import type { BenchOptions, BenchReport, BenchRow, BenchTask } from "./bench.js";
 import { SgemmCeiling } from "./ceiling.js";
 import { writeDump } from "./dump.js";
@@ -189,7 +190,7 @@ async function startSide(
   { threads, device, samplingSteps = 20 }: BenchOptions,
   python: string,
 ): Promise<StartedSide> {
-  const folder = side === "ours" ? null : mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
+  const folder = side === "ours" ? null : makeTemporaryFolder("bench");
   let child: StepProcess | null = null;
   try {
     if (side === "ours")
@@ -309,7 +310,7 @@ async function parityOf(
   python: string,
 ): Promise<Parity | string> {
   const variant = side.side as PeerVariant;
-  const folder = mkdtempSync(join(tmpdir(), "moe-diffuseq-bench-"));
+  const folder = makeTemporaryFolder("bench");
   const started: StepProcess[] = [];
   try {
     const work = workload(side.config);

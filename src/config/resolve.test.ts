@@ -34,6 +34,13 @@ describe("resolveConfig", () => {
     expect(resolveConfig()).toEqual(resolveConfig({ preset: "moe-diffuseq" }));
   });
 
+  it("refuses what would be nothing in the arithmetic of the model", () => {
+    expect(fault({ sets: ["training.epsilon=1e-39"] })).toMatch(
+      /training\.epsilon: expected .*at least 1\.1754943508222875e-38/,
+    );
+    expect(resolveConfig({ sets: ["training.epsilon=1.2e-38"] }).training.epsilon).toBe(1.2e-38);
+  });
+
   it("lets presets yield to the file, the file to --set, --set to flags", () => {
     const configFile = file('{"preset": "masked", "model": {"numLayers": 2, "attention": {"window": 32}}}');
     const config = resolveConfig({

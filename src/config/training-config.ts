@@ -3,7 +3,7 @@
  * The learning rate is tied to the budget, so exactly reproducible runs want `maxSteps` or `maxTokens`, not minutes.
  */
 import { z } from "zod";
-import { MOST, MOST_ROWS } from "./limits.js";
+import { LEAST_FLOAT, MOST, MOST_ROWS } from "./limits.js";
 
 const every = z.int().min(1);
 const rows = z.int().min(1).max(MOST_ROWS);
@@ -35,7 +35,11 @@ export const trainingConfigSchema = z.strictObject({
     .describe("share of the budget spent warming up; at least the first 20 steps"),
   beta1: z.number().min(0).lt(1).default(0.9).describe("AdamW: decay of the first moment"),
   beta2: z.number().min(0).lt(1).default(0.99).describe("AdamW: decay of the second moment"),
-  epsilon: z.number().positive().default(1e-8).describe("AdamW: added to the root of the second moment"),
+  epsilon: z
+    .number()
+    .min(LEAST_FLOAT)
+    .default(1e-8)
+    .describe("AdamW: added to the root of the second moment"),
   weightDecay: z.number().min(0).default(0).describe("AdamW: decoupled weight decay"),
   maxGradNorm: z
     .number()

@@ -3,8 +3,8 @@
  *
  * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). onnx-host.ts is the other end.
  */
-import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { availableParallelism, freemem, tmpdir, totalmem } from "node:os";
+import { copyFile, readdir, readFile, rm } from "node:fs/promises";
+import { availableParallelism, freemem, totalmem } from "node:os";
 import { join } from "node:path";
 import { transfer } from "comlink";
 import { allOrNone, alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
@@ -50,6 +50,7 @@ import { buffersOf, sendable } from "./messages.js";
 import type { OnnxHost, Provider } from "./onnx-host.js";
 import { MEMORY_LIMIT, ParameterLayout } from "./parameter-layout.js";
 import { type NodeTime, readProfile } from "./profile.js";
+import { makeTemporaryFolder } from "./temporary-folder.js";
 import type { OnnxWorkerData } from "./worker.js";
 import { WorkerThread } from "./worker-thread.js";
 
@@ -163,7 +164,7 @@ export class OnnxDevice implements Device {
   ): Promise<NodeTime[][]> {
     if (!Number.isInteger(runs) || runs < 1)
       throw new UserError(`profile: expected runs to be an integer from 1 on, got ${runs}`);
-    const folder = await mkdtemp(join(tmpdir(), "moe-diffuseq-profile-"));
+    const folder = makeTemporaryFolder("profile");
     try {
       const program = await this.#load(writeOnnx(module, this.target), join(folder, "profile"));
       try {
@@ -177,7 +178,7 @@ export class OnnxDevice implements Device {
       if (keep !== undefined) await copyFile(file, keep);
       return readProfile(await readFile(file, "utf8")).slice(1);
     } finally {
-      await rm(folder, { recursive: true });
+      await rm(folder, { recursive: true, force: true });
     }
   }
 
