@@ -62,6 +62,7 @@ const phases: Record<TrainEvent["kind"], string> = {
   validating: "validating",
   validation: "saving",
   checkpoint: "steps",
+  notice: "steps",
 };
 const folder = mkdtempSync(join(tmpdir(), "event-loop-"));
 try {

@@ -79,9 +79,14 @@ const definitions = {
     ).argParser(atLeast(1)),
   out: () => new Option("--out <dir>", "directory of the run").argParser(pathName),
   resume: () => new Option("--resume", "continue the run in --out from its latest checkpoint"),
-  maxSteps: () => new Option("--max-steps <n>", "stop after this many steps").argParser(atLeast(1)),
-  maxMinutes: () => new Option("--max-minutes <n>", "stop after this many minutes").argParser(positive),
-  maxTokens: () => new Option("--max-tokens <n>", "stop after this many tokens").argParser(atLeast(1)),
+  maxSteps: () =>
+    new Option("--max-steps <n>", "stop after this many steps of the whole run").argParser(atLeast(1)),
+  maxMinutes: () =>
+    new Option("--max-minutes <n>", "stop after this many minutes of training, of the whole run").argParser(
+      positive,
+    ),
+  maxTokens: () =>
+    new Option("--max-tokens <n>", "stop after this many tokens of the whole run").argParser(atLeast(1)),
   model: () => new Option("--model <dir>", "directory of a trained run").argParser(pathName),
   prompt: () => new Option("--prompt <text>", "text to continue"),
   src: () => new Option("--src <text>", "source text to write a target for"),

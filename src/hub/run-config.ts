@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { readConfigFile } from "../config/read-file.js";
-import { isMissing } from "../errors.js";
+import { isMissing, PROGRAM, shellWord, UserError } from "../errors.js";
 
 /**
  * The configuration of a run; null: there is none in the folder.
@@ -21,6 +21,16 @@ export async function readRunConfig(folder: string, { edited = true } = {}): Pro
   if (generation !== undefined)
     layers.push({ name: join(folder, "generation_config.json"), config: { generation } });
   return configFromLayers(layers);
+}
+
+/** The same of a folder that is to be a run's. @throws UserError when it is none, too */
+export async function requireRunConfig(folder: string, options?: { edited?: boolean }): Promise<RunConfig> {
+  const config = await readRunConfig(folder, options);
+  if (config) return config;
+  throw new UserError(
+    `${folder} is not the directory of a run: expected the directory of a trained run, found no config.json in it; pass what ` +
+      `\`train --out\` wrote. To begin a new run there: ${PROGRAM} train --out ${shellWord(folder)}, without --resume.`,
+  );
 }
 
 /** What `generation_config.json` has, as it stands; undefined: there is none. @throws UserError when it is broken or may not be read */

@@ -118,9 +118,20 @@ function readEntry(name: string, value: unknown, fail: (what: string) => UserErr
   return { dtype: dtype as SafetensorsDType, shape, begin, end };
 }
 
+/** What to do about a file that is cut short, unless the caller knows better. */
+const COPY_AGAIN = "Copy or download it again.";
+
 /** Parses and checks the header text against the size of the file. */
-function parseHeader(text: string, dataStart: number, fileBytes: number, path: string): SafetensorsHeader {
-  const fail = (what: string) => new UserError(`${path} is not a valid safetensors file: ${what}.`);
+function parseHeader(
+  text: string,
+  dataStart: number,
+  fileBytes: number,
+  path: string,
+  mend?: string,
+): SafetensorsHeader {
+  // Of another program's file, which may be whole, nothing is said but what the caller knows.
+  const fail = (what: string) =>
+    new UserError(`${path} is not a valid safetensors file: ${what}.${mend === undefined ? "" : ` ${mend}`}`);
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -147,7 +158,7 @@ function parseHeader(text: string, dataStart: number, fileBytes: number, path: s
       const total = dataStart + Math.max(...entries.map(([, entry]) => entry.end));
       throw new UserError(
         `${path} is cut short: expected ${total} bytes, got ${fileBytes} (${total - fileBytes} missing, ` +
-          `from tensor "${name}" on). Copy or download it again.`,
+          `from tensor "${name}" on). ${mend ?? COPY_AGAIN}`,
       );
     }
     expected = end;
@@ -175,11 +186,11 @@ async function readFully(
   }
 }
 
-async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsHeader> {
+async function readHeader(handle: FileHandle, path: string, mend?: string): Promise<SafetensorsHeader> {
   const { size } = await handle.stat();
   if (size < 8) {
     throw new UserError(
-      `${path} is cut short: expected at least 8 bytes (the header's length), got ${size}.`,
+      `${path} is cut short: expected at least 8 bytes (the header's length), got ${size}. ${mend ?? COPY_AGAIN}`,
     );
   }
   const prefix = new Uint8Array(8);
@@ -187,18 +198,18 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES) {
     throw new UserError(
-      `${path} is not a safetensors file: its first 8 bytes promise a header of ${length} bytes (at most ${MAX_HEADER_BYTES}).`,
+      `${path} is not a safetensors file: its first 8 bytes promise a header of ${length} bytes (at most ${MAX_HEADER_BYTES}).${mend === undefined ? "" : ` ${mend}`}`,
     );
   }
   if (8 + length > size) {
     throw new UserError(
       `${path} is cut short inside its header: expected at least ${8 + length} bytes, got ${size} ` +
-        `(${8 + length - size} missing). Copy or download it again.`,
+        `(${8 + length - size} of the header alone missing). ${mend ?? COPY_AGAIN}`,
     );
   }
   const bytes = new Uint8Array(length);
   await readFully(handle, bytes, 8, path);
-  return parseHeader(new TextDecoder().decode(bytes), 8 + length, size, path);
+  return parseHeader(new TextDecoder().decode(bytes), 8 + length, size, path, mend);
 }
 
 async function openFile(path: string): Promise<FileHandle> {
@@ -209,11 +220,11 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** Names, dtypes and shapes in a file, without its numbers. Throws a UserError when the file is not whole. */
-export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+/** Names, dtypes and shapes in a file, without its numbers. Throws a UserError when the file is not whole; `mend`: what helps then. */
+export async function readSafetensorsHeader(path: string, mend?: string): Promise<SafetensorsHeader> {
   const handle = await openFile(path);
   try {
-    return await readHeader(handle, path);
+    return await readHeader(handle, path, mend);
   } finally {
     await handle.close();
   }
@@ -223,15 +234,16 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
  * The tensors of a file, each in memory of its own.
  *
  * @param options.names which ones; default: all. A name that is not there is a UserError.
+ * @param options.mend a sentence: what helps when the file is not whole. Default: to copy or download it again.
  * @throws UserError naming the file and what is wrong or missing.
  */
 export async function readSafetensors(
   path: string,
-  options: { names?: readonly string[] } = {},
+  options: { names?: readonly string[]; mend?: string | undefined } = {},
 ): Promise<{ tensors: Record<string, SafetensorsTensor>; metadata: Record<string, string> }> {
   const handle = await openFile(path);
   try {
-    const { entries, metadata, dataStart } = await readHeader(handle, path);
+    const { entries, metadata, dataStart } = await readHeader(handle, path, options.mend);
     const tensors: [string, SafetensorsTensor][] = [];
     for (const name of options.names ?? Object.keys(entries)) {
       if (!Object.hasOwn(entries, name)) {

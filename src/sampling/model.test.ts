@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -104,6 +104,27 @@ describe("a model from a directory", () => {
     const model = await DiffusionModel.fromPretrained(folder, { device: "reference" });
     expect(model.config.generation).toMatchObject({ length: 7, steps: 2, temperature: 0.8 });
     await model.dispose();
+  });
+
+  it("that is cut short or missing says how to write it anew where the run has a checkpoint", async () => {
+    await save();
+    const file = join(folder, "model.safetensors");
+    const whole = await readFile(file);
+    const load = () => DiffusionModel.fromPretrained(folder, { device: "reference" });
+    const cut = `${file} is cut short: expected ${whole.length} bytes, got ${whole.length - 9} (9 missing, from tensor`;
+    await writeFile(file, whole.subarray(0, -9));
+    await expect(load()).rejects.toThrow(cut);
+    await expect(load()).rejects.toThrow("Copy or download it again.");
+    await mkdir(join(folder, "checkpoints", "step-00000004"), { recursive: true });
+    const resume = `npx moe-diffuseq train --resume --out ${folder}`;
+    await expect(load()).rejects.toThrow(cut);
+    await expect(load()).rejects.toThrow(`Write it anew from the run's checkpoint: ${resume}`);
+    await writeFile(file, "no tensors at all");
+    await expect(load()).rejects.toThrow(`Write it anew from the run's checkpoint: ${resume}`);
+    await rm(file);
+    await expect(load()).rejects.toThrow(`write it anew from the run's checkpoint: ${resume}`);
+    await rm(join(folder, "checkpoints"), { recursive: true });
+    await expect(load()).rejects.toThrow(`has not come to its first checkpoint: continue it with ${resume}`);
   });
 
   it("says what is missing or does not belong together", async () => {

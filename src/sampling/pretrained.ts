@@ -7,8 +7,9 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/index.js";
 import { show } from "../config/layers.js";
 import { Tokenizer } from "../data/tokenizer.js";
-import { UserError } from "../errors.js";
-import { readRunConfig } from "../hub/run-config.js";
+import { PROGRAM, shellWord, UserError } from "../errors.js";
+import { listCheckpoints } from "../hub/checkpoint-list.js";
+import { requireRunConfig } from "../hub/run-config.js";
 import { readSafetensors } from "../hub/safetensors.js";
 import { denoiserParameters } from "../model/denoiser.js";
 
@@ -23,13 +24,18 @@ export interface Pretrained {
 export async function readPretrained(folder: string): Promise<Pretrained> {
   const config = await readPretrainedConfig(folder);
   const weights = join(folder, "model.safetensors");
+  const resume = `${PROGRAM} train --resume --out ${shellWord(folder)}`;
+  const trained = (await listCheckpoints(folder)).length > 0;
   if (!existsSync(weights))
     throw new UserError(
-      `${folder}: expected trained weights, found no model.safetensors; training has not come to its first checkpoint: ` +
-        "continue it with `train --resume`",
+      trained
+        ? `${folder}: expected trained weights, found no model.safetensors; write it anew from the run's checkpoint: ${resume}`
+        : `${folder}: expected trained weights, found no model.safetensors; training has not come to its first checkpoint: ` +
+            `continue it with ${resume}`,
     );
   const tokenizer = await Tokenizer.load(folder);
-  const { tensors } = await readSafetensors(weights);
+  const mend = trained ? `Write it anew from the run's checkpoint: ${resume}` : undefined;
+  const { tensors } = await readSafetensors(weights, { mend });
   return { config, tokenizer, weights: checkedWeights(config, tensors, weights) };
 }
 
@@ -37,11 +43,7 @@ export async function readPretrained(folder: string): Promise<Pretrained> {
 export async function readPretrainedConfig(folder: string): Promise<RunConfig> {
   if (typeof folder !== "string")
     throw new UserError(`model: expected the path of a trained run's directory, got ${show(folder)}`);
-  const config = await readRunConfig(folder);
-  if (config) return config;
-  throw new UserError(
-    `${folder}: expected the directory of a trained run, found no config.json in it; pass what \`train --out\` wrote`,
-  );
+  return requireRunConfig(folder);
 }
 
 function checkedWeights(

@@ -2,6 +2,7 @@
  * @file `data.json` of a run: what its texts and its vocabulary were when it began. A resumed run that would train on other texts stops instead: its rows
  * would not be those that the checkpoint counts.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -34,6 +35,15 @@ export async function recordTexts(path: string, { train, valid, tokenizer, pairs
   const content = { train: await dated(train), valid: await dated(valid), tokenizer, pairs };
   await writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`);
 }
+
+/** Tells validation texts apart, whatever they are called; undefined: the embedded corpus, or held out of the training texts. */
+export const nameOfTexts = (texts: readonly TextRecord[]): string | undefined =>
+  texts.length === 0
+    ? undefined
+    : createHash("sha256")
+        .update(texts.map(({ sha256 }) => sha256).join())
+        .digest("hex")
+        .slice(0, 12);
 
 /**
  * Holds texts against the record at `path` (older runs have none). Training texts may have moved; validation texts may be others if they

@@ -81,11 +81,20 @@ function* linesUpTo(lastStep: number, path: string, pieceBytes: number): Generat
   yield Buffer.from(lines);
 }
 
-/** The validation of a step that the log has already: a resumed run does not repeat it. */
-export function validationAt(path: string, step: number): ValidMetrics | null {
+/** What a validation was of: two are of the same only where all of it is equal. */
+export type ValidatedOn = Pick<ValidMetrics, "texts" | "sequences">;
+
+/** The validation of a step that the log has already, on these texts: a resumed run does not repeat it. */
+export function validationAt(path: string, step: number, on: Partial<ValidatedOn> = {}): ValidMetrics | null {
+  const of = Object.entries(on);
   let found: MetricsRecord | null = null;
   for (const record of recordsOf(path, PIECE_BYTES))
-    if (record.kind === "valid" && record.step === step) found = record;
+    if (
+      record.kind === "valid" &&
+      record.step === step &&
+      of.every(([name, value]) => record[name] === value)
+    )
+      found = record;
   return found as ValidMetrics | null;
 }
 

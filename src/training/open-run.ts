@@ -8,10 +8,10 @@ import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/i
 import { UserError } from "../errors.js";
 import { makeFolder, removeTemporaryFiles } from "../hub/durable-file.js";
 import { type FolderLock, lockFolder } from "../hub/folder-lock.js";
-import { latestCheckpoint, removeStaleCheckpoints } from "./checkpoint.js";
+import { latestCheckpoint, type OnNotice, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { recordTexts } from "./data-record.js";
-import { checkResumable, checkUnchanged } from "./resume-config.js";
+import { checkBudget, checkResumable, checkUnchanged } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
 import type { TrainingData } from "./training-data.js";
 
@@ -20,6 +20,7 @@ interface Opening {
   readonly out: string;
   readonly resume?: boolean;
   readonly fallback?: boolean;
+  readonly onNotice?: OnNotice;
 }
 
 /** What all ranks know of a run. */
@@ -42,7 +43,11 @@ export interface OpenedRun extends Start {
 }
 
 /** A directory that no other process is at work in. */
-type Held = Pick<OpenedRun, "lock" | "withdraw"> & { readonly directory: RunDirectory };
+type Held = Pick<OpenedRun, "lock" | "withdraw"> & {
+  readonly directory: RunDirectory;
+  /** The configuration that a resumed run had. */
+  readonly before?: RunConfig;
+};
 
 const nothing = async () => {};
 const noLock: FolderLock = { release: nothing, held: () => true, check: () => {} };
@@ -56,7 +61,7 @@ export async function openRun(opening: Opening, communicator: Communicator): Pro
   const held = await (opening.resume ? storedDirectory(opening) : newDirectory(opening));
   const { directory } = held;
   try {
-    const checkpoint = opening.resume ? await checkpointToContinue(directory, opening) : null;
+    const checkpoint = opening.resume ? await checkpointToContinue(held, opening) : null;
     const tokenizer = checkpoint ? (await Tokenizer.load(directory.tokenizerPath)).toJSON() : null;
     const start: Start = { config: directory.config, tokenizer, state: checkpoint?.state ?? null };
     await broadcastJson(communicator, start);
@@ -68,7 +73,7 @@ export async function openRun(opening: Opening, communicator: Communicator): Pro
 }
 
 /** The folder is taken before anything in it is looked at or written: of two starts at once, one finds it taken and touches nothing. */
-async function newDirectory({ config, out }: Opening): Promise<Held> {
+async function newDirectory({ config, out, onNotice }: Opening): Promise<Held> {
   await refuseInside(out, [...config.data.train, ...config.data.valid]);
   const made = await makeFolder(out);
   const removeFolder = async () => {
@@ -79,7 +84,9 @@ async function newDirectory({ config, out }: Opening): Promise<Held> {
     throw error;
   });
   try {
-    const directory = await RunDirectory.create(out, config);
+    const anew = (await RunDirectory.untrained(out)) !== null;
+    const directory = await RunDirectory.create(out, config, { anew });
+    if (anew) onNotice?.(`${out} held a run that was stopped before its first checkpoint: it is begun anew.`);
     const withdraw = async () => {
       if (lock.held()) await directory.withdraw();
       await lock.release();
@@ -95,18 +102,26 @@ async function newDirectory({ config, out }: Opening): Promise<Held> {
 
 async function storedDirectory({ config, out }: Opening): Promise<Held> {
   const stored = await RunDirectory.open(out);
-  checkResumable(stored.config, config);
+  const anew = "or leave out --resume: it was stopped before its first checkpoint, and begins anew";
+  checkResumable(stored.config, config, (await RunDirectory.untrained(out)) ? anew : undefined);
   const lock = await lockFolder(out);
-  return { directory: stored.withConfig(config), lock, withdraw: () => lock.release() };
+  const directory = stored.withConfig(config);
+  return { directory, before: stored.config, lock, withdraw: () => lock.release() };
 }
 
 /** The newest whole checkpoint; null: the run was stopped before its first. */
-async function checkpointToContinue(directory: RunDirectory, { fallback = false }: Opening) {
+async function checkpointToContinue(
+  { directory, before }: Pick<Held, "directory" | "before">,
+  { fallback = false, onNotice }: Opening,
+) {
   const { path, modelPath, config, configPath } = directory;
-  await removeStaleCheckpoints(path);
+  await removeStaleCheckpoints(path, onNotice);
   await removeTemporaryFiles(path);
   const checkpoint = await latestCheckpoint(path, { fallback });
-  if (checkpoint) checkUnchanged(checkpoint.state, config, configPath);
+  if (checkpoint) {
+    checkUnchanged(checkpoint.state, config, configPath);
+    checkBudget(before ?? config, config, checkpoint.state);
+  }
   // A model is written after a checkpoint: without one, starting over would put an untrained model in its place.
   if (!checkpoint && existsSync(modelPath))
     throw new UserError(

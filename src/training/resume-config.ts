@@ -7,6 +7,7 @@ import { type RunConfig, runConfigSchema } from "../config/index.js";
 import { isTree, show } from "../config/layers.js";
 import { UserError } from "../errors.js";
 import type { CheckpointState } from "./checkpoint-state.js";
+import { budgetUsed } from "./learning-rate.js";
 
 const changeable = [
   "preset",
@@ -43,13 +44,49 @@ function differences(before: unknown, after: unknown, path: string): string[] {
 const lastingDifferences = (before: RunConfig, after: RunConfig): string[] =>
   differences(before, after, "").filter((path) => !mayChange(path));
 
-/** Throws a UserError that names every setting of `wanted` that may not differ from the run's own, `stored`. */
-export function checkResumable(stored: RunConfig, wanted: RunConfig): void {
+/**
+ * Throws a UserError that names every setting of `wanted` that may not differ from the run's own, `stored`.
+ * @param instead what else can be done. Default: a new run
+ */
+export function checkResumable(
+  stored: RunConfig,
+  wanted: RunConfig,
+  instead = "or start a new run with another --out",
+): void {
   const refused = lastingDifferences(runConfigSchema.parse(stored), runConfigSchema.parse(wanted));
   if (refused.length === 0) return;
   throw new UserError(
     `A resumed run keeps its settings, but these differ: ${refused.join(", ")}. ` +
-      "Leave them out to continue, or start a new run with another --out.",
+      `Leave them out to continue, ${instead}.`,
+  );
+}
+
+/**
+ * Refuses a budget that is asked for and used up already: no step would be taken, and it would stay the run's. The run's own may be used up:
+ * what a kill left undone at the end is done then.
+ *
+ * @throws UserError naming it, and what the run has trained
+ */
+export function checkBudget(
+  { training: before }: RunConfig,
+  { training: wanted }: RunConfig,
+  { step, tokens, seconds }: Pick<CheckpointState, "step" | "tokens" | "seconds">,
+): void {
+  const minutes = seconds / 60;
+  const budgets = [
+    ["maxSteps", step, "steps", "--max-steps"],
+    ["maxTokens", tokens, "tokens", "--max-tokens"],
+    ["maxMinutes", Number(minutes.toFixed(minutes < 1 ? 4 : 1)), "minutes", "--max-minutes"],
+  ] as const;
+  if (budgets.every(([name]) => before[name] === wanted[name])) return;
+  const used = { steps: step, tokens, seconds };
+  const none = { maxSteps: null, maxTokens: null, maxMinutes: null };
+  const spent = budgets.filter(([name]) => budgetUsed({ ...none, [name]: wanted[name] }, used) >= 1);
+  if (spent.length === 0) return;
+  const all = spent.map(([name, done, unit, flag]) => `${done} of the ${wanted[name]} ${unit} of ${flag}`);
+  throw new UserError(
+    `The run has trained ${all.join(" and ")} already: a budget counts from the beginning of the run, what came before a resume included. ` +
+      `Give a larger ${spent.map(([, , , flag]) => flag).join(" and ")} to go on; nothing has been changed.`,
   );
 }
 

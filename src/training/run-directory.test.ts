@@ -9,13 +9,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { resolveConfig } from "../config/resolve.js";
 import type { RunConfig } from "../config/run-config.js";
 import { UserError } from "../errors.js";
 import { makeFolder } from "../hub/durable-file.js";
 import { readSafetensors } from "../hub/safetensors.js";
-import { checkResumable, checkUnchanged, lastingSettings } from "./resume-config.js";
+import { saveCheckpoint } from "./checkpoint.js";
+import { checkBudget, checkResumable, checkUnchanged, lastingSettings } from "./resume-config.js";
 import { RunDirectory } from "./run-directory.js";
 import { MemoryStore } from "./testing/memory-store.js";
 
@@ -83,6 +84,11 @@ it("is not made where a run is, and not opened where none is", async () => {
   await expect(RunDirectory.create(path, config)).rejects.toThrow(/holds a run already. Pass --resume/);
   mkdirSync(join(base, "empty"));
   await expect(RunDirectory.open(join(base, "empty"))).rejects.toThrow("is not the directory of a run");
+  const none = join(base, "none");
+  await expect(RunDirectory.open(none)).rejects.toThrow(
+    `${none} is not the directory of a run: expected the directory of a trained run, found no config.json in it; pass what ` +
+      `\`train --out\` wrote. To begin a new run there: npx moe-diffuseq train --out ${none}, without --resume.`,
+  );
   writeFileSync(join(base, "file"), "");
   await expect(RunDirectory.open(join(base, "file"))).rejects.toThrow(UserError);
   await expect(RunDirectory.create(join(base, "file"), config)).rejects.toThrow(UserError);
@@ -121,6 +127,84 @@ it("with a configuration that is not UTF-8 is refused", async () => {
   );
 });
 
+describe("that was killed before its first checkpoint", () => {
+  const other = resolveConfig({ preset: "masked", sets: ["model.numLayers=3"] });
+  const vocabulary = { save: async (folder: string) => writeFileSync(join(folder, "tokenizer.json"), "{}") };
+  async function killed(name: string, log = '{"kind":"train","step":20}\n') {
+    const path = join(base, name);
+    const run = await RunDirectory.create(path, config);
+    await run.writeTokenizer(vocabulary);
+    writeFileSync(run.metricsPath, log);
+    writeFileSync(run.dataPath, "{}");
+    mkdirSync(join(path, "checkpoints", ".tmp-step-00000200-1"), { recursive: true });
+    return path;
+  }
+
+  it("is begun anew, with other settings", async () => {
+    const path = await killed("anew");
+    expect(await RunDirectory.untrained(path)).toEqual(config);
+    await RunDirectory.create(path, other, { anew: true });
+    expect((await RunDirectory.open(path)).config).toEqual(other);
+    expect(readdirSync(join(path, "checkpoints"))).toEqual([]);
+  });
+
+  it("stays as it was where the new start fails", async () => {
+    const path = await killed("kept-killed");
+    const edited = '{"topK": 5}';
+    writeFileSync(join(path, "generation_config.json"), edited);
+    const files = readdirSync(path);
+    const before = files.map((name) => name !== "checkpoints" && readFileSync(join(path, name), "utf8"));
+    await (await RunDirectory.create(path, other, { anew: true })).withdraw();
+    expect(readdirSync(path)).toEqual(files);
+    expect(files.map((name) => name !== "checkpoints" && readFileSync(join(path, name), "utf8"))).toEqual(
+      before,
+    );
+    rmSync(join(path, "generation_config.json"));
+    await (await RunDirectory.create(path, other, { anew: true })).withdraw();
+    expect(readdirSync(path)).not.toContain("generation_config.json");
+    expect((await RunDirectory.open(path)).config).toEqual(config);
+  });
+
+  it("keeps a vocabulary that was there before it", async () => {
+    const path = mkdtempSync(join(base, "own-vocabulary-"));
+    writeFileSync(join(path, "tokenizer.json"), "mine");
+    await RunDirectory.create(path, { ...config, data: { ...config.data, tokenizer: path } });
+    await expect(RunDirectory.create(path, other, { anew: true })).rejects.toThrow(
+      "holds a file tokenizer.json",
+    );
+    expect(readFileSync(join(path, "tokenizer.json"), "utf8")).toBe("mine");
+  });
+
+  it("is none where there is something to lose", async () => {
+    const refuse = (path: string) =>
+      expect(RunDirectory.create(path, other, { anew: true })).rejects.toThrow(
+        /holds a run already. Pass --resume/,
+      );
+    const model = await killed("with-model");
+    writeFileSync(join(model, "model.safetensors"), "");
+    await refuse(model);
+    // Its first checkpoint was at step 200: it has been taken away.
+    await refuse(await killed("late", '{"kind":"train","step":20}\n{"kind":"train","step":210}\n'));
+    const checkpoint = await killed("with-checkpoint");
+    const state = { step: 9, tokens: 9, seconds: 9, seed: 7, row: 9, timeSampler: {} };
+    await saveCheckpoint(checkpoint, state, new MemoryStore());
+    await refuse(checkpoint);
+    const damaged = await killed("damaged");
+    writeFileSync(join(damaged, "config.json"), "{");
+    await refuse(damaged);
+  });
+});
+
+it("takes back all that it can of a start that failed, without an error of its own", async () => {
+  const path = join(base, "stubborn");
+  const run = await RunDirectory.create(path, config);
+  rmSync(join(path, "config.json"));
+  mkdirSync(join(path, "config.json", "full"), { recursive: true }); // cannot be removed as a file
+  writeFileSync(run.metricsPath, "");
+  await run.withdraw();
+  expect(readdirSync(path)).toEqual(["config.json"]);
+});
+
 it("in a place that cannot be looked at is a message", async () => {
   const loop = join(base, "loop");
   symlinkSync(loop, loop);
@@ -150,6 +234,26 @@ it("resumes with another budget, but not as another model", () => {
   checkResumable(config, wanted(["training.maxSteps=9", "generation.length=7", 'data.train=["elsewhere"]']));
   expect(() => checkResumable(config, wanted(["training.seed=9", "model.attention.window=3"]))).toThrow(
     "these differ: model.attention.window, training.seed.",
+  );
+});
+
+it("refuses a budget that is asked for and used up already", () => {
+  const wanted = (...sets: string[]) => resolveConfig({ preset: "masked", sets });
+  const state = { step: 6, tokens: 600, seconds: 90 };
+  const check = (before: string[], now: string[]) => checkBudget(wanted(...before), wanted(...now), state);
+  const steps = (n: number) => `training.maxSteps=${n}`;
+  check([steps(6)], [steps(6)]); // its own: what was left undone is done
+  check([steps(6)], [steps(7)]);
+  check([steps(6)], ["training.maxMinutes=2"]);
+  expect(() => check([steps(9)], [steps(6)])).toThrow(
+    "The run has trained 6 of the 6 steps of --max-steps already: a budget counts from the beginning of the run, what came before " +
+      "a resume included. Give a larger --max-steps to go on; nothing has been changed.",
+  );
+  expect(() => check([], ["training.maxMinutes=1"])).toThrow("1.5 of the 1 minutes of --max-minutes already");
+  // The one it was given first has run out.
+  expect(() => check([steps(6)], [steps(6), "training.maxMinutes=9"])).toThrow("6 of the 6 steps");
+  expect(() => check([], [steps(1), "training.maxTokens=600"])).toThrow(
+    "6 of the 1 steps of --max-steps and 600 of the 600 tokens of --max-tokens already",
   );
 });
 

@@ -11,15 +11,21 @@
  *     checkpoints/            everything needed to continue
  */
 import { existsSync, realpathSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type GenerationConfig, mergeConfig, type RunConfig } from "../config/index.js";
-import { UserError } from "../errors.js";
-import { makeFolder, writeFileAtomic } from "../hub/durable-file.js";
-import { readGenerationConfig, readRunConfig } from "../hub/run-config.js";
-import { writeSafetensors } from "../hub/safetensors.js";
+import { explainReadError, isMissing, UserError } from "../errors.js";
+import { makeFolder, removeTemporaryFiles, writeFileAtomic } from "../hub/durable-file.js";
+import { readGenerationConfig, readRunConfig, requireRunConfig } from "../hub/run-config.js";
+import { readSafetensorsHeader, writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
-import { type CheckpointStore, listCheckpoints, shapedTensors } from "./checkpoint.js";
+import {
+  type CheckpointStore,
+  listCheckpoints,
+  removeStaleCheckpoints,
+  shapedTensors,
+} from "./checkpoint.js";
+import { readMetrics } from "./metrics-log.js";
 
 /** What a start writes, in this order; and what comes later. */
 const STARTING = [
@@ -41,6 +47,10 @@ interface StoredGeneration {
   readonly changes: Partial<GenerationConfig>;
 }
 
+/** What stood under the names that a start writes, and is brought back where it fails; null: nothing. */
+type Replaced = ReadonlyMap<string, string | null>;
+const NOTHING: Replaced = new Map(STARTING.map((name) => [name, null]));
+
 export class RunDirectory {
   readonly configPath: string;
   readonly generationConfigPath: string;
@@ -56,6 +66,7 @@ export class RunDirectory {
     readonly config: RunConfig,
     /** null: a new run's, which is written whole. */
     private readonly stored: StoredGeneration | null = null,
+    private readonly replaced = NOTHING,
   ) {
     this.kept = usesVocabularyIn(path, config) ? VOCABULARY : [];
     this.configPath = join(path, "config.json");
@@ -72,25 +83,42 @@ export class RunDirectory {
   }
 
   /**
+   * The configuration of a run that was killed before its first checkpoint, so that nothing of its training is kept: it may be begun anew.
+   * null: there is no run, or one with something to lose, such as a log that goes on beyond where its first checkpoint was.
+   */
+  static async untrained(path: string): Promise<RunConfig | null> {
+    if (existsSync(join(path, "model.safetensors")) || (await listCheckpoints(path)).length > 0) return null;
+    const config = await readRunConfig(path, { edited: false }).catch(() => null); // damaged: it says nothing
+    const late = config && readMetrics(join(path, "metrics.jsonl")).at(-1);
+    return late && late.step > config.training.checkpointEvery ? null : config;
+  }
+
+  /**
    * Makes the directory of a new run and writes its configuration.
+   * @param options.anew over a run in which nothing is trained (`untrained`), begin anew. Default: refuse it as any other
    * Throws a UserError when there is a run already, or a file that a run would write over, or the place may not be written.
    */
-  static async create(path: string, config: RunConfig): Promise<RunDirectory> {
-    if (await RunDirectory.holdsRun(path)) {
+  static async create(path: string, config: RunConfig, { anew = false } = {}): Promise<RunDirectory> {
+    const before = anew ? await RunDirectory.untrained(path) : null;
+    if (!before && (await RunDirectory.holdsRun(path))) {
       throw new UserError(
         `${path} holds a run already. Pass --resume to continue it, or another --out for a new one.`,
       );
     }
-    const run = new RunDirectory(path, config);
-    const taken = [...STARTING, ...LATER].find(
-      (name) => !run.kept.includes(name) && existsSync(join(path, name)),
-    );
+    const run = new RunDirectory(path, config, null, before ? await ownConfig(path) : undefined);
+    // Of a run that is begun anew, all are its own but the vocabulary that it used.
+    const others = !before ? [...STARTING, ...LATER] : usesVocabularyIn(path, before) ? VOCABULARY : [];
+    const taken = others.find((name) => !run.kept.includes(name) && existsSync(join(path, name)));
     if (taken)
       throw new UserError(
         `${path} holds a file ${taken}, which is no run's and which a run would write over. ` +
           "Give --out a folder of its own, or take the file away.",
       );
     await makeFolder(path);
+    if (before) {
+      await removeTemporaryFiles(path);
+      await removeStaleCheckpoints(path);
+    }
     await run.writeConfig().catch(async (error: unknown) => {
       await run.withdraw();
       throw error;
@@ -98,10 +126,16 @@ export class RunDirectory {
     return run;
   }
 
-  /** Takes back what a start wrote: after one that failed, the same command with the mistake mended must not find a run. */
+  /**
+   * Takes back what a start wrote: after one that failed, the same command with the mistake mended must not find a run. Never throws: the
+   * error of the start says more.
+   */
   async withdraw(): Promise<void> {
-    for (const name of STARTING)
-      if (!this.kept.includes(name)) await rm(join(this.path, name), { force: true });
+    for (const [name, text] of this.replaced) {
+      const path = join(this.path, name);
+      if (this.kept.includes(name)) continue;
+      await (text === null ? rm(path, { force: true }) : writeFileAtomic(path, text)).catch(() => {});
+    }
   }
 
   /** Writes the vocabulary, unless the run uses one that is there. */
@@ -111,12 +145,7 @@ export class RunDirectory {
 
   /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */
   static async open(path: string): Promise<RunDirectory> {
-    const [before, config] = [await readRunConfig(path, { edited: false }), await readRunConfig(path)];
-    if (!before || !config)
-      throw new UserError(
-        `${path} is not the directory of a run: expected ${join(path, "config.json")}, which is not there. ` +
-          "A run's directory is what train --out DIR writes.",
-      );
+    const [before, config] = [await requireRunConfig(path, { edited: false }), await requireRunConfig(path)];
     return new RunDirectory(path, config, { before: before.generation, changes: {} });
   }
 
@@ -168,6 +197,29 @@ export class RunDirectory {
       version,
     });
   }
+
+  /** How `model.safetensors` is damaged, in a sentence, with `mend` after it; null: it is whole. */
+  async damageOfModel(mend: string): Promise<string | null> {
+    if (!existsSync(this.modelPath)) return `${this.modelPath} is missing. ${mend}`;
+    try {
+      await readSafetensorsHeader(this.modelPath, mend);
+      return null;
+    } catch (error) {
+      if (error instanceof UserError) return error.message;
+      throw error;
+    }
+  }
+}
+
+/** The configuration of a run in which nothing is trained: its other files are made anew whenever it is resumed. */
+async function ownConfig(path: string): Promise<Replaced> {
+  const read = (name: string) =>
+    readFile(join(path, name), "utf8").catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw explainReadError(error, join(path, name));
+    });
+  const names = ["config.json", "generation_config.json"];
+  return new Map(await Promise.all(names.map(async (name) => [name, await read(name)] as const)));
 }
 
 /** Whether `data.tokenizer` is the tokenizer.json of this folder (`tokenizer train --out` of the same folder). */

@@ -2,7 +2,7 @@
 import type { Communicator } from "../distributed/index.js";
 import type { FolderLock } from "../hub/folder-lock.js";
 import type { ParameterStore } from "../runtime/index.js";
-import { saveCheckpoint } from "./checkpoint.js";
+import { type OnNotice, saveCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { MetricsLog, type MetricsRecord } from "./metrics-log.js";
 import { onRankZero } from "./rank-store.js";
@@ -18,6 +18,7 @@ export class RunRecord {
       readonly log: MetricsLog;
       readonly lock: FolderLock;
     } | null,
+    private readonly onNotice: OnNotice,
   ) {}
 
   /** @param lastStep lines of later steps are dropped from the log; -1: all of them */
@@ -26,9 +27,10 @@ export class RunRecord {
     directory: RunDirectory | null,
     lock: FolderLock,
     lastStep: number,
+    onNotice: OnNotice,
   ): Promise<RunRecord> {
     const log = directory && (await MetricsLog.open(directory.metricsPath, lastStep));
-    return new RunRecord(communicator, log && { directory, log, lock });
+    return new RunRecord(communicator, log && { directory, log, lock }, onNotice);
   }
 
   /** @throws UserError where another process has taken the directory */
@@ -56,9 +58,27 @@ export class RunRecord {
       lock.check();
       log.sync();
       const settings = lastingSettings(directory.config);
-      const folder = await saveCheckpoint(directory.path, { ...state, settings }, whole, { keep, ema });
+      const { onNotice } = this;
+      const options = { keep, ema, onNotice };
+      const folder = await saveCheckpoint(directory.path, { ...state, settings }, whole, options);
       await directory.saveModel(whole, { ema });
       return folder;
+    });
+  }
+
+  /** Writes the weights to use anew from those of the checkpoint of `step`, which the store has, where they are missing or damaged. Collective. */
+  async mendModel(
+    step: number,
+    store: ParameterStore,
+    { ema, sharded }: { ema: boolean; sharded: boolean },
+  ): Promise<void> {
+    await onRankZero(this.communicator, store, sharded, async (whole) => {
+      const { directory, lock } = this.files!;
+      const damage = await directory.damageOfModel(`It is written anew from the checkpoint of step ${step}.`);
+      if (damage === null) return;
+      lock.check();
+      await directory.saveModel(whole, { ema });
+      this.onNotice(damage);
     });
   }
 

@@ -1,12 +1,13 @@
 /** @file How a run begins: stopped or refused before its first step, nothing has changed. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
 import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { readMetrics } from "./metrics-log.js";
+import { RunDirectory } from "./run-directory.js";
 import { tinyRunConfig, writeCorpus } from "./testing/tiny-run.js";
-import { type TrainEvent, type TrainOptions, train } from "./trainer.js";
+import { type TrainEvent, type TrainOptions, type TrainSummary, train } from "./trainer.js";
 
 let folder = "";
 let corpus = "";
@@ -39,6 +40,98 @@ describe("a run that is resumed", () => {
     const config = tinyRunConfig(corpus, "masked", asked);
     expect(await train({ config, out, threads: 1, resume: true })).toMatchObject({ steps: 3 });
     expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ ...edited, topK: 6 });
+  });
+
+  it("validates anew where it is given other validation texts, or more of them", async () => {
+    const [out, one, other] = [join(folder, "validated"), join(folder, "one"), join(folder, "other")];
+    for (const at of [one, other]) mkdirSync(at);
+    writeCorpus(one);
+    writeFileSync(join(other, "texts.jsonl"), `${'{"text":"0123456789 0123456789 0123456789"}\n'.repeat(9)}`);
+    const resume = (
+      valid: string,
+      training: PartialRunConfig["training"],
+      more: Partial<TrainOptions> = {},
+    ) => {
+      const config = tinyRunConfig(corpus, "masked", { data: { valid: [valid] }, training });
+      return train({ config, out, threads: 1, resume: true, ...more });
+    };
+    const first = await resume(one, { maxSteps: 4 }, { resume: false });
+    const lossOf = (summary: TrainSummary) => summary.validation!.loss;
+    // Step 4 is one to validate at, and is: the texts have only moved.
+    const moved = join(folder, "moved");
+    cpSync(one, moved, { recursive: true });
+    expect(lossOf(await resume(moved, { maxSteps: 4 }))).toBe(lossOf(first));
+    const log = join(out, "metrics.jsonl");
+    const valid = () => readMetrics(log).filter((line) => line.kind === "valid");
+    expect(valid()).toHaveLength(1);
+    const others = await resume(other, { maxSteps: 4 });
+    expect(others).toMatchObject({ steps: 4, loss: null });
+    expect(lossOf(others)).not.toBe(lossOf(first));
+    expect(valid().map((line) => line.texts)).toEqual([first.validation!.texts, others.validation!.texts]);
+    expect(others.validation!.texts).toMatch(/^[0-9a-f]{12}$/);
+    expect((await resume(other, { maxSteps: 4, evalSequences: 1 })).validation).toMatchObject({
+      sequences: 1,
+    });
+    // What was measured before is found again.
+    expect(lossOf(await resume(one, { maxSteps: 4 }))).toBe(lossOf(first));
+    expect(valid()).toHaveLength(3);
+  });
+
+  it("writes damaged or missing weights to use anew from its checkpoint at once, and says so", async () => {
+    const out = join(folder, "weights");
+    await run(out, { maxSteps: 2 });
+    const model = join(out, "model.safetensors");
+    const whole = readFileSync(model);
+    const notices: string[] = [];
+    const weights: Buffer[] = [];
+    const onEvent = (event: TrainEvent) => {
+      if (event.kind === "notice") notices.push(event.message);
+      if (event.kind === "step") weights.push(readFileSync(model));
+    };
+    truncateSync(model, whole.length - 7);
+    await run(out, { maxSteps: 2 }, { resume: true, onEvent });
+    expect(readFileSync(model)).toEqual(whole);
+    rmSync(model);
+    await run(out, { maxSteps: 3 }, { resume: true, onEvent });
+    expect(weights).toEqual([whole]); // before the checkpoint of step 3
+    expect(notices).toEqual([
+      expect.stringMatching(
+        `^${model} is cut short: expected ${whole.length} bytes, got ${whole.length - 7} \\(7 missing, from tensor ".*" on\\). ` +
+          "It is written anew from the checkpoint of step 2.$",
+      ),
+      `${model} is missing. It is written anew from the checkpoint of step 2.`,
+    ]);
+  });
+
+  it("refuses a budget that it has used up, and keeps the one it has", async () => {
+    const out = join(folder, "budget");
+    await run(out, { maxSteps: 3 });
+    const before = readFileSync(join(out, "config.json"), "utf8");
+    await expect(run(out, { maxSteps: 2 }, { resume: true })).rejects.toThrow(
+      "The run has trained 3 of the 2 steps of --max-steps already",
+    );
+    await expect(run(out, { maxSteps: 9, maxMinutes: 1e-9 }, { resume: true })).rejects.toThrow(
+      /of the 1e-9 minutes of --max-minutes already/,
+    );
+    expect(readFileSync(join(out, "config.json"), "utf8")).toBe(before);
+    expect(await run(out, { maxSteps: 4 }, { resume: true })).toMatchObject({ steps: 4 });
+  });
+
+  it("that has no checkpoint says how it is begun anew with other settings, and is", async () => {
+    const out = join(folder, "no-checkpoint");
+    await RunDirectory.create(out, tinyRunConfig(corpus, "masked"));
+    const training = { learningRate: 0.5, maxSteps: 1 };
+    await expect(run(out, training, { resume: true })).rejects.toThrow(
+      "these differ: training.learningRate. Leave them out to continue, or leave out --resume: it was stopped before its first " +
+        "checkpoint, and begins anew.",
+    );
+    const notices: string[] = [];
+    const onEvent = (event: TrainEvent) => void (event.kind === "notice" && notices.push(event.message));
+    expect(await run(out, training, { onEvent })).toMatchObject({ steps: 1 });
+    expect(notices).toEqual([
+      `${out} held a run that was stopped before its first checkpoint: it is begun anew.`,
+    ]);
+    await expect(run(out, training)).rejects.toThrow(/holds a run already/);
   });
 
   it("refuses a config.json that was changed since its checkpoint, and changes nothing", async () => {

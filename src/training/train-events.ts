@@ -19,6 +19,8 @@ export interface ValidMetrics extends ValidationResult {
   readonly step: number;
   readonly tokens: number;
   readonly seconds: number;
+  /** Which texts it is of, where they are files of their own: the first digits of a checksum of theirs. */
+  readonly texts?: string;
 }
 
 export type TrainEvent =
@@ -35,7 +37,9 @@ export type TrainEvent =
   | { readonly kind: "step"; readonly metrics: TrainMetrics; readonly secondsLeft: number | null }
   | { readonly kind: "validating" }
   | { readonly kind: "validation"; readonly metrics: ValidMetrics }
-  | { readonly kind: "checkpoint"; readonly folder: string; readonly step: number };
+  | { readonly kind: "checkpoint"; readonly folder: string; readonly step: number }
+  /** A sentence: something was mended, or could not be removed. The run goes on. */
+  | { readonly kind: "notice"; readonly message: string };
 
 export interface TrainSummary {
   readonly out: string;

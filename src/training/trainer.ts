@@ -22,12 +22,12 @@ import { denoiserParameters } from "../model/denoiser.js";
 import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
 import { initialParameters } from "../model/initialise.js";
 import { CounterRandom, Stream } from "../random/index.js";
-import { createDevice, type Device, type DeviceKind, type ParameterStore } from "../runtime/index.js";
+import { createDevice, type Device, type ParameterStore } from "../runtime/index.js";
 import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
-import { checkTexts } from "./data-record.js";
+import { checkTexts, nameOfTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
-import { validationAt } from "./metrics-log.js";
+import { type ValidatedOn, validationAt } from "./metrics-log.js";
 import { notFinite } from "./not-finite.js";
 import { keepStart, type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
@@ -35,35 +35,11 @@ import { rowShare } from "./row-share.js";
 import { RunRecord } from "./run-record.js";
 import { TrainingStep } from "./step.js";
 import type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics } from "./train-events.js";
+import type { TrainOptions } from "./train-options.js";
 import { loadTrainingData, logUnigram, type TrainingData } from "./training-data.js";
 import { Validation } from "./validation.js";
 
-export type { TrainEvent, TrainMetrics, TrainSummary, ValidMetrics };
-
-export interface TrainOptions {
-  readonly config: RunConfig;
-  /** The run's directory. */
-  readonly out: string;
-  /** Continue the run in `out` from its latest checkpoint. */
-  readonly resume?: boolean | undefined;
-  /** When the latest checkpoint is damaged, use the newest whole one. Default: say so and stop. */
-  readonly fallback?: boolean | undefined;
-  /**
-   * Aborting saves a checkpoint and ends the run within a step (of several ranks: a step or a validation). Before the first step `train` rejects with the signal's reason instead, and a
-   * new run's directory is taken back.
-   */
-  readonly signal?: AbortSignal | undefined;
-  /** Profile a step before the first one, and report it as an event. Default: false. */
-  readonly profile?: boolean | undefined;
-  /** Threads of the arithmetic. Default: the processors this process may use; with several ranks on a machine, its share of them. */
-  readonly threads?: number | undefined;
-  /** The processes that train together. Default: those that mpirun started with this one. */
-  readonly communicator?: Communicator | undefined;
-  /** Default "cpu". */
-  readonly device?: DeviceKind | undefined;
-  /** Called at once, in the order of events. What it throws ends the run without a checkpoint. */
-  readonly onEvent?: ((event: TrainEvent) => void) | undefined;
-}
+export type { TrainEvent, TrainMetrics, TrainOptions, TrainSummary, ValidMetrics };
 
 /**
  * Trains a model and writes its run directory. With several ranks all of them call it; rank 0's options count, and it alone gets events.
@@ -97,7 +73,8 @@ async function trainOn(
   communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
 ): Promise<TrainSummary> {
-  const run = await openRun(options, communicator);
+  const onNotice = (message: string) => onEvent({ kind: "notice", message });
+  const run = await openRun({ ...options, onNotice }, communicator);
   try {
     return await trainRun(run, device, options, onEvent);
   } finally {
@@ -175,6 +152,7 @@ class Trainer {
     private readonly step: TrainingStep,
     private readonly validation: Validation,
     private readonly record: RunRecord,
+    private readonly validatedOn: ValidatedOn,
     private readonly onEvent: (event: TrainEvent) => void,
     state: CheckpointState | null,
   ) {
@@ -222,16 +200,31 @@ class Trainer {
     const validation = await Validation.create(config, data.valid, data.tokenizer, device);
     const done = state?.step ?? 0;
     const { metricsPath = null } = run.directory ?? {};
+    const sequences = validation.rowsOf(config.training.evalSequences);
+    const validatedOn = { texts: nameOfTexts(data.texts.valid), sequences };
     const validated = await broadcastJson(
       communicator,
-      metricsPath === null ? null : validationAt(metricsPath, done),
+      metricsPath === null ? null : validationAt(metricsPath, done, validatedOn),
     );
     onEvent({ kind: "ready", data, parameters: store.totalParameters, step: done, ranks: communicator.size });
     signal?.throwIfAborted();
     // Nothing is refused any more: what a resumed run was asked for becomes its own now.
     if (run.directory) await keepStart(run, run.directory, data);
-    const record = await RunRecord.open(communicator, run.directory, run.lock, state?.step ?? -1);
-    const trainer = new Trainer(config, out, communicator, store, step, validation, record, onEvent, state);
+    const onNotice = (message: string) => onEvent({ kind: "notice", message });
+    const record = await RunRecord.open(communicator, run.directory, run.lock, state?.step ?? -1, onNotice);
+    if (state) await record.mendModel(done, store, { ema, sharded: shardOptimizer });
+    const trainer = new Trainer(
+      config,
+      out,
+      communicator,
+      store,
+      step,
+      validation,
+      record,
+      validatedOn,
+      onEvent,
+      state,
+    );
     trainer.lastValidation = validated;
     return trainer;
   }
@@ -361,7 +354,7 @@ class Trainer {
       return;
     }
     const { step, tokens, seconds } = this.state;
-    const metrics: ValidMetrics = { kind: "valid", step, tokens, seconds, ...result };
+    const metrics: ValidMetrics = { kind: "valid", step, tokens, seconds, ...this.validatedOn, ...result };
     this.lastValidation = metrics;
     this.record.append({ ...metrics });
     this.record.sync();

@@ -71,6 +71,11 @@ export class Validation {
     return new Validation(config, rows, tokenizer, program, batchSize, communicator);
   }
 
+  /** How many validation rows there are of so many asked for. */
+  rowsOf(sequences: number): number {
+    return Math.min(sequences, this.rows.rowsInEpoch());
+  }
+
   /** Evaluates the first `sequences` validation rows (all of them when there are fewer). With several ranks: collective. */
   async run(
     store: ParameterStore,
@@ -79,7 +84,7 @@ export class Validation {
     const { batchSize, communicator } = this;
     const { sequenceLength } = this.config.training;
     const masked = !this.config.diffusion.gaussian;
-    const count = Math.min(options.sequences, this.rows.rowsInEpoch());
+    const count = this.rowsOf(options.sequences);
     const own = { loss: 0, nll: 0, counted: 0, boundNats: 0, targets: 0, bytes: 0 };
     const ownTerms = new Float64Array(lossTerms.length);
     const experts = new ExpertUseCounter();

@@ -49,12 +49,35 @@ it("trains, tells, resumes with a larger budget, and refuses other settings", as
   const steps = readMetrics(join(out, "metrics.jsonl")).filter((line) => line.kind === "train");
   expect(steps.map((line) => line.step)).toEqual([1, 2, 3, 4, 5, 6]);
 
+  const config6 = readFileSync(join(out, "config.json"), "utf8");
+  const spent = await run("--resume", "--out", out, "--max-minutes", "0.0001");
+  expect(spent).toMatchObject({ code: 1, out: "", err: expect.stringContaining("Give a larger --max-") });
+  expect(readFileSync(join(out, "config.json"), "utf8")).toBe(config6);
+  const over = await run("--resume", "--out", out);
+  expect(over).toMatchObject({ code: 0, out: expect.stringContaining("so no step was taken. To train on,") });
+  expect(resumed.out).not.toContain("no step was taken");
+
   const terminal = memoryTerminal();
   expect(await runCommandLine(["tokenizer", "train", "--out", out], terminal)).toBe(1);
   expect(terminal.stderr.text).toContain("holds a run, whose files count on the vocabulary it has");
 
   const other = await run("--resume", "--out", out, "--set", "model.numLayers=2");
   expect(other).toMatchObject({ code: 1, err: expect.stringContaining("these differ: model.numLayers") });
+});
+
+it("says of a profile that there is no place for it, and leaves nothing", async () => {
+  const out = join(folder, "no-place");
+  vi.stubEnv("TMPDIR", join(folder, "gone"));
+  const profiled = await run("--config", config, "--out", out, "--max-steps", "1", "--profile");
+  vi.unstubAllEnvs();
+  expect(profiled).toMatchObject({
+    code: 1,
+    err: expect.stringContaining(
+      `Cannot make a temporary folder in ${join(folder, "gone")}: there is no such folder. Set TMPDIR to a folder that may be written`,
+    ),
+  });
+  expect(profiled.err).not.toContain("fault of the program");
+  expect(existsSync(out)).toBe(false);
 });
 
 it("tells of as many threads as a rank has when it is not told", () => {

@@ -68,6 +68,9 @@ export function showTraining(stream: OutputStream, totalSteps: number | null) {
       case "validation":
         line.note(`step ${event.metrics.step}  validation: ${describeValidation(event.metrics)}`);
         break;
+      case "notice":
+        line.note(event.message);
+        break;
       case "validating":
       case "profile":
       case "checkpoint":
@@ -85,6 +88,9 @@ function describeSummary(summary: TrainSummary, resume: string): string {
     `${interrupted ? "Stopped after" : "Trained"} ${steps} steps, ${formatCount(tokens)} tokens, ${formatDuration(seconds)}: ${out}`,
     ...(validation ? [`Validation: ${describeValidation(validation)}`] : []),
     interrupted ? `Everything is saved. To continue:\n  ${resume}` : "",
+    !interrupted && summary.loss === null
+      ? "It had used up its budget before, so no step was taken. To train on, give a larger one (--max-steps, --max-tokens or --max-minutes)."
+      : "",
   ]
     .filter((line) => line !== "")
     .join("\n");
