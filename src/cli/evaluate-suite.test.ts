@@ -123,6 +123,10 @@ describe("evaluate --suite --jobs", () => {
       ['diffusion={"conditionDropout":0}', /--set diffusion\.conditionDropout: expected more than 0, got 0/],
     ] as const)
       expect(await run("--set", setting)).toEqual([1, expect.stringMatching(message)]);
+    expect(await run("--twins", "autoregressive,masked", "--quality-steps", "4,2")).toEqual([
+      1,
+      expect.stringMatching(/--quality-steps: expected none, as the first twin, .*got 4,2; leave it out/),
+    ]);
     expect(await run("--jobs", "3")).toEqual([1, expect.stringMatching(/--jobs: expected at most/)]);
     expect(await run("--jobs", "2", "--device", "webgpu")).toEqual([
       1,

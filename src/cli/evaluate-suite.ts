@@ -75,10 +75,15 @@ export async function suiteOptions(
     suiteSettings,
     twinNames,
   } = await import("../evaluation/suite/index.js");
-  const { quick = false, maxMinutes, maxTokens, twins } = flags;
+  const { quick = false, maxMinutes, maxTokens, twins, qualitySteps = [] } = flags;
   const wrong = twins.find((name) => !(twinNames as readonly string[]).includes(name));
   if (wrong !== undefined)
     throw new UserError(`--twins: expected some of ${twinNames.join(", ")}, got "${wrong}".`);
+  if (qualitySteps.length > 0 && twins[0] === "autoregressive")
+    throw new UserError(
+      `--quality-steps: expected none, as the first twin, autoregressive, writes a token a step, got ${qualitySteps.join(",")}; ` +
+        "leave it out, or name another twin first.",
+    );
   if (maxMinutes !== undefined && maxTokens !== undefined)
     throw new UserError("--max-minutes and --max-tokens: expected one budget, got both.");
   if (flags.device === "webgpu" && (flags.jobs ?? 1) > 1 && maxTokens === undefined)
@@ -125,7 +130,7 @@ export async function suiteOptions(
     pairs: flags.pairs ?? (quick ? quickOptions.pairs : undefined),
     items: flags.items ?? (quick ? quickOptions.items : undefined),
     steps: flags.steps ?? (quick ? quickOptions.steps : undefined),
-    qualitySteps: [...new Set(flags.qualitySteps)].sort((a, b) => a - b),
+    qualitySteps: [...new Set(qualitySteps)].sort((a, b) => a - b),
     threads,
     device: flags.device,
   };

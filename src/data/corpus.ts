@@ -5,6 +5,7 @@
 import { type LayoutOptions, layOut, layoutLimits, plain, shapeOf } from "./layout.js";
 import type { Document } from "./records.js";
 import type { Tokenizer } from "./tokenizer.js";
+import { takeTurns } from "./turns.js";
 
 export interface TokenDocument {
   /** Its number in the corpus, from 0. */
@@ -153,7 +154,7 @@ export async function tokenizeDocuments(
   const limits = layoutLimits(layout);
   const corpus = new TokenCorpus(tokenizer.vocabSize);
   const { counts } = corpus;
-  let last = performance.now();
+  const { pause } = takeTurns();
   for await (const document of documents) {
     const free = document.text !== undefined;
     const source = free ? null : tokenizer.encode(document.src ?? "");
@@ -166,10 +167,7 @@ export async function tokenizeDocuments(
     if (shape.unpadded) counts.unpadded++;
     corpus.append(ids, shape.given);
     if (maxTokens !== null && counts.tokens >= maxTokens) break;
-    if (performance.now() - last > 20) {
-      await new Promise<void>((resolve) => setTimeout(resolve));
-      last = performance.now();
-    }
+    await pause();
   }
   return corpus;
 }

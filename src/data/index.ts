@@ -41,3 +41,4 @@ export {
   type TokenizerJson,
   type TrainOptions,
 } from "./tokenizer.js";
+export { takeTurns } from "./turns.js";

@@ -14,6 +14,7 @@ import {
   tokenizerConfig,
   tokenizerJson,
 } from "./tokenizer-json.js";
+import { takeTurns } from "./turns.js";
 
 export type { SpecialIds, TokenizerJson } from "./tokenizer-json.js";
 
@@ -94,11 +95,7 @@ export class Tokenizer {
           `got ${vocabSize}; give another, 8192 say`,
       );
     const counter = new WordCounter(maxWords);
-    const rest = pauser();
-    const pause = async () => {
-      await rest();
-      signal?.throwIfAborted();
-    };
+    const { pause } = takeTurns(signal);
     for await (const text of texts) {
       counter.add(text);
       await pause();
@@ -217,13 +214,3 @@ export class Tokenizer {
 }
 
 const SPECIAL_COUNT = 3;
-
-/** A function that lets other work run when 20 ms have passed since it last did. */
-function pauser(): () => Promise<void> {
-  let last = performance.now();
-  return async () => {
-    if (performance.now() - last < 20) return;
-    await new Promise<void>((resolve) => setTimeout(resolve));
-    last = performance.now();
-  };
-}

@@ -30,27 +30,37 @@ describe("textsOf", () => {
 
 describe("ngramBaselines", () => {
   const valid = rowsOf(null);
-  const run = (trainedRows: number) =>
-    ngramBaselines({ train: rowsOf(new CounterRandom(1)), trainedRows, valid, sequences: 2, tokenizer })
-      .baselines;
+  const run = async (trainedRows: number) => {
+    const train = rowsOf(new CounterRandom(1));
+    return (await ngramBaselines({ train, trainedRows, valid, sequences: 2, tokenizer })).baselines;
+  };
 
-  it("learns from the rows that were trained on, in their order", () => {
+  it("learns from the rows that were trained on, in their order", async () => {
     const source = rowsOf(new CounterRandom(1));
     const targets = ({ given }: Row) => given.filter((flag) => flag === 0).length;
-    expect(run(3).trainTokens).toBe([0, 1, 2].reduce((sum, i) => sum + targets(source.row(i)), 0));
-    expect(run(3).tokens).toBe(targets(valid.row(0)) + targets(valid.row(1)));
-    expect(run(0)).toMatchObject({ trainTokens: 0, epochs: 0 });
+    expect((await run(3)).trainTokens).toBe([0, 1, 2].reduce((sum, i) => sum + targets(source.row(i)), 0));
+    expect((await run(3)).tokens).toBe(targets(valid.row(0)) + targets(valid.row(1)));
+    expect(await run(0)).toMatchObject({ trainTokens: 0, epochs: 0 });
   });
 
-  it("counts every text once, however often it came round", () => {
+  it("counts every text once, however often it came round", async () => {
     const epoch = rowsOf(new CounterRandom(1)).rowsInEpoch(0);
-    const once = run(epoch);
-    const often = run(4 * epoch);
+    const once = await run(epoch);
+    const often = await run(4 * epoch);
     expect(often).toEqual({ ...once, epochs: 4 });
   });
 
-  it("scores each row, so that differences are paired", () => {
-    const { baselines, rowNats } = ngramBaselines({
+  it("comes to nothing when it is stopped while it counts", async () => {
+    const controller = new AbortController();
+    const [train, { signal }] = [rowsOf(null), controller];
+    setTimeout(() => controller.abort(new Error("stop")));
+    await expect(
+      ngramBaselines({ train, trainedRows: 3, valid, sequences: 2, tokenizer, signal }),
+    ).rejects.toThrow("stop");
+  });
+
+  it("scores each row, so that differences are paired", async () => {
+    const { baselines, rowNats } = await ngramBaselines({
       train: rowsOf(null),
       trainedRows: 5,
       valid,

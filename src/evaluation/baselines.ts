@@ -2,24 +2,26 @@
  * @file N-gram models that learned from the same tokens as the model, scored on the same held-out tokens: the texts of the rows it has
  * trained on, each counted once however often it came round, in pieces as the model saw them.
  */
-import { type Row, type RowSource, TokenCorpus, type Tokenizer } from "../data/index.js";
+import { type Row, type RowSource, TokenCorpus, type Tokenizer, takeTurns } from "../data/index.js";
 import { NgramModel, type NgramScores } from "./ngram.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 
 /** The text of rows: their documents apart, learned global tokens and padding left out. */
 export function textsOf(rows: Iterable<Row>, vocabSize: number): TokenCorpus {
   const corpus = new TokenCorpus(vocabSize);
-  for (const { ids, given, segment } of rows)
-    for (let start = 0; start < ids.length; ) {
-      let end = start + 1;
-      while (end < ids.length && segment[end] === segment[start]) end++;
-      let text = start;
-      while (text < end && ids[text] >= vocabSize) text++;
-      if (segment[start] >= 0 && text < end)
-        corpus.append(ids.subarray(text, end), given.subarray(text, end));
-      start = end;
-    }
+  for (const row of rows) appendText(corpus, row);
   return corpus;
+}
+
+function appendText(corpus: TokenCorpus, { ids, given, segment }: Row): void {
+  for (let start = 0; start < ids.length; ) {
+    let end = start + 1;
+    while (end < ids.length && segment[end] === segment[start]) end++;
+    let text = start;
+    while (text < end && ids[text] >= corpus.vocabSize) text++;
+    if (segment[start] >= 0 && text < end) corpus.append(ids.subarray(text, end), given.subarray(text, end));
+    start = end;
+  }
 }
 
 function* firstRows(source: RowSource, count: number): Generator<Row> {
@@ -37,30 +39,45 @@ export interface NgramBaselines extends NgramScores {
   readonly behind: Readonly<Record<NgramOrder, Estimate>> | null;
 }
 
+export interface CountedBaselines {
+  readonly baselines: NgramBaselines;
+  /** Nats of each row. */
+  readonly rowNats: Readonly<Record<NgramOrder, readonly number[]>>;
+}
+
 /**
  * Trains the n-gram models on the first `trainedRows` rows of `train` (at most one epoch) and scores them on the first `sequences`
  * rows of `valid`.
+ * @throws the signal's reason when it is aborted
  */
-export function ngramBaselines(options: {
+export async function ngramBaselines(options: {
   train: RowSource;
   trainedRows: number;
   valid: RowSource;
   sequences: number;
   tokenizer: Pick<Tokenizer, "vocabSize" | "special" | "byteLengths">;
-}): { baselines: NgramBaselines; rowNats: Record<NgramOrder, number[]> } {
-  const { train, trainedRows, valid, sequences, tokenizer } = options;
+  signal?: AbortSignal | undefined;
+}): Promise<CountedBaselines> {
+  const { train, trainedRows, valid, sequences, tokenizer, signal } = options;
   const { vocabSize, special, byteLengths } = tokenizer;
+  const { pause, turn } = takeTurns(signal);
   const epoch = train.rowsInEpoch(0);
-  const learned = textsOf(firstRows(train, Math.min(trainedRows, epoch)), vocabSize);
+  const learned = new TokenCorpus(vocabSize);
+  for (const row of firstRows(train, Math.min(trainedRows, epoch))) {
+    appendText(learned, row);
+    await pause();
+  }
   const model = NgramModel.train(learned, { vocabSize, start: special.sep });
   const rowNats: Record<NgramOrder, number[]> = { unigram: [], bigram: [], trigram: [] };
   for (const row of firstRows(valid, sequences)) {
+    await pause();
     const scores = model.evaluate(textsOf([row], vocabSize));
     for (const order of ngramOrders)
       rowNats[order].push(scores.tokens === 0 ? 0 : scores[order].natsPerToken * scores.tokens);
   }
   const heldOut = textsOf(firstRows(valid, sequences), vocabSize);
   const scores = model.evaluate(heldOut, byteLengths);
+  await turn(); // stopped meanwhile, there is no result
   return { baselines: { ...scores, epochs: trainedRows / epoch, behind: null }, rowNats };
 }
 

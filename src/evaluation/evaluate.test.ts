@@ -12,6 +12,7 @@ import { loadTrainingData } from "../training/training-data.js";
 import { Validation } from "../training/validation.js";
 import { type EvaluationProgress, type EvaluationReport, evaluateRun } from "./evaluate.js";
 import { formatEvaluation } from "./format.js";
+import { runBaselines } from "./run-texts.js";
 import { removeRun, silence, type TinyRun, tinyRun } from "./testing/tiny-run.js";
 
 /** What training would have logged for the saved model. */
@@ -175,10 +176,23 @@ describe("evaluateRun, masked limit", () => {
     await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(/train\.jsonl/);
   });
 
+  it("texts that have changed are refused, with what the asker can do", async () => {
+    const changed = join(run.path, "..", "train.jsonl");
+    const content = await readFile(changed);
+    onTestFinished(() => writeFile(changed, content));
+    await appendFile(changed, '{"text":"more"}\n');
+    await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(
+      /train\.jsonl has changed.*Bring back the texts as they were, or give held-out texts \(--valid\)\./,
+    );
+    await expect(runBaselines(run.path)).rejects.toThrow(
+      /train\.jsonl has changed.*as they were, or do without the n-gram models \(report without --baselines\)\.$/,
+    );
+  });
+
   it("knows how far a run came from its log when there are no checkpoints", async () => {
     const { path } = copyOfRun();
     await rm(join(path, "checkpoints"), { recursive: true });
-    await appendFile(join(path, "metrics.jsonl"), '{"kind":"train","st');
+    await appendFile(join(path, "metrics.jsonl"), '{"kind":"valid","step":3}\n{"kind":"train","st');
     const options = { levels: [], draws: 1, sequences: 1, threads: 1 };
     const { run: about } = await evaluateRun(path, options);
     expect(about.trained).toMatchObject({ steps: 2, rows: 6, tokens: 384 });

@@ -22,7 +22,7 @@ import {
 } from "../runtime/index.js";
 import { readPretrained } from "../sampling/pretrained.js";
 import type { TrainingData } from "../training/training-data.js";
-import { behindBound, type NgramBaselines, ngramBaselines } from "./baselines.js";
+import { behindBound, type CountedBaselines, type NgramBaselines, ngramBaselines } from "./baselines.js";
 import { type HeldOutLoss, type HeldOutResult, heldOutLoss } from "./held-out-loss.js";
 import { compareLevels, type LevelResult } from "./levels.js";
 import { MOST_IDS } from "./ngram.js";
@@ -122,18 +122,21 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   const trained = await trainedSoFar(path, config);
   const texts = await RunTexts.open(path, config, tokenizer, {
     ...{ data: paths, onBadRecord: options.onBadRecord, baselines, onProgress: prepare, signal },
+    instead: "or give held-out texts (--valid)",
   });
   try {
     const { own, valid } = texts;
     const notes = [...texts.notes];
     const count = Math.min(sequences, valid.rowsInEpoch());
-    let counted: ReturnType<typeof ngramBaselines> | null = null;
+    let counted: CountedBaselines | null = null;
     if (baselines && own && config.model.vocabSize > MOST_IDS)
       notes.push(`No n-grams: they are counted up to a vocabulary of ${MOST_IDS} tokens.`);
     else if (baselines && own) {
       prepare("counting n-grams");
       const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
-      counted = ngramBaselines({ train: own.train, trainedRows, valid, sequences: count, tokenizer });
+      counted = await ngramBaselines({
+        ...{ train: own.train, trainedRows, valid, sequences: count, tokenizer, signal },
+      });
       if (!trained)
         notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");
     }

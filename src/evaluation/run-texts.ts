@@ -17,6 +17,8 @@ export interface RunTextsOptions {
   readonly onBadRecord?: "stop" | "skip" | undefined;
   /** Whether what the run learned from is needed. */
   readonly baselines: boolean;
+  /** What can be done without the run's own texts, for messages: "or ...". */
+  readonly instead: string;
   readonly onProgress?: ((what: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,7 +37,7 @@ export class RunTexts {
     path: string,
     config: RunConfig,
     tokenizer: Tokenizer,
-    { data, onBadRecord = config.data.onBadRecord, baselines, onProgress, signal }: RunTextsOptions,
+    { data, onBadRecord = config.data.onBadRecord, baselines, instead, onProgress, signal }: RunTextsOptions,
   ): Promise<RunTexts> {
     const notes: string[] = [];
     // Baselines learn from whole texts, whatever parts of them training gives.
@@ -44,7 +46,7 @@ export class RunTexts {
         { ...settings, data: { ...settings.data, gapRate: 0, onBadRecord } },
         { tokenizer, onProgress, signal },
       );
-    const own = data && !baselines ? null : await loadOwn(load, path, config, data ? notes : null);
+    const own = data && !baselines ? null : await loadOwn(load, path, config, instead, data ? notes : null);
     try {
       const other = data
         ? await load({ ...config, data: { ...config.data, train: [...data], valid: [...data] } })
@@ -74,12 +76,13 @@ async function loadOwn(
   load: (config: RunConfig) => Promise<TrainingData>,
   path: string,
   config: RunConfig,
+  instead: string,
   notes: string[] | null,
 ): Promise<TrainingData | null> {
   let data: TrainingData | null = null;
   try {
     data = await load(config);
-    await checkTexts(join(path, "data.json"), data.texts, "or give held-out texts with --valid");
+    await checkTexts(join(path, "data.json"), data.texts, instead);
     return data;
   } catch (error) {
     data?.close();
@@ -101,16 +104,23 @@ export async function runBaselines(
   const [config, tokenizer] = [await readPretrainedConfig(path), await Tokenizer.load(path)];
   if (config.model.vocabSize > MOST_IDS)
     throw new UserError(
-      `${path}: n-grams are counted up to a vocabulary of ${MOST_IDS} tokens, it has ${config.model.vocabSize}.`,
+      `${path}: n-grams are counted up to a vocabulary of ${MOST_IDS} tokens, it has ${config.model.vocabSize}; do without them.`,
     );
-  const texts = await RunTexts.open(path, config, tokenizer, { ...options, baselines: true });
+  const texts = await RunTexts.open(path, config, tokenizer, {
+    ...{
+      ...options,
+      baselines: true,
+      instead: "or do without the n-gram models (report without --baselines)",
+    },
+  });
   try {
     const [{ train }, { valid }] = [texts.own!, texts];
     const trained = await trainedSoFar(path, config);
-    const { baselines } = ngramBaselines({
+    const { baselines } = await ngramBaselines({
       ...{ train, trainedRows: trained?.rows ?? train.rowsInEpoch(0) },
       ...{ valid, sequences: Math.min(config.training.evalSequences, valid.rowsInEpoch()) },
       tokenizer,
+      signal: options.signal,
     });
     return ngramOrders.map((name) => ({ name, bitsPerByte: baselines[name].bitsPerByte! }));
   } finally {

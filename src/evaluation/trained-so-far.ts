@@ -1,9 +1,9 @@
 /** @file How far a run had trained when its model was saved: from its newest whole checkpoint, else from the last line of its log. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { latestCheckpoint } from "../training/checkpoint.js";
+import { type MetricsRecord, readMetrics } from "../training/metrics-log.js";
 
 /** Plain JSON. */
 export interface TrainedSoFar {
@@ -25,22 +25,11 @@ export async function trainedSoFar(path: string, { training }: RunConfig): Promi
     const { step, tokens, row, seconds } = checkpoint.state;
     return { steps: step, tokens, rows: row, seconds };
   }
-  const log = await readFile(join(path, "metrics.jsonl"), "utf8").catch(() => "");
-  const last = log
-    .split("\n")
-    .map(logLine)
-    .findLast((line) => line !== null);
+  const last = readMetrics(join(path, "metrics.jsonl")).findLast(isProgress);
   if (!last) return null;
-  return { ...last, rows: last.steps * training.batchSize * training.gradientAccumulation };
+  const { step, tokens, seconds } = last;
+  return { steps: step, tokens, seconds, rows: step * training.batchSize * training.gradientAccumulation };
 }
 
-/** null for a line that says nothing about progress (or was cut off by a kill). */
-function logLine(line: string): Omit<TrainedSoFar, "rows"> | null {
-  try {
-    const { step, tokens, seconds } = JSON.parse(line) as Record<string, unknown>;
-    if (typeof step !== "number" || typeof tokens !== "number" || typeof seconds !== "number") return null;
-    return { steps: step, tokens, seconds };
-  } catch {
-    return null;
-  }
-}
+const isProgress = (record: MetricsRecord): record is MetricsRecord & { tokens: number; seconds: number } =>
+  typeof record.tokens === "number" && typeof record.seconds === "number";

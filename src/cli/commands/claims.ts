@@ -118,7 +118,9 @@ async function planClaims(
   const chosen = quick
     ? tasks.filter((task, i) => tasks.findIndex(({ suite }) => suite === task.suite) === i)
     : tasks;
-  const { qualitySteps = quick ? QUICK_QUALITY_STEPS : QUALITY_STEPS } = flags;
+  // From left to right a text takes a step a token.
+  const defaultSteps = flags.twins[0] === "autoregressive" ? [] : quick ? QUICK_QUALITY_STEPS : QUALITY_STEPS;
+  const { qualitySteps = defaultSteps } = flags;
   const suite = await suiteOptions({ ...flags, qualitySteps }, chosen, join(out, "suites"));
   const peer = flags.python === undefined ? undefined : await requirePeer(flags.python);
   const defaults = quick ? quickBench : wholeBench;
