@@ -182,7 +182,7 @@ describe("evaluateRun, masked limit", () => {
     onTestFinished(() => writeFile(changed, content));
     await appendFile(changed, '{"text":"more"}\n');
     await expect(evaluateRun(run.path, { levels: [], threads: 1 })).rejects.toThrow(
-      /train\.jsonl has changed.*Bring back the texts as they were, or give held-out texts \(--valid\)\./,
+      /train\.jsonl has changed.*Bring back the texts as they were, or give held-out texts with --valid\./,
     );
     await expect(runBaselines(run.path)).rejects.toThrow(
       /train\.jsonl has changed.*as they were, or do without the n-gram models \(report without --baselines\)\.$/,
@@ -214,6 +214,28 @@ describe("evaluateRun, masked limit", () => {
     expect(Math.abs(bound.mean / many.loss.bound!.natsPerToken.mean - 1)).toBeLessThan(0.02);
     expect(Math.abs(few.loss.terms.ce! / plain - 1)).toBeGreaterThan(0.02);
     expect(bound.standardError! / bound.mean).toBeLessThan(0.05);
+  });
+
+  it("has a bound from 64 noised rows at least, and says of one row how far noise moves it", async () => {
+    const options = { levels: [], baselines: false, threads: 1 };
+    const five = await evaluateRun(run.path, options);
+    expect([five.loss.sequences, five.loss.draws]).toEqual([5, 13]);
+    expect(formatEvaluation(five)).toContain(
+      "At most: an upper bound, estimated from 5 sequences, 13 draws of noise each; ±: standard error.",
+    );
+    const one = await evaluateRun(run.path, { ...options, sequences: 1 });
+    expect(one.loss.draws).toBe(64);
+    const { mean, standardError } = one.loss.bound!.bitsPerByte;
+    expect(formatEvaluation(one)).toMatch(/from 1 sequence, 64 draws of noise each; ±: by the noise alone\./);
+    // What few draws come to lies about what many do, by the error that they claim.
+    const few = await evaluateRun(run.path, { ...options, sequences: 1, draws: 8 });
+    const claimed = few.loss.bound!.bitsPerByte.standardError!;
+    expect(Math.abs(few.loss.bound!.bitsPerByte.mean - mean)).toBeLessThan(4 * claimed);
+    expect(standardError!).toBeGreaterThan(0);
+    expect(standardError!).toBeLessThan(claimed);
+    const single = await evaluateRun(run.path, { ...options, sequences: 1, draws: 1 });
+    expect(single.loss.bound!.bitsPerByte.standardError).toBeNull();
+    expect(formatEvaluation(single)).toContain("from 1 sequence, 1 draw of noise each.");
   });
 
   it("a network that is silent is the unigram model, and so is its bound", async () => {

@@ -34,6 +34,9 @@ import { type TrainedSoFar, trainedSoFar } from "./trained-so-far.js";
 /** Noise levels that are looked at one by one. */
 export const DEFAULT_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.9, 1];
 
+/** Rows that a bound is estimated from at least, each noised by itself. */
+const NOISED_ROWS = 64;
+
 export interface EvaluateOptions {
   /** Files or folders to evaluate on. Default: the run's own validation texts. */
   readonly data?: readonly string[] | undefined;
@@ -41,7 +44,10 @@ export interface EvaluateOptions {
   readonly onBadRecord?: "stop" | "skip" | undefined;
   /** Most rows of held-out text. Default: the run's `training.evalSequences`. */
   readonly sequences?: number | undefined;
-  /** Times each row is noised for the loss. Default: 4 in the masked limit, whose bound wants it, else 1. */
+  /**
+   * Times each row is noised for the loss. Default: 1; in the masked limit, whose bound wants more, 4, and where there are few rows so
+   * many that 64 noised ones are looked at in all.
+   */
   readonly draws?: number | undefined;
   /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`. */
   readonly levels?: readonly number[] | undefined;
@@ -117,17 +123,18 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   const masked = !config.diffusion.gaussian;
   const exact = config.diffusion.objective === "next-token";
   const { sequences = config.training.evalSequences } = options;
-  const { draws = masked && !exact ? 4 : 1, levels = exact ? [1] : DEFAULT_LEVELS } = options;
-  checkOptions(sequences, draws, levels);
+  const { levels = exact ? [1] : DEFAULT_LEVELS } = options;
+  checkOptions({ sequences, draws: options.draws ?? 1 }, levels);
   const trained = await trainedSoFar(path, config);
   const texts = await RunTexts.open(path, config, tokenizer, {
     ...{ data: paths, onBadRecord: options.onBadRecord, baselines, onProgress: prepare, signal },
-    instead: "or give held-out texts (--valid)",
+    instead: "or give held-out texts with --valid",
   });
   try {
     const { own, valid } = texts;
     const notes = [...texts.notes];
     const count = Math.min(sequences, valid.rowsInEpoch());
+    const { draws = masked && !exact ? drawsFor(count) : 1 } = options;
     let counted: CountedBaselines | null = null;
     if (baselines && own && config.model.vocabSize > MOST_IDS)
       notes.push(`No n-grams: they are counted up to a vocabulary of ${MOST_IDS} tokens.`);
@@ -212,8 +219,11 @@ function sourceOf(own: TrainingData | null, valid: RowSource, paths?: readonly s
   return `${own?.validSource}; ${valid.rowsInEpoch()} sequences in all`;
 }
 
-function checkOptions(sequences: number, draws: number, levels: readonly number[]): void {
-  for (const [name, value] of Object.entries({ sequences, draws }))
+/** Few rows are noised more often: of one or two at a few levels, chance decides what the bound comes to. */
+const drawsFor = (rows: number): number => Math.max(4, Math.ceil(NOISED_ROWS / rows));
+
+function checkOptions(numbers: Readonly<Record<string, number>>, levels: readonly number[]): void {
+  for (const [name, value] of Object.entries(numbers))
     if (!Number.isInteger(value) || value < 1)
       throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
   for (const time of levels)

@@ -51,7 +51,8 @@ function quantizedLine({ crossEntropy }: HeldOutLoss, { loss, boundIncrease }: Q
 }
 
 /** What the model needs (at most, unless it is exact) to write the text, and what n-grams need. */
-function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null, exact: boolean): string {
+function likelihoodTable(loss: HeldOutLoss, ngrams: NgramBaselines | null, exact: boolean): string {
+  const { bound } = loss;
   const behind = ngrams?.behind ?? null;
   const table = newTable([
     "held-out text",
@@ -80,9 +81,18 @@ function likelihoodTable({ bound }: HeldOutLoss, ngrams: NgramBaselines | null, 
     ngrams && ngrams.epochs > 1 ? ` (the model went ${ngrams.epochs.toFixed(1)} times through)` : "";
   return [
     render(table),
+    ...(bound && !exact ? [boundLine(loss)] : []),
     ...(ngrams ? [`N-grams learned from ${whole(ngrams.trainTokens)} tokens of text${rounds}.`] : []),
     ...(bound ? [] : ["A continuous process gives no bound: hold the model against the channel, below."]),
   ].join("\n");
+}
+
+/** What the bound is made of: the bound itself is an expectation, this an estimate of it. */
+function boundLine({ sequences, draws }: HeldOutLoss): string {
+  const rows = sequences === 1 ? "1 sequence" : `${whole(sequences)} sequences`;
+  const noise = draws === 1 ? "1 draw of noise" : `${whole(draws)} draws of noise`;
+  const error = sequences === 1 ? (draws === 1 ? "" : "; ±: by the noise alone") : "; ±: standard error";
+  return `At most: an upper bound, estimated from ${rows}, ${noise} each${error}.`;
 }
 
 function levelTable(levels: readonly LevelResult[], masked: boolean): string {

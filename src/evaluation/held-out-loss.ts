@@ -39,7 +39,10 @@ export interface HeldOutLoss {
   readonly terms: Partial<Record<LossTerm, number>>;
   /** Nats a target token; masked limit: an absorbed one. */
   readonly crossEntropy: Estimate;
-  /** Masked limit: at most so many nats a token and bits a byte. Else null: a continuous process, or no bytes to predict, has no such bound. */
+  /**
+   * Masked limit: at most so many nats a token and bits a byte, estimated from rows and draws; the error is over rows, of a single row over
+   * its draws. Else null: a continuous process, or no bytes to predict, has no such bound.
+   */
   readonly bound: { readonly natsPerToken: Estimate; readonly bitsPerByte: Estimate } | null;
 }
 
@@ -56,6 +59,12 @@ interface RowSums {
   wholeUnigram: number;
   /** The plain sum of the bound. */
   weighted: number;
+}
+
+/** Of all rows in one draw, with the bound's weights: nats of the network and of the unigram model. */
+interface DrawSums {
+  nll: number;
+  unigram: number;
 }
 
 const emptySums = (): RowSums => ({
@@ -92,6 +101,7 @@ export async function heldOutLoss(
   const masked = !diffusion.gaussian;
   const process = new DiffusionProcess(diffusion);
   const sums = Array.from({ length: noisy.count }, emptySums);
+  const drawSums = Array.from({ length: draws }, (): DrawSums => ({ nll: 0, unigram: 0 }));
   let loss = 0;
   const terms: Partial<Record<LossTerm, number>> = {};
   const sampler = createTimeSampler(
@@ -131,6 +141,8 @@ export async function heldOutLoss(
         sum.unigram += unigram;
         sum.weighted += (weights[b] * nll[at]) / draws;
         sum.weightedUnigram += (weights[b] * unigram) / draws;
+        drawSums[draw].nll += weights[b] * nll[at];
+        drawSums[draw].unigram += weights[b] * unigram;
       });
       first += rows.length;
       onBatch();
@@ -150,6 +162,20 @@ export async function heldOutLoss(
     for (const [i, row] of sums.entries()) collected.add(y[i], x(row));
     return collected.estimate() ?? { mean: Number.NaN, standardError: null };
   };
+  // What the draws make of it, each for all rows: how far noise alone moves the bound.
+  const whole = total((row) => row.wholeUnigram);
+  const perDraw = drawSums.map(({ nll, unigram }) => nll + share * (whole - unigram));
+  /** @param unit nats that count as one */
+  const boundOn = (x: (row: RowSums) => number, unit = 1): Estimate => {
+    const overRows = ratio(
+      bounds.map((nats) => nats / unit),
+      x,
+    );
+    if (overRows.standardError !== null) return overRows;
+    const overDraws = new RatioEstimate();
+    for (const nats of perDraw) overDraws.add(nats / unit, total(x));
+    return { ...overRows, standardError: overDraws.estimate()?.standardError ?? null };
+  };
   return {
     loss: {
       sequences: noisy.count,
@@ -165,11 +191,8 @@ export async function heldOutLoss(
       bound:
         masked && bytes.some((count) => count > 0)
           ? {
-              natsPerToken: ratio(bounds, (row) => row.tokens),
-              bitsPerByte: ratio(
-                bounds.map((nats) => nats / Math.LN2),
-                (row) => row.bytes,
-              ),
+              natsPerToken: boundOn((row) => row.tokens),
+              bitsPerByte: boundOn((row) => row.bytes, Math.LN2),
             }
           : null,
     },

@@ -5,7 +5,7 @@
  */
 import { CounterRandom, Stream } from "../random/index.js";
 
-/** A mean and how far off it may be by the choice of sequences and noise; null: one sequence cannot tell. Plain JSON. */
+/** A mean and how far off it may be by the choice of sequences and noise; null: one sequence, noised once, cannot tell. Plain JSON. */
 export interface Estimate {
   readonly mean: number;
   readonly standardError: number | null;

@@ -73,7 +73,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
         series: [{ name: "this run", color: "var(--valid)", points: bits, style: "marked" }],
         references,
       }),
-      `On the validation documents.${references.length > 0 ? " Dotted lines: what other models reach there." : ""}`,
+      `On the validation documents${sequencesIn(metrics)}.${references.length > 0 ? " Dotted lines: what other models reach there." : ""}`,
       "Bits per byte",
     );
   return section(
@@ -99,6 +99,15 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
       ),
     ]}</div>`,
   );
+}
+
+/** How much text a point stands for. */
+function sequencesIn(metrics: readonly MetricsLine[]): string {
+  const counts = metrics.flatMap((line) =>
+    line.kind === "valid" ? (numberIn(line, "sequences") ?? []) : [],
+  );
+  const last = counts.at(-1);
+  return last === undefined ? "" : `, ${last} ${last === 1 ? "sequence" : "sequences"} a point`;
 }
 
 const spansDecades = (points: readonly Point[]) => {

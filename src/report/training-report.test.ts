@@ -55,6 +55,17 @@ describe("a full report", () => {
     expect(last.textContent).toBe("We the people of the United States");
   });
 
+  it("says what bits per byte are estimated from", () => {
+    const { metrics, ...rest } = sampleReport();
+    const logged = metrics.map((line) => (line.kind === "valid" ? { ...line, sequences: 3 } : line));
+    const page = trainingReport({ ...rest, metrics: logged });
+    expect(page).toContain("On the validation documents, 3 sequences a point.");
+    expect(page).toMatch(
+      /it is an estimate of an upper bound, from one draw of noise for each validation sequence/,
+    );
+    expect(trainingReport(sampleReport())).toContain("On the validation documents.");
+  });
+
   it("asks nothing of any network", () => {
     const page = trainingReport(sampleReport()).replaceAll('xmlns="http://www.w3.org/2000/svg"', "");
     expect(page).not.toMatch(/https?:|\/\/[a-z]|url\(|@import|<link|<img| src=| href=/);

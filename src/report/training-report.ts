@@ -153,7 +153,7 @@ function glossary({ metrics, denoising }: ReportData, experts: boolean): Html {
     ],
     bits && [
       "Bits per byte",
-      "How far the text could be compressed with this model, at most. It does not depend on the vocabulary, so it may be compared with other models on the same documents.",
+      "How far the text could be compressed with this model, at most. It does not depend on the vocabulary, so it may be compared with other models on the same documents. Left to right it is exact; of a model that reads noised text it is an estimate of an upper bound, from one draw of noise for each validation sequence, and scatters where these are few: evaluate draws more and says how far off it may be.",
     ],
     denoising && [
       "Time",
