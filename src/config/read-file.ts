@@ -4,17 +4,20 @@ import { readFileSync } from "node:fs";
 import { explainReadError, UserError } from "../errors.js";
 import { parseJson } from "./json.js";
 
-/** The text of a configuration file as a value. Throws a UserError when it cannot be read or is broken (file, line, column). */
-export function readConfigFile(path: string): unknown {
+/**
+ * The text of a configuration file as a value.
+ * @param what the file in messages @throws UserError when it cannot be read or is broken (file, line, column)
+ */
+export function readConfigFile(path: string, what = `the configuration ${path}`): unknown {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch (error) {
-    throw explainReadError(error, `the configuration ${path}`);
+    throw explainReadError(error, what);
   }
   if (!isUtf8(bytes))
     throw new UserError(
-      `the configuration ${path}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8).`,
+      `${what}: expected UTF-8 text, got another encoding; convert it (iconv -f latin1 -t utf-8).`,
     );
   return parseJson(bytes.toString("utf8"), path);
 }

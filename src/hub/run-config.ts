@@ -39,7 +39,7 @@ export const readGenerationConfig = (folder: string): Promise<unknown> =>
 
 async function readJson(file: string): Promise<unknown> {
   try {
-    return readConfigFile(file);
+    return readConfigFile(file, file);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
