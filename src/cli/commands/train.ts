@@ -30,7 +30,7 @@ Examples:
 type TrainFlags = Flags & { out: string; fallback?: boolean; profile?: boolean };
 
 function describeValidation({ loss, crossEntropy, bitsPerByte }: ValidMetrics): string {
-  const bound = bitsPerByte === undefined ? "" : `, at most ${bitsPerByte.toFixed(3)} bits per byte`;
+  const bound = bitsPerByte === undefined ? "" : `, at most about ${bitsPerByte.toFixed(3)} bits per byte`;
   // Of next to no text, nothing may have been absorbed; the log has null for it then.
   const nats = Number.isFinite(crossEntropy) ? `${crossEntropy.toFixed(4)} nats` : "of no token";
   return `loss ${loss.toFixed(4)}, cross entropy ${nats}${bound}`;
