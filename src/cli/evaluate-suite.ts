@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { refuseIdleSettings } from "../config/idle.js";
 import { settingFields } from "../config/layers.js";
 import { resolveConfig } from "../config/resolve.js";
 import { UserError } from "../errors.js";
@@ -104,6 +105,13 @@ export async function suiteOptions(
       );
   const threads = threadsOfTwin(flags);
   requireFiles(tasks, flags.data?.[0]);
+  const base = resolveConfig({
+    preset: "moe-diffuseq",
+    sets: [...suiteSettings, ...(quick ? quickSettings : []), ...sets],
+    overridesName: "command line",
+    overrides: { data: { onBadRecord: flags.onBadRecord } },
+  });
+  refuseIdleSettings(sets, base);
   const options: SuiteOptions = {
     // A short target is enough to see that everything works.
     tasks: quick
@@ -114,12 +122,7 @@ export async function suiteOptions(
         }))
       : [...new Set(tasks)],
     data: flags.data?.[0],
-    base: resolveConfig({
-      preset: "moe-diffuseq",
-      sets: [...suiteSettings, ...(quick ? quickSettings : []), ...sets],
-      overridesName: "command line",
-      overrides: { data: { onBadRecord: flags.onBadRecord } },
-    }),
+    base,
     twins: [...new Set(twins)] as TwinName[],
     seeds: [...new Set(flags.seeds)],
     budget:

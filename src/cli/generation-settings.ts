@@ -1,4 +1,6 @@
 /** @file Settings for drawing text from a trained model, as the command line says them. */
+
+import { firstIdle, type Need } from "../config/idle.js";
 import {
   configFromLayers,
   type DiffusionConfig,
@@ -18,80 +20,83 @@ export interface GivenText {
   readonly template?: boolean;
 }
 
-/** Settings that say nothing where a text is drawn otherwise, and what is said of one that was given there. */
-const needs: readonly {
-  readonly settings: readonly (keyof GenerationConfig)[];
-  readonly heeded: (generation: GenerationConfig, diffusion: DiffusionConfig, text: GivenText) => boolean;
-  readonly why: string;
-}[] = [
+interface Drawn {
+  readonly generation: GenerationConfig;
+  readonly diffusion: DiffusionConfig;
+  readonly text: GivenText;
+}
+
+/** Settings that say nothing where a text is drawn otherwise. */
+const needs: readonly (Need<Drawn> & { readonly settings: readonly (keyof GenerationConfig)[] })[] = [
   {
     settings: ["contextLength", "untilEnd"],
-    heeded: ({ blockLength }) => blockLength > 0,
+    heeded: ({ generation }) => generation.blockLength > 0,
     why: "is for texts in blocks; give --block-length with it",
   },
   {
     settings: ["select"],
-    heeded: ({ candidates }) => candidates > 1,
+    heeded: ({ generation }) => generation.candidates > 1,
     why: "chooses among several candidates; give --candidates 2 or more with it",
   },
   {
     settings: ["repetitionWindow"],
-    heeded: ({ repetitionPenalty }) => repetitionPenalty !== 1,
+    heeded: ({ generation }) => generation.repetitionPenalty !== 1,
     why: "says where a penalty looks; give --repetition-penalty with it",
   },
   {
     settings: ["order", "solverMethod", "eta", "clamp", "noiseTemperature"],
-    heeded: (_, { gaussian }) => gaussian,
+    heeded: ({ diffusion }) => diffusion.gaussian,
     why: "is for models with Gaussian noise, which this one does not know; leave it out",
   },
   {
     settings: ["order", "solverMethod"],
-    heeded: ({ sampler }) => sampler === "dpm-solver++",
+    heeded: ({ generation }) => generation.sampler === "dpm-solver++",
     why: "is for the solver; give --sampler dpm-solver++ with it",
   },
   {
     settings: ["eta"],
-    heeded: ({ sampler }) => sampler === "ddim",
+    heeded: ({ generation }) => generation.sampler === "ddim",
     why: "is for ddim; give --sampler ddim with it",
   },
   {
     settings: ["temperature", "topK", "topP"],
-    heeded: (_, { absorbRate }) => absorbRate > 0,
+    heeded: ({ diffusion }) => diffusion.absorbRate > 0,
     why: "is for tokens that are drawn; a model without an absorbing state draws none, but reads the likeliest ones off its last prediction; leave it out",
   },
   {
     settings: ["topK", "topP"],
-    heeded: ({ temperature }) => temperature > 0,
+    heeded: ({ generation }) => generation.temperature > 0,
     why: "is for tokens that are drawn, and at temperature 0 the likeliest are taken; give --temperature above 0 with it",
   },
   {
     settings: ["guidance"],
-    heeded: ({ guidance }, _, { conditioned }) => conditioned || guidance === 1,
+    heeded: ({ generation, text }) => text.conditioned || generation.guidance === 1,
     why: "pushes a text towards what is given, and nothing is; give --src, --prompt, --suffix or --infill with it",
   },
   {
     settings: ["length"],
-    heeded: (_, __, { template = false }) => !template,
+    heeded: ({ text }) => !(text.template ?? false),
     why: "is not for a template (--infill), whose gaps say how long they are; leave it out",
   },
   {
     settings: ["release", "confidenceThreshold"],
-    heeded: (_, { absorbRate }) => absorbRate > 0,
+    heeded: ({ diffusion }) => diffusion.absorbRate > 0,
     why: "is for models with an absorbing state, which this one does not know; leave it out",
   },
   {
     settings: ["release", "confidenceThreshold"],
-    heeded: ({ release }, { objective }) => objective === "denoising" || release === "left-to-right",
+    heeded: ({ generation, diffusion }) =>
+      diffusion.objective === "denoising" || generation.release === "left-to-right",
     why: "is not for a left-to-right model, which writes one token after the other; leave it out",
   },
   {
     settings: ["steps", "timeGrid", "cacheInterval"],
-    heeded: (_, { objective }) => objective === "denoising",
+    heeded: ({ diffusion }) => diffusion.objective === "denoising",
     why: "is not for a left-to-right model, which writes a token a step; leave it out",
   },
   {
     settings: ["confidenceThreshold"],
-    heeded: ({ release, reabsorb }) => release === "confidence-threshold" || reabsorb > 0,
+    heeded: ({ generation: { release, reabsorb } }) => release === "confidence-threshold" || reabsorb > 0,
     why: "is for --release confidence-threshold and for generation.reabsorb; give one of them with it",
   },
 ];
@@ -116,11 +121,8 @@ export function givenSettings(flags: Flags): ReadonlyMap<string, string> {
  */
 export function refuseIdle(flags: Flags, { generation, diffusion }: RunConfig, text: GivenText): void {
   const given = givenSettings(flags);
-  for (const { settings, heeded, why } of needs) {
-    const idle = settings.find((name) => given.has(name));
-    if (idle !== undefined && !heeded(generation, diffusion, text))
-      throw new UserError(`${given.get(idle)} ${why}.`);
-  }
+  const idle = firstIdle(needs, (name) => given.has(name), { generation, diffusion, text });
+  if (idle) throw new UserError(`${given.get(idle.setting)} ${idle.why}.`);
 }
 
 /**

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { refuseIdleSettings } from "../../config/idle.js";
 import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import type { RunConfig } from "../../config/run-config.js";
@@ -65,6 +66,7 @@ export function demoConfig(flags: Flags): RunConfig {
     overrides: { ...trainingOverrides(flags), ...generationOverrides(flags) },
   });
   refuseIdle(flags, config, { conditioned: false });
+  refuseIdleSettings(sets, config);
   return config;
 }
 

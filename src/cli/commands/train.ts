@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Command } from "commander";
+import { refuseIdleSettings } from "../../config/idle.js";
 import type { GenerationConfig, PartialRunConfig } from "../../config/index.js";
 import { mergeConfig, parseSetting, show } from "../../config/layers.js";
 import { readConfigFile } from "../../config/read-file.js";
@@ -109,6 +110,7 @@ async function configOf({ out, resume, preset, config, set, ...flags }: TrainFla
     overridesName: "command line",
     overrides: trainingOverrides(flags),
   });
+  refuseIdleSettings(set ?? [], resolved);
   // What the run comes to have: what was edited in generation_config.json stays.
   const after = run ? run.withConfig(resolved).config : resolved;
   if (!isDeepStrictEqual(after, resolved)) refuseEdited({ out, config, set }, after);
