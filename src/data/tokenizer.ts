@@ -59,7 +59,8 @@ export class Tokenizer {
   private readonly bytes: readonly Uint8Array[];
   private readonly names: ReadonlyMap<number, string>;
   private readonly encoder: Encoder;
-  private readonly longWords: LongWordEncoder | null;
+  /** undefined: no long word has come yet. */
+  private longWords: LongWordEncoder | null | undefined;
   private words = new Map<string, Ids>();
   private olderWords = new Map<string, Ids>();
 
@@ -77,7 +78,6 @@ export class Tokenizer {
     // The library asks for keys that other writers leave out.
     const unused = { normalizer: null, post_processor: null, decoder: null, added_tokens: [] };
     this.encoder = new Encoder({ ...json, ...unused }, {});
-    this.longWords = LongWordEncoder.of(json);
   }
 
   /**
@@ -146,7 +146,10 @@ export class Tokenizer {
 
   /** One pre-token. Texts repeat their words, so the cache answers 95 times of 100 and the encoder the rest. */
   private encodeWord(word: string): Ids {
-    if (word.length >= LONG_WORD && this.longWords) return this.longWords.encode(word);
+    if (word.length >= LONG_WORD) {
+      if (this.longWords === undefined) this.longWords = LongWordEncoder.of(this.json);
+      if (this.longWords) return this.longWords.encode(word);
+    }
     const known = this.olderWords.get(word);
     const ids = known ?? this.encoder.encode(word, { add_special_tokens: false }).ids;
     if (word.length > MAX_CACHED_LENGTH) return ids;

@@ -142,7 +142,12 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
       prepare("counting n-grams");
       const trainedRows = trained?.rows ?? own.train.rowsInEpoch(0);
       counted = await ngramBaselines({
-        ...{ train: own.train, trainedRows, valid, sequences: count, tokenizer, signal },
+        train: own.train,
+        trainedRows,
+        valid,
+        sequences: count,
+        tokenizer,
+        signal,
       });
       if (!trained)
         notes.push("How far the run has trained is not known: the n-grams learned from all its texts.");

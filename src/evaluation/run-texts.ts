@@ -107,18 +107,18 @@ export async function runBaselines(
       `${path}: n-grams are counted up to a vocabulary of ${MOST_IDS} tokens, it has ${config.model.vocabSize}; do without them.`,
     );
   const texts = await RunTexts.open(path, config, tokenizer, {
-    ...{
-      ...options,
-      baselines: true,
-      instead: "or do without the n-gram models (report without --baselines)",
-    },
+    ...options,
+    baselines: true,
+    instead: "or do without the n-gram models (report without --baselines)",
   });
   try {
     const [{ train }, { valid }] = [texts.own!, texts];
     const trained = await trainedSoFar(path, config);
     const { baselines } = await ngramBaselines({
-      ...{ train, trainedRows: trained?.rows ?? train.rowsInEpoch(0) },
-      ...{ valid, sequences: Math.min(config.training.evalSequences, valid.rowsInEpoch()) },
+      train,
+      trainedRows: trained?.rows ?? train.rowsInEpoch(0),
+      valid,
+      sequences: Math.min(config.training.evalSequences, valid.rowsInEpoch()),
       tokenizer,
       signal: options.signal,
     });
