@@ -17,6 +17,7 @@ export {
   type ModelOptions,
   type SampleProgress,
   type StepEvent,
+  type StepOptions,
 } from "./sampling/index.js";
 export {
   type TrainEvent,

@@ -88,14 +88,14 @@ export const timesPerToken = ({
 }: Pick<BenchRow, "milliseconds" | "tokens">): readonly (readonly number[])[] =>
   milliseconds.map((round) => round.map((time) => time / tokens));
 
-/** How many times as long `slower` takes for a text token as `faster`, at one length. Plain JSON. */
+/** How many times as long `side` takes for a text token as `over`, at one length. Plain JSON. */
 export interface BenchRatio {
   readonly task: BenchTask;
   readonly length: number;
-  readonly faster: string;
-  readonly slower: string;
+  readonly side: string;
+  readonly over: string;
   readonly ratio: Interval;
-  /** Peak memory of `slower` over that of `faster`. */
+  /** Peak memory of `side` over that of `over`. */
   readonly memory: number;
 }
 
@@ -231,8 +231,8 @@ function ratiosOf(rows: readonly BenchRow[]): BenchRatio[] {
       {
         task: row.task,
         length: row.length,
-        faster: `${first.twin}, ${first.side}`,
-        slower: `${row.twin}, ${row.side}`,
+        side: `${row.twin}, ${row.side}`,
+        over: `${first.twin}, ${first.side}`,
         ratio: ratioOfRounds(timesPerToken(first), timesPerToken(row)),
         memory: row.peakBytes / first.peakBytes,
       },

@@ -90,7 +90,7 @@ export function claimsMarkdown(report: ClaimsReport, command: string): string {
     `Made by \`${command}\`; do not edit. ${report.quick ? `**${QUICK}** ` : ""}${CAUTION}`,
     tableOf(head, rows),
     "## Likelihoods",
-    "Nats a target token, [PAD] included, mean over the noise levels. A continuous process means nothing without its channel alone; only bits per byte compare processes.",
+    `${NATS} A continuous process means nothing without its channel alone; only bits per byte compare processes.`,
     tableOf(likelihoodHead, likelihoodRows(report)),
     ...report.suite.tasks.flatMap(({ task, classifier }) =>
       classifier ? [`## Coherence, ${task}`, formatScale(classifier)] : [],
@@ -125,6 +125,8 @@ function likelihoodRows({ suite }: ClaimsReport): string[][] {
   );
 }
 
+const NATS =
+  "Nats a target token, [PAD] included, mean over the noise levels; masked: an absorbed token, autoregressive: every token, at one level.";
 const likelihoodHead = ["task", "twin", "network", "channel alone", "gain", "bits per byte"];
 
 export function claimsPage(report: ClaimsReport, command: string): string {
@@ -150,7 +152,7 @@ export function claimsPage(report: ClaimsReport, command: string): string {
       benchSection(report),
       {
         heading: "Likelihoods",
-        lead: "Nats a target token, [PAD] included, mean over the noise levels, and beside them what the noisy codes say without any network. Only bits per byte compare processes.",
+        lead: `${NATS} Beside them what the noisy codes say without any network. Only bits per byte compare processes.`,
         table: { head: likelihoodHead, rows: likelihoodRows(report) },
       },
       ...suite.tasks.map(taskSection),

@@ -169,6 +169,8 @@ function verdict(
 
 /** Rounds from which an interval over them is worth something. They are of one start of each side, so it knows nothing of other hours. */
 const ENOUGH_ROUNDS = 5;
+/** Rounds below which it is worth nothing: of two it is both. */
+const FEWEST_ROUNDS = 3;
 
 /** The table, from what was measured. */
 export function claimsOf(report: ClaimsReport): Claim[] {
@@ -216,9 +218,9 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
           interval: between(low, high),
           verdict: quick
             ? ""
-            : verdict(
+            : speedVerdict(
                 { ratio: mean, low, high },
-                rounds < ENOUGH_ROUNDS ? ` (${rounds} rounds of one run)` : " (one run)",
+                rounds,
                 paperOf && (paperOf.length === null || paperOf.length === length) ? paperOf.ratio : null,
               ),
           command: command(length, peer === "" ? "" : ` --python PYTHON --variants ${row.side}`),
@@ -226,6 +228,16 @@ function speedClaims({ bench, commands, quick }: ClaimsReport, lengths: readonly
       });
     }),
   );
+}
+
+function speedVerdict(
+  value: Parameters<typeof verdict>[0],
+  rounds: number,
+  paperRatio: number | null,
+): string {
+  const few = rounds < ENOUGH_ROUNDS ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of ` : "";
+  const doubts = ` (${few}one run)`;
+  return rounds < FEWEST_ROUNDS ? `too few to say${doubts}` : verdict(value, doubts, paperRatio);
 }
 
 function memoryClaims({ bench, grown, commands }: ClaimsReport, lengths: readonly number[]): Claim[] {

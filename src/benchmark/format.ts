@@ -79,13 +79,13 @@ function timesTable(rows: readonly BenchRow[]): string {
 }
 
 function ratioTable({ ratios }: BenchReport): string {
-  const shown = table(["", "length", "slower", "over", "ratio", "memory"]);
-  for (const { task, length, slower, faster, ratio, memory } of ratios)
+  const shown = table(["", "length", "time of", "over", "ratio", "memory"]);
+  for (const { task, length, side, over, ratio, memory } of ratios)
     shown.push([
       task,
       length,
-      slower,
-      faster,
+      side,
+      over,
       `${ratio.mean.toFixed(2)}x (${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)})`,
       `${memory.toFixed(2)}x`,
     ]);

@@ -3,11 +3,11 @@
  * measured between the rounds.
  */
 import { rmSync } from "node:fs";
-import { freemem, totalmem } from "node:os";
 import { join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { type TwinName, twins } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
+import { freeMemory, wholeMemory } from "../runtime/free-memory.js";
 import { makeTemporaryFolder } from "../runtime/temporary-folder.js";
 import type { BenchOptions, BenchReport, BenchRow, BenchTask } from "./bench.js";
 import { SgemmCeiling } from "./ceiling.js";
@@ -130,8 +130,10 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
   const sized = configFromLayers([
     { name: "base", config: base },
     { name: "length", config: { training: { sequenceLength: length, batchSize } } },
+    // Neither the second pass of self-conditioning nor random numbers of dropout are timed; a text is one, written whole.
+    { name: "timed", config: { model: { selfConditioning: false, dropout: 0 }, generation: oneText } },
   ]);
-  const whole = MEMORY_SHARE * freemem();
+  const whole = MEMORY_SHARE * freeMemory();
   let room = whole;
   const sides: Side[] = [];
   for (const [twin, config] of twins(sized, options.twins)) {
@@ -147,7 +149,8 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
         const gigabytes = (value: number) => (value / 1e9).toFixed(1);
         leftOut.add(
           `${task} of ${sideName(twin, side)} at length ${length}: about ${gigabytes(bytes)} GB, ${gigabytes(room)} GB left${bytes <= whole ? "; measure it with bench --alone" : ""}`,
-          bytes <= MEMORY_SHARE * totalmem(),
+          // Beside the others, with all memory free.
+          bytes <= MEMORY_SHARE * wholeMemory() - (whole - room),
         );
         continue;
       }
@@ -157,6 +160,8 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
   }
   return sides;
 }
+
+const oneText = { num: 1, candidates: 1, blockLength: 0 };
 
 /** Memory that a side is expected to take, in bytes. The peer recomputes no activations. */
 export function bytesOf({ side, config: { model, training } }: Side, task: BenchTask): number {

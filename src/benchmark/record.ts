@@ -1,9 +1,11 @@
 /** @file Under what conditions something was measured: machine, load, versions, commit. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
+import { availableParallelism, cpus, loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { formatProgramId, type ProgramId, programId } from "../hub/program-id.js";
+import { wholeMemory } from "../runtime/free-memory.js";
+import { memoryVariables } from "../runtime/heap.js";
 import { version } from "../version.js";
 
 /** Plain JSON. */
@@ -16,6 +18,8 @@ export interface RunRecord extends ProgramId {
   readonly processors: number;
   readonly threads: number;
   readonly memoryBytes: number;
+  /** What the environment says of the allocator, by variable: another one is another speed. */
+  readonly allocator: Readonly<Record<string, string>>;
   /** Mean number of running processes over the last minute, at the start and (see `endRecord`) the end, of each measurement. */
   readonly load: readonly number[];
 }
@@ -32,7 +36,8 @@ export function startRecord(threads: number, versions: Readonly<Record<string, s
     cpu: cpus()[0]?.model ?? "unknown",
     processors: availableParallelism(),
     threads,
-    memoryBytes: totalmem(),
+    memoryBytes: wholeMemory(),
+    allocator: memoryVariables(process.env),
     ...programId(),
     load: [loadavg()[0]],
   };
@@ -59,13 +64,16 @@ export const joinRecords = (records: readonly RunRecord[]): RunRecord => {
 };
 
 export function formatRecord(record: RunRecord): string {
-  const { cpu, threads, processors, versions, load, date } = record;
+  const { cpu, threads, processors, versions, allocator, load, date } = record;
   const list = Object.entries(versions)
     .map(([name, one]) => `${name} ${one}`)
     .join(", ");
+  const variables = Object.entries(allocator)
+    .map(([name, value]) => `${name}=${value}; `)
+    .join("");
   return (
     `${date.slice(0, 10)}, ${cpu}, ${threads} of ${processors} threads, load ${Math.min(...load).toFixed(1)} to ${Math.max(...load).toFixed(1)}; ` +
-    `${list}; ${formatProgramId(record)}`
+    `${list}; ${variables}${formatProgramId(record)}`
   );
 }
 

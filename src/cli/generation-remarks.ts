@@ -1,6 +1,7 @@
 /** @file What a model is asked for that it was not trained for, and what came of it, said beside the text: it can be written, but not well. */
 import { join } from "node:path";
 import type { RunConfig } from "../config/index.js";
+import { CanvasBlocks } from "../sampling/blocks.js";
 import { buildCanvas, type CanvasTokenizer } from "../sampling/canvas.js";
 import type { Generation, GenerationRequest } from "../sampling/index.js";
 import { trainedOnPairs } from "../training/data-record.js";
@@ -22,15 +23,19 @@ export async function remarksOnRequest(
     remarks.push(
       "This model was trained on texts without sources: it has not learned what to do with --src. --prompt is for a beginning.",
     );
-  const { row, parts } = buildCanvas(request, config, tokenizer, generation.length);
-  const longest = training.sequenceLength;
-  if (generation.blockLength === 0 && row.ids.length > longest) {
-    const open = parts.filter(({ kind }) => kind === "gap").length === 1 && parts.at(-1)?.kind === "gap";
+  const canvas = buildCanvas(request, config, tokenizer, generation.length);
+  const { longest, openEnd } = new CanvasBlocks(canvas, config);
+  if (longest > training.sequenceLength) {
+    const blocks = generation.blockLength > 0;
+    const advice = blocks
+      ? ", or give --context-length so that it sees less of the text before it"
+      : ", or give --block-length to write it in blocks";
     remarks.push(
-      `This is a row of ${row.ids.length} positions, and the model was trained on ${longest} at most: expect it to be worse than a shorter text` +
-        `${open ? ", or give --block-length to write it in blocks" : ""}.`,
+      `This is a row of ${longest} positions, and the model was trained on ${training.sequenceLength} at most: ` +
+        `expect it to be worse than a shorter text${openEnd ? advice : ""}.`,
     );
   }
+  const { parts } = canvas;
   if (
     parts.some((part, i) => part.kind === "given" && part.text.endsWith(" ") && parts[i + 1]?.kind === "gap")
   )

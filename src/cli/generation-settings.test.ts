@@ -86,6 +86,21 @@ it("refuses guidance towards nothing, and a length of gaps that have their own",
   expect(messageFor(template, "masked", {}, "generation.length=5")).toBe("");
 });
 
+it("refuses blocks before given text, and one text written often", () => {
+  const closed = { conditioned: true, openEnd: false };
+  for (const flags of [{ contextLength: 8 }, { untilEnd: true }])
+    expect(messageFor(closed, "masked", { blockLength: 8, ...flags })).toContain(
+      "here text is given behind a gap; leave it out",
+    );
+  expect(messageFor(closed, "masked", { blockLength: 8 }, "generation.contextLength=8")).toBe("");
+  for (const flags of [{ num: 3 }, { candidates: 2 }]) {
+    expect(message("autoregressive", { ...flags, temperature: 0 })).toContain("give --temperature above 0");
+    expect(message("autoregressive", { ...flags, temperature: 0.5 })).toBe("");
+    expect(message("masked", { ...flags, temperature: 0 })).toBe("");
+  }
+  expect(message("autoregressive", { num: 1, temperature: 0 })).toBe("");
+});
+
 it("takes settings however they are written", () => {
   const flags = { steps: 4, set: [" generation.topK = 3", 'generation={"topP":0.5,"seed":7}'] };
   expect([...givenSettings(flags)]).toEqual([

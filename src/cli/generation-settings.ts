@@ -18,6 +18,8 @@ export interface GivenText {
   readonly conditioned: boolean;
   /** A template says how long its gaps are. Default false. */
   readonly template?: boolean;
+  /** Nothing is given behind what is written, so that it may go on block by block. Default true. */
+  readonly openEnd?: boolean;
 }
 
 interface Drawn {
@@ -32,6 +34,17 @@ const needs: readonly (Need<Drawn> & { readonly settings: readonly (keyof Genera
     settings: ["contextLength", "untilEnd"],
     heeded: ({ generation }) => generation.blockLength > 0,
     why: "is for texts in blocks; give --block-length with it",
+  },
+  {
+    settings: ["contextLength", "untilEnd"],
+    heeded: ({ text }) => text.openEnd ?? true,
+    why: "is for texts that end with what is written, and here text is given behind a gap; leave it out",
+  },
+  {
+    settings: ["num", "candidates"],
+    heeded: ({ generation: { num, candidates, temperature }, diffusion }) =>
+      diffusion.objective === "denoising" || temperature > 0 || num * candidates === 1,
+    why: "would write one text as often: from left to right at temperature 0 nothing is drawn; give --temperature above 0 with it",
   },
   {
     settings: ["select"],

@@ -22,7 +22,7 @@ export class Interrupted extends Error {
 }
 
 /** What work ended by, where it was stopped; null: it failed by itself. */
-const stoppedBy = ({ reason }: AbortSignal, error: unknown): Interrupted | null =>
+export const stoppedBy = ({ reason }: AbortSignal, error: unknown): Interrupted | null =>
   reason instanceof Interrupted && !(error instanceof UserError) ? reason : null;
 
 /**

@@ -3,6 +3,15 @@ import { UserError } from "../errors.js";
 import { isTree, show } from "./layers.js";
 import { nearest } from "./nearest.js";
 
+/** Throws for what cannot stop work: an AbortController, say, whose signal is meant. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new UserError(
+      `signal: expected an AbortSignal, got ${signal instanceof AbortController ? "its AbortController" : show(signal)}; ` +
+        "pass controller.signal of a new AbortController()",
+    );
+}
+
 /** Throws unless it is an object. @param keys those it may have @param example of one, for the message */
 export function checkObject(name: string, value: unknown, keys: readonly string[], example: string): void {
   if (!isTree(value))

@@ -15,9 +15,16 @@ const settings = [
   { parameter: -4, variable: "MALLOC_MMAP_MAX_", value: 0 },
 ] as const;
 
-/** Whether an environment says itself what becomes of memory (`MALLOC_..._`, `GLIBC_TUNABLES`, another allocator). */
+/** What an environment says itself of memory (`MALLOC_..._`, `GLIBC_TUNABLES`, another allocator), by the names of its variables. */
+export const memoryVariables = (environment: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) =>
+      value !== undefined && /^(MALLOC_|(GLIBC_TUNABLES|LD_PRELOAD)$)/.test(name) ? [[name, value]] : [],
+    ),
+  );
+
 const decides = (environment: NodeJS.ProcessEnv): boolean =>
-  Object.keys(environment).some((name) => /^(MALLOC_|(GLIBC_TUNABLES|LD_PRELOAD)$)/.test(name));
+  Object.keys(memoryVariables(environment)).length > 0;
 
 /** The environment of a process that is to keep what it frees from its start, as PyTorch beside ours is; unchanged where it decides itself. */
 export const environmentKeepingMemory = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>

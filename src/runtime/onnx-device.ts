@@ -4,7 +4,7 @@
  * The caller's event loop does no more than copy the feeds (not even that with `transferFeeds`). onnx-host.ts is the other end.
  */
 import { copyFile, readdir, readFile, rm } from "node:fs/promises";
-import { availableParallelism, freemem, totalmem } from "node:os";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { transfer } from "comlink";
 import { allOrNone, alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
@@ -44,6 +44,7 @@ import type {
   Slot,
   StepResult,
 } from "./device.js";
+import { freeMemory } from "./free-memory.js";
 import { keepFreedMemory } from "./heap.js";
 import { Lifetime } from "./lifetime.js";
 import { buffersOf, sendable } from "./messages.js";
@@ -61,13 +62,6 @@ export interface MemoryOptions {
   /** Bytes that may be taken. Default: what the system says is free. */
   readonly available?: () => number;
 }
-
-/**
- * Bytes; within a container's limit where Node.js knows it (from 20.13 on). macOS does not count as free what it would give back, so
- * there it is all memory.
- */
-const freeMemory = (): number =>
-  process.platform === "darwin" ? totalmem() : (process.availableMemory?.() ?? freemem());
 
 export class OnnxDevice implements Device {
   readonly lifetime: Lifetime;

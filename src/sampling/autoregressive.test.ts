@@ -30,6 +30,10 @@ describe("an autoregressive model", () => {
     const model = await tinyModel(device, "autoregressive");
     const [{ steps }] = await generate(model, {}, { ...greedy, blockLength: 30, earlyStop: "off" });
     expect(steps).toBe(8);
+    const told: number[][] = [];
+    const blocks = { ...greedy, blockLength: 5, earlyStop: "off" } as const;
+    for await (const { block, step, of } of generateSteps(model, [{}], blocks)) told.push([block, step, of]);
+    expect(told).toEqual([...[1, 2, 3, 4, 5].map((k) => [1, k, 5]), ...[1, 2, 3].map((k) => [2, k, 3])]);
     await model.dispose();
   });
 

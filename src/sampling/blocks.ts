@@ -19,7 +19,7 @@
 import type { GenerationConfig, RunConfig } from "../config/index.js";
 import { UserError } from "../errors.js";
 import { layerPattern } from "../model/attention/pattern.js";
-import type { Canvas, CanvasPart } from "./canvas.js";
+import { type Canvas, type CanvasPart, countTargets } from "./canvas.js";
 
 /** What blocks depend on: the model, the length it was trained at, and what the user asks for. */
 export interface BlockConfig {
@@ -42,14 +42,14 @@ export class CanvasBlocks {
 
   /**
    * @param whole the request's canvas, of any length
-   * @throws UserError for lengths beyond those of training, and for gaps of more than one block that have given text behind them
+   * @throws UserError for several blocks whose canvas would be longer than the model was trained on, and for gaps of more than one block that have given text behind them
    */
   constructor(
     readonly whole: Canvas,
     private readonly config: BlockConfig,
   ) {
     const { blockLength, contextLength } = config.generation;
-    const open = whole.target.reduce((sum, flag) => sum + flag, 0);
+    const open = countTargets(whole);
     const { gap } = this;
     this.count = blockLength === 0 ? 1 : Math.ceil(open / blockLength);
     if (this.count > 1 && !gap)
@@ -70,7 +70,12 @@ export class CanvasBlocks {
     }
   }
 
-  /** The gap that goes to the text's end, when it is the only one. */
+  /** Whether a single gap goes to the text's end: what can be written in several blocks. */
+  get openEnd(): boolean {
+    return this.gap !== null;
+  }
+
+  /** That gap. */
   private get gap(): CanvasPart | null {
     const { parts } = this.whole;
     const last = parts[parts.length - 1];

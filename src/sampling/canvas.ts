@@ -46,6 +46,10 @@ export interface CanvasTokenizer {
   encode(text: string): Int32Array;
 }
 
+/** Why a text is shorter than the settings say. */
+const leftBySource =
+  "all that the source leaves of data.padTargets (`length` of the settings is a most here, that of the request is heeded)";
+
 /**
  * The canvas of a request.
  * @param defaultLength tokens of the text when the request does not say. Models trained with `padTargets` have seen whole documents of
@@ -72,8 +76,10 @@ export function buildCanvas(
         "(data.padTargets), so nothing is left to write. Shorten the source, or say how long the text is to be: by --length, or `length` of the request " +
         "(that of the settings is a most here).",
     );
-  const length = condition.length > 0 ? Math.min(defaultLength, Math.max(1, room)) : defaultLength;
-  const tokenParts = requestParts(request, encode, length);
+  const cut = condition.length > 0 && room < defaultLength;
+  const tokenParts = cut
+    ? requestParts(request, encode, Math.max(1, room), `, ${leftBySource}`)
+    : requestParts(request, encode, defaultLength);
   const size = tokenParts.reduce(
     (sum, part) => sum + (part.kind === "given" ? part.ids.length : part.size),
     0,
@@ -120,6 +126,10 @@ export function buildCanvas(
     endFrom: last.kind === "gap" ? last.start : ids.length,
   };
 }
+
+/** Tokens to be written. */
+export const countTargets = ({ target }: Pick<Canvas, "target">): number =>
+  target.reduce((sum, flag) => sum + flag, 0);
 
 /** Slots for global tokens that every canvas of a model fits in. */
 export const canvasGlobalSlots = ({ attention }: CanvasConfig["model"]): number =>

@@ -103,6 +103,10 @@ describe("the steps of a generation", () => {
     await expect(run()).rejects.toThrow("enough");
     expect(steps).toBe(2);
     await expect(generate(model, {}, settings, { signal: stopper.signal })).rejects.toThrow("enough");
+    const controller = { signal: stopper as unknown as AbortSignal };
+    await expect(generate(model, {}, settings, controller)).rejects.toThrow("pass controller.signal");
+    const odd = generateSteps(model, [{}], settings, { samples: 1 as unknown as boolean });
+    await expect(odd.next()).rejects.toThrow("options.samples: expected true or false, got 1");
     // Leaving the loop is another way to stop; the model goes on to work.
     for await (const { step } of generateSteps(model, [{}], settings)) if (step === 3) break;
     expect(await generate(model, {}, settings)).toHaveLength(1);

@@ -7,18 +7,19 @@
  * A text depends on the model, its request, the settings, the seed and its sample number; not on what else is written at the
  * same time, nor on batch size, padding and threads (as far as the device computes a row alike in every batch).
  */
-import { checkObject } from "../config/check-object.js";
+import { checkObject, checkSignal } from "../config/check-object.js";
 import type { GenerationConfig } from "../config/index.js";
+import { show } from "../config/layers.js";
 import { MOST } from "../config/limits.js";
 import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
 import { type Candidate, Candidates, type Choice } from "./candidates.js";
-import { buildCanvas } from "./canvas.js";
+import { buildCanvas, countTargets } from "./canvas.js";
 import { checkCount } from "./check-request.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
-import type { ExpertLoad } from "./sample-batch.js";
+import type { ExpertLoad, SampleBatch } from "./sample-batch.js";
 import type { SampleSetting } from "./sample-state.js";
 import {
   chooseSampler,
@@ -75,7 +76,7 @@ export interface SampleProgress {
 export interface StepEvent {
   /** Steps done in this block, from 1. That of a block's last event says how many ran. */
   readonly step: number;
-  /** Steps there are, if no early stop comes before. */
+  /** Steps this block has, if no early stop comes before. */
   readonly of: number;
   /** Noise level reached: 0 after the last of them. */
   readonly time: number;
@@ -86,7 +87,7 @@ export interface StepEvent {
   readonly block: number;
   /** Blocks of the batch's longest text, if it does not end before (`untilEnd`). */
   readonly blocks: number;
-  /** The samples that have this block: those whose text is done are left out. */
+  /** The samples that have this block: those whose text is done are left out. Empty where nobody looks (`StepOptions.samples`). */
   readonly samples: readonly SampleProgress[];
   /** [layer][expert], 1: even share; null without experts. */
   readonly expertLoad: ExpertLoad | null;
@@ -105,6 +106,14 @@ export interface GenerateOptions {
   readonly maxBatch?: number | undefined;
   /** Rows are padded to a multiple of this many positions, so that similar lengths share a compiled program. Default 64. */
   readonly lengthMultiple?: number | undefined;
+}
+
+export interface StepOptions extends GenerateOptions {
+  /**
+   * Whether steps tell of the samples as they stand. Default true. false: the network is not asked for guesses that nobody sees, nor run
+   * in steps that draw nothing, as in `generate`; the texts are the same.
+   */
+  readonly samples?: boolean | undefined;
 }
 
 /** Positions in a batch, by default. */
@@ -126,13 +135,19 @@ export async function* generateSteps(
   model: DiffusionModel,
   requests: readonly GenerationRequest[],
   settings: GenerationSettings = {},
-  options: GenerateOptions = {},
+  options: StepOptions = {},
 ): AsyncGenerator<StepEvent, void, undefined> {
   if (!Array.isArray(requests))
     throw new UserError(
       "requests: expected a list of requests, got something else; pass one request as [request]",
     );
-  yield* run(model, requests, settings, options, true);
+  checkObject("options", options, [...optionKeys, "samples"], "{ maxBatch: 8 }");
+  const { samples = true, ...own } = options;
+  if (typeof samples !== "boolean")
+    throw new UserError(
+      `options.samples: expected true or false, got ${show(samples)}; leave it out for true`,
+    );
+  yield* run(model, requests, settings, own, samples);
 }
 
 /**
@@ -166,6 +181,9 @@ export async function generate(
   return texts.sort((a, b) => a.request - b.request || a.sample - b.sample);
 }
 
+const optionKeys: readonly (keyof GenerateOptions)[] = ["signal", "maxBatch", "lengthMultiple"];
+
+/** @param look whether anybody will look at the samples before they are done */
 async function* run(
   model: DiffusionModel,
   requests: readonly GenerationRequest[],
@@ -174,8 +192,9 @@ async function* run(
   look: boolean,
 ): AsyncGenerator<StepEvent, void, undefined> {
   const asked = generationConfig(model.config, settings);
-  checkObject("options", options, ["signal", "maxBatch", "lengthMultiple"], "{ maxBatch: 8 }");
+  checkObject("options", options, optionKeys, "{ maxBatch: 8 }");
   const { signal, maxBatch, lengthMultiple = 64 } = options;
+  checkSignal(signal);
   checkCount("maxBatch", maxBatch ?? 1);
   checkCount("lengthMultiple", lengthMultiple);
   const plans = requests.flatMap((request, number) => planRequest(model, request, number, asked));
@@ -214,7 +233,7 @@ async function* run(
     for await (const { block, blocks, step, batch, writing, milliseconds, finished } of steps)
       yield {
         step,
-        of: config.steps,
+        of: autoregressive ? mostTargets(batch) : config.steps,
         time: setting.times[step],
         batch: number + 1,
         batches: batches.length,
@@ -233,6 +252,10 @@ async function* run(
       };
   }
 }
+
+/** Tokens of the longest block: the steps of a left-to-right batch. */
+const mostTargets = ({ samples }: SampleBatch): number =>
+  samples.reduce((most, { canvas }) => Math.max(most, countTargets(canvas)), 0);
 
 const writtenBy = (
   texts: readonly BlockText[],

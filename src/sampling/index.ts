@@ -12,6 +12,7 @@ export {
   generateSteps,
   type SampleProgress,
   type StepEvent,
+  type StepOptions,
 } from "./generate.js";
 export { DiffusionModel, type HostCodes, type ModelOptions, type ModelParts } from "./model.js";
 export { DEFAULT_GAP, type GenerationRequest, type InfillPart, parseTemplate } from "./request.js";

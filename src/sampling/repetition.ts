@@ -19,7 +19,7 @@
 import type { GenerationConfig } from "../config/index.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import type { Canvas } from "./canvas.js";
-import { type RoundedTokens, type RoundingOptions, roundLogits } from "./rounding.js";
+import { type RoundedTokens, type RoundingOptions, RowSampler, roundLogits } from "./rounding.js";
 
 export type RepetitionSettings = Pick<
   GenerationConfig,
@@ -48,6 +48,7 @@ export class RepetitionControl {
   private readonly places = new Map<number, number[]>();
   private readonly separator: number;
   private readonly special: ReadonlySet<number>;
+  private sampler: RowSampler | undefined;
 
   constructor(
     private readonly canvas: Pick<Canvas, "parts" | "target" | "before" | "endFrom">,
@@ -86,12 +87,13 @@ export class RepetitionControl {
   ): RoundedTokens {
     this.read(known);
     const size = logits.length / positions.length;
+    if (positions.length > 0) this.sampler ??= new RowSampler(size);
     const ids = new Int32Array(positions.length);
     const [confidence, margin, entropy] = [0, 1, 2].map(() => new Float32Array(positions.length));
     for (const [r, p] of positions.entries()) {
       const row = logits.subarray(r * size, (r + 1) * size);
       this.adjust(row, p + this.offset);
-      const drawn = roundLogits(row, size, uniforms.subarray(r, r + 1), options);
+      const drawn = roundLogits(row, size, uniforms.subarray(r, r + 1), options, this.sampler);
       [ids[r], confidence[r], margin[r], entropy[r]] = [
         drawn.ids[0],
         drawn.confidence[0],

@@ -53,11 +53,15 @@ export type TokenPart =
   | { readonly kind: "given"; readonly text: string; readonly ids: Int32Array }
   | { readonly kind: "gap"; readonly size: number };
 
-/** The parts of a request: neighbouring given texts are one, empty ones are left out. At least one is a gap. */
+/**
+ * The parts of a request: neighbouring given texts are one, empty ones are left out. At least one is a gap.
+ * @param defaultLength tokens of the text when the request does not say @param why that many, for the message when they are too few
+ */
 export function requestParts(
   request: GenerationRequest,
   encode: (text: string) => Int32Array,
   defaultLength: number,
+  why = "",
 ): TokenPart[] {
   const { prompt = "", suffix = "", infill, length } = request;
   const given = (text: string): TokenPart[] =>
@@ -77,7 +81,7 @@ export function requestParts(
   );
   if (total <= used)
     throw new UserError(
-      `length: expected more tokens than the ${used} of the given text, got ${total}; raise --length`,
+      `length: expected more tokens than the ${used} of the given text, got ${total}${length === undefined ? why : ""}; raise --length`,
     );
   return [...before, { kind: "gap", size: total - used }, ...after];
 }

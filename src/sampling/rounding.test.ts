@@ -129,6 +129,8 @@ it("says what is wrong", () => {
   const one = Float32Array.of(0.5);
   expect(() => roundLogits(Float32Array.of(1, Number.NaN), 2, one)).toThrow("NaN or +Infinity");
   expect(() => roundLogits(Float32Array.of(1, Infinity), 2, one)).toThrow("NaN or +Infinity");
+  const broken = new Float32Array(2).fill(Number.NaN);
+  expect(() => roundLogits(broken, 2, one)).toThrow("NaN or +Infinity; the weights of the model are broken");
   expect(() => roundLogits(Float32Array.of(-Infinity, -Infinity), 2, one)).toThrow("none above -Infinity");
   expect(() => roundLogits(Float32Array.of(1, 2), 1, one)).toThrow("got 1 for 2 rows");
 });

@@ -45,6 +45,7 @@ const BINS = RANGE * BINS_PER_UNIT;
  * @param logits float32 [rows, V]; -Infinity forbids a token
  * @param vocabSize V
  * @param uniforms [rows] numbers in [0, 1)
+ * @param row holds what the work needs, for whoever calls this often; of V tokens
  * @throws UserError when there is not one number a row, and for rows in which no token is left or a logit is NaN or +Infinity
  */
 export function roundLogits(
@@ -52,6 +53,7 @@ export function roundLogits(
   vocabSize: number,
   uniforms: Float32Array,
   { temperature = 1, topK = 0, topP = 1 }: RoundingOptions = {},
+  row = new RowSampler(vocabSize),
 ): RoundedTokens {
   const rows = logits.length / vocabSize;
   if (!Number.isInteger(rows) || uniforms.length !== rows) {
@@ -63,7 +65,6 @@ export function roundLogits(
   const confidence = new Float32Array(rows);
   const margin = new Float32Array(rows);
   const entropy = new Float32Array(rows);
-  const row = new RowSampler(vocabSize);
   for (let r = 0; r < rows; r++) {
     row.load(logits, r);
     ids[r] = temperature === 0 ? row.likeliest : row.draw(temperature, topK, topP, uniforms[r]);
@@ -75,7 +76,7 @@ export function roundLogits(
 }
 
 /** Works on one row of logits at a time; its arrays are used again for every row. */
-class RowSampler {
+export class RowSampler {
   /** Id with the largest logit. */
   likeliest = 0;
   /** Entropy of the plain softmax, nats. */
@@ -125,9 +126,10 @@ class RowSampler {
     }
     // A NaN logit makes the total NaN, an infinite largest one its own distance.
     if (!(total >= 1)) {
+      const none = logit.every((value) => value === Number.NEGATIVE_INFINITY);
       throw new UserError(
         `Row ${r} of the logits has no token to draw: expected finite logits and at least one allowed token, ` +
-          `got ${top === Number.NEGATIVE_INFINITY ? "none above -Infinity" : "a NaN or +Infinity"}.`,
+          `got ${none ? "none above -Infinity" : "a NaN or +Infinity; the weights of the model are broken, take another checkpoint"}.`,
       );
     }
     this.top = top;

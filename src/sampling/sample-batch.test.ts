@@ -44,6 +44,18 @@ describe("steps that draw nothing", () => {
     expect(run.mock.calls.length - runs).toBe(steps);
     expect(runs).toBeLessThan(steps * 0.7);
     expect(runs).toBeGreaterThan(0);
+    // Whoever wants the steps and no samples is told as often, and asks for no more than they take.
+    const before = run.mock.calls.length;
+    const unseen = [];
+    for await (const { samples, finished } of generateSteps(model, requests, settings, {
+      ...short,
+      samples: false,
+    })) {
+      expect(samples).toEqual([]);
+      unseen.push(...finished);
+      steps--;
+    }
+    expect([unseen, steps, run.mock.calls.length - before]).toEqual([texts, 0, runs]);
     await model.dispose();
   });
 

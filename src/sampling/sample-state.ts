@@ -183,7 +183,7 @@ export class SampleState {
     const { absorbing, config } = this.setting;
     if (this.setting.autoregressive && config.earlyStop !== "off" && this.ended) return true;
     if (this.memory.absorbed.includes(1)) return false;
-    if (!absorbing) return config.earlyStop !== "off";
+    if (!absorbing) return config.earlyStop !== "off" || (this.setting.autoregressive ?? false);
     // At full noise the guesses stand still too, as nothing is known; hence the probability. What must not repeat is known at the end.
     return (
       before !== null &&

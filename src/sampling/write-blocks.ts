@@ -115,7 +115,7 @@ export interface BlockStep {
 /**
  * Writes the texts of a batch.
  * @param texts at most `shape.batchSize`, no canvas of a block longer than `shape.length`
- * @param look whether anybody wants the steps before the last; else only that one is told
+ * @param look whether anybody will look at the texts before they are done
  */
 export async function* writeBlocks(
   model: DiffusionModel,
@@ -141,8 +141,7 @@ export async function* writeBlocks(
         if (batch.finished) for (const [i, text] of writing.entries()) text.take(batch.samples[i], look);
         finished = texts.every(({ done }) => done);
         const milliseconds = performance.now() - start;
-        if (look || finished)
-          yield { block: block + 1, blocks, step, batch, writing, milliseconds, finished };
+        yield { block: block + 1, blocks, step, batch, writing, milliseconds, finished };
       }
     } finally {
       await batch.release();

@@ -7,6 +7,7 @@
  * Several ranks (processes started by mpirun) run the same loop, each with its share of the rows. Rank 0 alone touches the run's
  * directory, and its clock is everybody's. Whatever decides how the loop goes on is agreed upon after every step.
  */
+import { checkSignal } from "../config/check-object.js";
 import type { RunConfig } from "../config/index.js";
 import { Tokenizer } from "../data/index.js";
 import type { TimeSamplerState } from "../diffusion/time-sampler.js";
@@ -49,6 +50,7 @@ export type { TrainEvent, TrainMetrics, TrainOptions, TrainSummary, ValidMetrics
 export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { communicator = await joinRanks() } = options;
   const onEvent = (communicator.rank === 0 && options.onEvent) || (() => {});
+  checkSignal(options.signal);
   const { maxSteps, maxTokens, maxMinutes } = options.config.training;
   if (maxSteps === null && maxTokens === null && maxMinutes === null)
     throw new UserError("Training needs a budget: pass --max-steps, --max-minutes or --max-tokens.");

@@ -33,6 +33,7 @@ it.each([
     ["--set", "generation.sampler=ddim"],
     "--set generation.sampler: a benchmark decides this itself; leave it",
   ],
+  [["--set", "model.dropout=0.1"], "--set model.dropout: a benchmark decides this itself; leave it"],
   [["--set", "generation.cacheInterval=4"], `--python: there is no ${python}`],
   [["--tasks", "training", "--sampling-steps", "20"], `--python: there is no ${python}`],
 ])("%j", async (args, message) => {

@@ -32,12 +32,18 @@ interface BenchFlags extends Flags {
   alone?: boolean;
 }
 
-/** What a benchmark decides itself: how long a row and a document are and how many there are, and the steps and the sampler of a document. */
+/**
+ * What a benchmark decides itself: how long a row and a document are and how many there are, and the steps and the sampler of a document;
+ * and what it does not time.
+ */
 export const ownedByBench: OwnedSettings = {
+  "model.dropout": null,
+  "model.selfConditioning": null,
   "training.batchSize": "--tokens",
   "training.sequenceLength": "--lengths",
   "training.gradientAccumulation": "--tokens",
   "generation.length": "--lengths",
+  "generation.blockLength": null,
   "generation.num": "--count",
   "generation.candidates": null,
   "generation.steps": "--sampling-steps",

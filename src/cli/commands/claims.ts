@@ -7,6 +7,7 @@ import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord } from "../../errors.js";
 import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
+import { programId } from "../../hub/program-id.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { addSuiteOptions, type SuiteFlags, suiteOptions, trainSideBySide } from "../evaluate-suite.js";
@@ -88,6 +89,8 @@ export function registerClaims(program: Command, host: CommandHost): void {
     ["onBadRecord", "set", "threads"],
     async (flags, { terminal, signal }) => {
       const { runClaims } = await import("../../benchmark/index.js");
+      // What is at work now, not what lies here when the last twin is trained.
+      programId();
       const { out, options } = await planClaims(flags);
       const { suite, bench } = options;
       await makeFolder(out);

@@ -31,6 +31,7 @@ it("continues a prompt, the same for the same seed, and streams the steps to sta
   expect(plain).toMatchObject({ code: 0, out: expect.stringMatching(/^Fellow citizens/) });
   const streamed = await generate("--prompt", "Fellow citizens", "--seed", "3", "--stream");
   expect(streamed.out).toBe(plain.out);
+  expect(plain.err).not.toContain("settled");
   expect(streamed.err).toMatch(/step 1\/4 .*Fellow citizens[\s\S]*step 4\/4 {2}100% settled/);
 });
 
@@ -131,6 +132,22 @@ it("says what the model was not trained for, beside the text", async () => {
   );
   expect(long.code).toBe(0);
   expect((await generate("--prompt", "We show", "--length", "30")).err).not.toMatch(/trained on|a space/);
+  // A text of one block is seen whole.
+  const draft = join(folder, "long-draft.txt");
+  const block = async (template: string, ...more: string[]) => {
+    writeFileSync(draft, template);
+    const terminal = memoryTerminal();
+    const own = ["--infill", draft, "--steps", "2", "--threads", "1", "--block-length", "16", ...more];
+    await runCommandLine(["generate", "--model", model, ...own], terminal);
+    return terminal.stderr.text;
+  };
+  const start = "We show that. ".repeat(30);
+  expect(await block(`${start}[MASK:9]`)).toMatch(/trained on 48 at most: .* --context-length/);
+  expect(await block(`${start}[MASK:9]`, "--context-length", "8")).not.toContain("trained on 48");
+  expect(await block(`${start}[MASK:9] end`)).toMatch(/trained on 48 at most: .*a shorter text\.\n/);
+  expect(await block(`${start}[MASK:9] end`, "--context-length", "8")).toContain(
+    "behind a gap; leave it out",
+  );
   const pairs = join(folder, "pairs.jsonl");
   const lines = Array.from({ length: 40 }, (_, i) =>
     JSON.stringify({ src: `number ${i}`, trg: `it is ${i}` }),

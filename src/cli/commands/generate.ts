@@ -1,11 +1,12 @@
 /** @file `moe-diffuseq generate`: texts from a trained model, free, continued, conditional or infilled. */
 import type { Command } from "commander";
 import type { Generation, GenerationRequest, StepEvent } from "../../sampling/index.js";
+import { parseTemplate } from "../../sampling/request.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { DenoisingView, type Words } from "../denoising-view.js";
 import { formatCount, formatDuration } from "../format.js";
 import { generationSettings } from "../generation-settings.js";
-import { Interrupted } from "../interrupt.js";
+import { Interrupted, stoppedBy } from "../interrupt.js";
 import type { Flags } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
 import type { CommandResult, OutputStream } from "../terminal.js";
@@ -33,13 +34,20 @@ async function readRequest({
   suffix,
   infill,
   length,
-}: GenerateFlags): Promise<GenerationRequest> {
-  if (infill === undefined) return { src, prompt, suffix, length };
+}: GenerateFlags): Promise<GenerationRequest & { readonly infill: string | undefined }> {
+  if (infill === undefined) return { src, prompt, suffix, length, infill };
   const { readTextFile } = await import("../../data/index.js");
   const text = await readTextFile(infill, `the template ${infill}`);
   // Editors end a file with the end of a line, which is no text behind its last gap.
   const template = text.replace(/(\[MASK(?::\d+)?\])\n$/, "$1");
   return { src, prompt, suffix, length, infill: template };
+}
+
+/** Whether what is written is one piece, at the text's end. */
+function isOpenEnded({ suffix = "", infill }: Pick<GenerateFlags, "suffix" | "infill">): boolean {
+  if (infill === undefined) return suffix === "";
+  const parts = parseTemplate(infill).filter((part) => part !== "");
+  return parts.findIndex((part) => typeof part !== "string") === parts.length - 1;
 }
 
 /** Whether anything is given. Of an empty source the model sees that there is one; an empty beginning or end is none. */
@@ -65,7 +73,7 @@ export function showSteps(stream: OutputStream, words: Words | null) {
         batches > 1 ? `batch ${batch}/${batches}` : "",
         blocks > 1 ? `block ${block}/${blocks}` : "",
         `step ${step}/${of}`,
-        `${Math.round((100 * settled) / tokens)}% settled`,
+        tokens > 0 ? `${Math.round((100 * settled) / tokens)}% settled` : "",
         `${formatDuration(left)} left`,
       ];
       const text = status.filter((part) => part !== "").join("  ");
@@ -132,6 +140,7 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const settings = generationSettings(config, flags, {
         conditioned: isConditioned(flags),
         template: flags.infill !== undefined,
+        openEnd: isOpenEnded(request),
       });
       const model = await DiffusionModel.fromPretrained(flags.model, {
         threads: flags.threads,
@@ -146,24 +155,25 @@ export function registerGenerate(program: Command, host: CommandHost): void {
       const show = showSteps(terminal.stderr, flags.stream ? model.tokenizer : null);
       const texts: Generation[] = [];
       const began = performance.now();
-      let stepsOfBlock = 0;
+      let [most, stepsOfBatch] = [0, 0];
       try {
         remark(await remarksOnRequest(flags.model, request, { ...config, generation: settings }, model));
-        for await (const event of generateSteps(model, [request], settings, { signal })) {
+        const options = { signal, samples: flags.stream === true };
+        for await (const event of generateSteps(model, [request], settings, options)) {
           show.onStep(event);
-          stepsOfBlock = event.of;
+          if (event.step === 1) stepsOfBatch = event.of + (event.block === 1 ? 0 : stepsOfBatch);
+          most = Math.max(most, stepsOfBatch);
           texts.push(...event.finished);
         }
       } catch (error) {
         // Whole texts that are there are worth having.
-        if (!(signal.reason instanceof Interrupted) || texts.length === 0) throw error;
+        if (texts.length === 0 || !stoppedBy(signal, error)) throw error;
       } finally {
         show.end();
         await model.dispose();
       }
       const seconds = (performance.now() - began) / 1000;
       const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
-      const most = stepsOfBlock * texts.reduce((blocks, text) => Math.max(blocks, text.blocks), 0);
       const steps = texts.reduce((ran, text) => Math.max(ran, text.steps), 0);
       const stopped = texts.length < settings.num;
       if (stopped) terminal.stderr.write(`Stopped after ${texts.length} of ${settings.num} texts.\n`);

@@ -192,7 +192,7 @@ function likelihoods(twins: readonly TwinSummary[], { runs }: TaskReport): strin
       nats(gain),
     ]);
   }
-  return `${shown.toString()}\nNats a target token, [PAD] included, over the noise levels; masked and autoregressive: the channel says nothing, alone it is the unigram model.`;
+  return `${shown.toString()}\nNats a target token, [PAD] included, over the noise levels; masked: an absorbed token, autoregressive: at one level; there the channel says nothing, alone it is the unigram model.`;
 }
 
 /** Every twin, and with several seeds the mean of each. */

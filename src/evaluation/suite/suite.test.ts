@@ -22,6 +22,11 @@ describe("a source", () => {
     for (const src of ["1".repeat(26), "é".repeat(13)]) expect(shownSource(src, codec, room)).toBe(src);
     expect(shownSource("1".repeat(27), codec, room)).toBe("1".repeat(26));
     expect(shownSource(`1${"é".repeat(13)}`, codec, room)).toBe(`1${"é".repeat(12)}`);
+    // What a continuation follows on is its end.
+    const end = { ...room, continues: true };
+    expect(shownSource("1".repeat(26), codec, end)).toBe("1".repeat(26));
+    expect(shownSource(`${"2".repeat(9)}${"1".repeat(26)}`, codec, end)).toBe("1".repeat(26));
+    expect(shownSource(`${"é".repeat(13)}1`, codec, end)).toBe(`${"é".repeat(12)}1`);
     for (const task of suiteTasks) expect(task.targetShare).toBeLessThanOrEqual(0.5);
   });
 });

@@ -42,6 +42,8 @@ export interface SuiteTask {
   readonly length: number;
   /** Share of them that is left for the target to write, however long its source. */
   readonly targetShare: number;
+  /** The target goes on where its source ends: of a source that is too long the end is shown. Default: its beginning. */
+  readonly continues?: boolean;
   readonly metrics: readonly SuiteMetric[];
   /** Also: coherence with what was said, by the next-turn classifier. */
   readonly coherence?: boolean;
@@ -74,6 +76,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     pairs: sentencePairs,
     length: 128,
     targetShare: 0.375,
+    continues: true,
     metrics: ["bleu", "rougeL", "chrf"],
     free: true,
     infill: true,
@@ -100,6 +103,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     pairs: piecePairs,
     length: 192,
     targetShare: 0.5,
+    continues: true,
     metrics: ["editSimilarity", "bleu"],
     infill: true,
     candidates: 1,
@@ -123,6 +127,7 @@ export const suiteTasks: readonly SuiteTask[] = [
     pairs: turnPairs,
     length: 160,
     targetShare: 0.35,
+    continues: true,
     metrics: ["bleu", "rougeL", "chrf"],
     coherence: true,
     candidates: 1,

@@ -16,7 +16,6 @@ import type { ExpertUse } from "../../diffusion/expert-use.js";
 import { lockBeside } from "../../hub/folder-lock.js";
 import { readKept, writeKept } from "../../hub/index.js";
 import type { ProgramId } from "../../hub/program-id.js";
-import { costOf } from "../../model/cost.js";
 import type { DeviceKind } from "../../runtime/index.js";
 import { readMetrics } from "../../training/metrics-log.js";
 import { train } from "../../training/trainer.js";
@@ -40,7 +39,6 @@ export interface TwinRun extends Training {
   readonly seed: number;
   readonly path: string;
   readonly parameters: { readonly total: number; readonly active: number };
-  readonly flopsPerToken: number;
   readonly tokens: number;
   /** Validation while training, over such tokens and seconds: cross entropy in nats a token (masked limit: an absorbed one). */
   readonly curve: readonly { readonly tokens: number; readonly seconds: number; readonly value: number }[];
@@ -208,14 +206,13 @@ async function judgeTwin(
   const data = config.data.valid ?? undefined;
   const report = await evaluateRun(path, { data, threads, signal, baselines: false, sequences: LOSS_PAIRS });
   say("writing");
-  const { batchSize, sequenceLength, gradientAccumulation } = config.training;
+  const { batchSize, gradientAccumulation } = config.training;
   return {
     twin,
     seed,
     path,
     ...training,
     parameters: learningParameters(config),
-    flopsPerToken: costOf(config.model, { batchSize, length: sequenceLength }).flopsPerToken.training,
     tokens: training.steps * batchSize * gradientAccumulation * task.length,
     curve: readMetrics(join(path, "metrics.jsonl"))
       .filter(({ kind }) => kind === "valid")

@@ -145,18 +145,21 @@ async function fillGaps(
 const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 
 /**
- * The source, cut at its end where it would leave the target less than its share of the room. Training cuts a pair that is too long by the
- * lengths of both; here the target's own length must not tell.
+ * The source, cut where it would leave the target less than its share of the room: at its end, or, where the target goes on from there, at
+ * its beginning. Training cuts a pair that is too long by the lengths of both; here the target's own length must not tell.
  */
 export function shownSource(
   src: string,
   tokenizer: TextCodec,
-  { length, targetShare }: Pick<SuiteTask, "length" | "targetShare">,
+  { length, targetShare, continues = false }: Pick<SuiteTask, "length" | "targetShare" | "continues">,
 ): string {
   const ids = tokenizer.encode(src);
   const most = Math.floor((1 - targetShare) * length) - SPECIALS;
+  if (ids.length <= most) return src;
   // Half a character at the cut is left out.
-  return ids.length <= most ? src : tokenizer.decode(ids.subarray(0, most)).replace(/\uFFFD+$/, "");
+  return continues
+    ? tokenizer.decode(ids.subarray(ids.length - most)).replace(/^\uFFFD+/, "")
+    : tokenizer.decode(ids.subarray(0, most)).replace(/\uFFFD+$/, "");
 }
 
 /** [CLS], and three [SEP]. */
