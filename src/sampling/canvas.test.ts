@@ -82,7 +82,7 @@ describe("a canvas", () => {
       /documents of 16 tokens in all[\s\S]*Shorten the source[\s\S]*`length` of the request/,
     );
     expect(() => build({ src: "the cat", prompt: "the cat sat on the mat ".repeat(4) }, 100, padded)).toThrow(
-      /tokens of the given text, got \d+, all that the source leaves of data.padTargets .*; raise --length/,
+      /of the given text, got \d+, all that the source leaves of data.padTargets .*; raise --length/,
     );
     expect(build({ src: long, length: 2 }, 100, padded).target.filter((flag) => flag === 1)).toHaveLength(2);
   });
