@@ -201,7 +201,8 @@ class Denoiser:
         bias = self.p.get(f"{prefix}.router.selection_bias")
         with torch.no_grad():
             chosen = torch.topk(logits if bias is None else logits + bias, K).indices
-        gates = torch.softmax(logits.gather(1, chosen), -1)
+        # The gate of one expert alone is its probability, else it would be 1 whatever the router says.
+        gates = torch.softmax(logits.gather(1, chosen), -1) if K > 1 else torch.softmax(logits, -1).gather(1, chosen)
         # Slots (token, choice) sorted by expert; padding goes last and to nobody.
         flat = torch.where(valid[:, None], chosen, E).view(-1)
         order = flat.argsort(stable=True)

@@ -104,6 +104,18 @@ describe("feedForward", () => {
     },
   );
 
+  it.each<[string, Changes["experts"]]>([
+    ["top-k, one expert a token", { topK: 1 }],
+    ["top-p, the best expert is enough", { router: "top-p", topP: 0 }],
+  ])("%s: the router learns from the task alone", (_name, experts) => {
+    const config = configure({ experts: { balance: "none", ...experts } });
+    const lookup = parameterTensors(feedForwardParameters(config, "layers.0"));
+    const { output } = build(config, constant(wave(7 * D), [7, D]), lookup, [1, 1, 0, 1, 1, 1, 0], 1);
+    const [router] = gradient(reduceSum(mul(output, output), [0, 1]), [lookup("layers.0.router.weight")]);
+    const { data } = evaluate({ name: "task", outputs: { router } }, {}, arrays(config)).router;
+    expect(Math.max(...data.map(Math.abs))).toBeGreaterThan(1e-3);
+  });
+
   it("gives padding nothing from routed experts", () => {
     const config = configure();
     const { output } = build(

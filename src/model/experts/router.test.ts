@@ -80,7 +80,10 @@ function expected(
           return take;
         });
       }
-      const gates = softmax(set.map((e) => rowOf(logitValues, t)[e]));
+      const gates =
+        router === "top-k" && topK > 1
+          ? softmax(set.map((e) => rowOf(logitValues, t)[e]))
+          : set.map((e) => probabilities[t][e]);
       for (const [i, e] of set.entries()) if (loads[e]++ < limit) chosen[t].set(e, gates[i]);
     }
   }
@@ -91,6 +94,7 @@ const cases: [string, Partial<RoutingOptions>, boolean][] = [
   ["top-k", {}, false],
   ["top-k with a selection bias", {}, true],
   ["top-k, one expert", { topK: 1 }, false],
+  ["top-k, one expert, with a selection bias", { topK: 1 }, true],
   ["top-k, all experts", { topK: E }, true],
   ["top-k with capacity", { capacityFactor: 1 }, false],
   ["top-k with a tight capacity", { capacityFactor: 0.45, topK: 2 }, true],
@@ -98,6 +102,7 @@ const cases: [string, Partial<RoutingOptions>, boolean][] = [
   ["top-p with a selection bias", { router: "top-p", topK: E }, true],
   ["top-p with capacity", { router: "top-p", topK: E, capacityFactor: 0.5 }, false],
   ["top-p, nothing to reach: the best expert alone", { router: "top-p", topP: 0 }, false],
+  ["top-p, the best expert alone, with a selection bias", { router: "top-p", topP: 0 }, true],
   ["top-p, everything to reach: k experts", { router: "top-p", topP: 1 }, false],
   ["expert-choice", { router: "expert-choice", topK: 2 }, false],
   ["expert-choice, all tokens", { router: "expert-choice", topK: E }, false],

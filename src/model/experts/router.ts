@@ -2,9 +2,13 @@
  * @file The router: which experts a token visits and with what weight. Selections are constants; gradients reach the logits through the
  * gates alone.
  *
- * - top-k: the k largest of logits + selection bias; gates = softmax of those k raw logits.
- * - top-p: the fewest experts (at most k) whose probabilities add up to p; gates = their raw probabilities, renormalised.
+ * - top-k: the k largest of logits + selection bias; gates = softmax of those k raw logits. One alone (k = 1) would always have a gate of 1,
+ *   from which the router learns nothing: its gate is its probability, as in the Switch Transformer (arXiv 2101.03961, equation 2).
+ * - top-p: the fewest experts (at most k) whose probabilities add up to p; gates = their probabilities as they are
+ *   (arXiv 2403.07652): renormalised, that of a token with one expert would be 1 too.
  * - expert-choice: within each sequence expert e takes its c = ceil(k * valid / E) most probable tokens; gate = the probability.
+ *
+ * Probabilities are those of the raw logits over all experts; where experts are ranked for top-p, of logits + selection bias.
  *
  * Every decision looks at one token, or at the valid tokens of one sequence: neither the rest of the batch nor padding changes it.
  */
@@ -140,8 +144,8 @@ function tokenChoice({
     const before = cumulativeSum(ranked.values, 1, true);
     taken = and(present, less(before, Math.max(topP, 1e-30)));
   }
-  const selected = gatherElements(logits, experts, 1, true);
-  const weights = softmax(router === "top-k" ? selected : where(taken, selected, -1e30));
+  const among = (values: Tensor) => gatherElements(values, experts, 1, true);
+  const weights = router === "top-k" && topK > 1 ? softmax(among(logits)) : among(probabilities);
   return withAssignment(where(taken, experts, numExperts), where(taken, weights, 0), numExperts);
 }
 
