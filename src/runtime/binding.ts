@@ -25,7 +25,10 @@ const quote = (names: readonly string[]): string =>
 export function checkFeeds(program: ProgramInfo, feeds: Feeds): void {
   const fed = program.inputs.filter(({ name }) => !isHeld(name));
   const specs = new Map(fed.map((spec) => [spec.name, spec]));
-  const missing = [...specs.keys()].filter((name) => !Object.hasOwn(feeds, name));
+  // Also what was looked up and not found: { x: all.x }.
+  const missing = [...specs.keys()].filter(
+    (name) => !Object.hasOwn(feeds, name) || feeds[name] === undefined,
+  );
   const unknown = Object.keys(feeds).filter((name) => !specs.has(name));
   if (missing.length > 0 || unknown.length > 0)
     throw new UserError(

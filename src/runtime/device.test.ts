@@ -297,6 +297,8 @@ onEveryDevice((device) => {
 
     it("in feeds are named before anything runs", async () => {
       await refuses({}, 'expected a feed for every input ("x"); missing "x", unknown none');
+      const found: Record<string, typeof x> = {};
+      await refuses({ x: found.x }, 'missing "x", unknown none');
       await refuses({ x, y: x }, 'missing none, unknown "y"');
       await refuses({ x: float32([3, 2], xs) }, 'input "x": expected float32[2, 3], got float32[3, 2]');
       await refuses({ x: int64([2, 3], [1, 2, 3, 4, 5, 6]) }, "expected float32[2, 3], got int64[2, 3]");
