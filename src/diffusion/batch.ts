@@ -15,10 +15,11 @@ import { BatchBuffers } from "./buffers.js";
 import { dropConditions } from "./condition-dropout.js";
 import { allocateLevels, levelTensors, setLevel } from "./level-inputs.js";
 import { type LossWeights, lossWeights } from "./loss-weights.js";
-import { PADDING_SEGMENT, PADDING_SEQUENCE } from "./padding.js";
+import { PADDING_SEQUENCE } from "./padding.js";
 import { placeRows } from "./place-rows.js";
 import { DiffusionProcess } from "./process.js";
 import { checkRange } from "./schedule.js";
+import { isTarget } from "./targets.js";
 import { createTimeSampler, type TimeSampler } from "./time-sampler.js";
 
 /** The parts of a run's configuration that a batch depends on. */
@@ -42,8 +43,6 @@ export interface CorruptionOptions {
   conditionDropout?: number;
   /** Weighting instead of the configuration's; "elbo" makes the loss the bound. */
   weighting?: DiffusionConfig["lossWeighting"];
-  /** Rows the loss is a mean over. Default: the rows that are not padding. */
-  rowCount?: number;
   /** Arrays to use again; the inputs of the last batch are then overwritten. Default: new ones. */
   buffers?: BatchBuffers;
 }
@@ -79,7 +78,7 @@ export function corruptRows(
   const maxGlobals = options.maxGlobals ?? Math.max(0, ...rows.map((row) => row.globals.length));
   const placed = placeRows(kept, maxGlobals, buffers);
   const [batch, length] = placed.ids.shape;
-  const rowCount = options.rowCount ?? rows.filter((row) => row.sequence !== PADDING_SEQUENCE).length;
+  const rowCount = rows.filter((row) => row.sequence !== PADDING_SEQUENCE).length;
 
   const levels = allocateLevels(batch, length, buffers);
   const width = model.embeddingSize;
@@ -129,7 +128,7 @@ export function corruptRows(
 
 /** [N] 1: noised and in the loss. */
 const targetsOf = (row: Row): Uint8Array =>
-  row.given.map((given, p) => (given === 0 && row.segment[p] !== PADDING_SEGMENT ? 1 : 0));
+  row.given.map((given, p) => Number(isTarget(given, row.segment[p])));
 
 const allocateWeights = (size: number, buffers: BatchBuffers) => ({
   ceWeight: buffers.float32("ceWeight", size),

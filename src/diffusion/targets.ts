@@ -1,6 +1,11 @@
 /** @file The positions that a loss is about. */
 import type { Row } from "../data/rows.js";
 import type { TensorData } from "../graph/index.js";
+import { PADDING_SEGMENT } from "./padding.js";
+
+/** Whether a position is noised and in the loss: not given, and in a document. */
+export const isTarget = (given: number, segment: number): boolean =>
+  given === 0 && segment !== PADDING_SEGMENT;
 
 /** Rows and what was fed for them (see `corruptRows`), perhaps with padding rows behind. */
 export interface FedRows {
@@ -17,7 +22,7 @@ export function forEachTarget(
   const length = feeds.absorbed.shape[1];
   for (const [b, row] of rows.entries())
     for (let p = 0; p < row.ids.length; p++) {
-      if (row.given[p] === 1 || row.segment[p] < 0) continue;
+      if (!isTarget(row.given[p], row.segment[p])) continue;
       const at = b * length + p;
       visit(b, p, at, absorbed[at] === 1);
     }

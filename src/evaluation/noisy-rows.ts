@@ -33,7 +33,7 @@ export interface NoisyBatch {
   readonly baseline: Float32Array | null;
 }
 
-export interface NoisyRowsOptions extends Omit<CorruptionOptions, "buffers" | "maxGlobals" | "rowCount"> {
+export interface NoisyRowsOptions extends Omit<CorruptionOptions, "buffers" | "maxGlobals"> {
   /** Run the channel without a network too. Default: false. */
   readonly baseline?: boolean;
   readonly signal?: AbortSignal;

@@ -9,6 +9,7 @@ import type { Row, RowSource } from "../data/index.js";
 import { corruptRows } from "../diffusion/batch.js";
 import { deadShare } from "../diffusion/expert-use.js";
 import { evaluationModule, type LossTerm, lossTerms, trainingModule } from "../diffusion/modules.js";
+import { isTarget } from "../diffusion/targets.js";
 import { createTimeSampler, type TimeSampler } from "../diffusion/time-sampler.js";
 import type { Communicator } from "../distributed/index.js";
 import type { GraphModule, TensorData } from "../graph/index.js";
@@ -287,7 +288,7 @@ function rowShares(given: TensorData, segment: TensorData): Float32Array {
   for (let b = 0; b < rows; b++) {
     let count = 0;
     for (let p = b * length; p < (b + 1) * length; p++) {
-      shares[p] = Number(given.data[p] === 0 && Number(segment.data[p]) >= 0);
+      shares[p] = Number(isTarget(Number(given.data[p]), Number(segment.data[p])));
       count += shares[p];
     }
     for (let p = b * length; p < (b + 1) * length; p++) shares[p] /= Math.max(1, count);
