@@ -2,7 +2,7 @@
 import type { Row } from "../data/rows.js";
 import { UserError } from "../errors.js";
 
-/** Segment number of padding: such positions see nothing and are seen by nothing. */
+/** Segment number of padding: such positions see, and are seen by, padding only. */
 export const PADDING_SEGMENT = -1;
 /** Sequence number of rows that are nothing but padding. */
 export const PADDING_SEQUENCE = -1;

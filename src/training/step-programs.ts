@@ -1,6 +1,7 @@
 /**
  * @file The programs of a training step: one, or with several ranks as many as `training.backwardPieces`, run one after the other. When
- * one has finished the gradients of its layers, their sum over the ranks begins, and goes on while the next one runs.
+ * one has finished the gradients of its layers, their sum over the ranks begins, and goes on while the next one runs (see
+ * `ParameterStore.gradientsComplete`).
  */
 import type { RunConfig } from "../config/index.js";
 import { trainingPieces } from "../diffusion/modules.js";
@@ -46,7 +47,8 @@ export class StepPrograms {
 
   /**
    * Loss, its terms and gradients of one micro-batch; gradients are added to the store's.
-   * @param feeds a value for every input; their memory is handed over
+   * @param feeds a value for every input. One program takes their memory over, their arrays are empty afterwards; several, of which each
+   *   may want the same feed, copy them
    * @param last whether it is the step's last: nothing is added to the gradients after it
    */
   async run(
