@@ -86,8 +86,10 @@ export interface ParameterStore {
   /** Sets all gradients to zero. */
   zeroGradients(): Promise<void>;
   /**
-   * Says that nothing more is added to these gradients before `step`: with several ranks their sum begins, and goes on while other
-   * programs run. Resolves at once. Collective; without it `step` does all sums.
+   * Says that nothing more is added to these gradients before `step`: with several ranks the sum of those that fill whole buckets
+   * begins. While the next program runs one sum goes on, as the device's thread can begin no other: that of buckets side by side, or
+   * sharded, of a single bucket. The others follow between programs and in `step`. Resolves at once. Collective; without it `step` does
+   * all sums.
    */
   gradientsComplete(names: readonly string[]): Promise<void>;
   /**

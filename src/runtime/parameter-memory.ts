@@ -126,7 +126,9 @@ export class ParameterMemory {
     );
     this.#exchange ??= new RankExchange(this.communicator, this.layout, this.buffers);
     const exchange = this.#exchange;
-    await Promise.all(ready.map((bucket) => exchange.sumGradients(bucket)));
+    // Behind the last ones no program runs: bucket by bucket, they arrive while `step` works on those before.
+    if (this.#complete.size < this.trainable.length) await exchange.sumGradientsAtOnce(ready);
+    else await Promise.all(ready.map((bucket) => exchange.sumGradients(bucket)));
   }
 
   step(options: AdamWOptions): Promise<StepResult> {

@@ -6,6 +6,7 @@ import type { ParameterSpec } from "./index.js";
 import { referenceKernels } from "./kernels/reference.js";
 import { BUCKET_FLOATS, ParameterLayout, SCRATCH_FLOATS } from "./parameter-layout.js";
 import { ParameterMemory } from "./parameter-memory.js";
+import { RankExchange } from "./rank-exchange.js";
 
 const specs: ParameterSpec[] = [
   { name: "first", shape: [5, 7], trainable: true },
@@ -128,6 +129,72 @@ describe.each([false, true])("AdamW over ranks, sharded: %s", (sharded) => {
         for (const [name, array] of Object.entries(one.state[slot]))
           for (let i = 0; i < array.length; i++)
             expect(Math.abs(state[slot][name][i] - array[i])).toBeLessThanOrEqual(1e-6);
+  });
+
+  it("sums that begin while others are to come are as few as can be, and the same", async () => {
+    const [early, late] = [0, 1].map(() =>
+      inProcessRanks(3).map((communicator) => {
+        const sums: number[] = [];
+        const counted: Communicator = {
+          ...communicator,
+          allReduce: (values) => {
+            sums.push(values.length);
+            return communicator.allReduce(values);
+          },
+          reduceScatter: (values, own) => {
+            sums.push(values.length);
+            return communicator.reduceScatter(values, own);
+          },
+        };
+        return { memory: memoryOf(sharded, counted), sums };
+      }),
+    );
+    const results = await Promise.all(
+      [early, late].map((ranks, k) =>
+        Promise.all(
+          ranks.map(async ({ memory, sums }, rank) => {
+            for (const [name, values] of Object.entries(numbers(trainable, 10 * rank + 1)))
+              memory.write("gradient", { [name]: values.map((x) => x / 3) });
+            if (k === 0) await memory.gradientsComplete(["long"]);
+            const begun = sums.slice();
+            await memory.step({ ...adamw, step: 1 });
+            return { begun, values: await memory.read("value", ["first", "scalar", "long"]) };
+          }),
+        ),
+      ),
+    );
+    const whole = early[0].memory.layout.buckets
+      .filter((bucket) => early[0].memory.layout.namesIn(bucket).join() === "long")
+      .map(({ start, end }) => end - start);
+    expect(whole.length).toBeGreaterThan(2);
+    const expected = sharded ? whole : [whole.reduce((a, b) => a + b, 0)];
+    for (const { begun, values } of results[0]) {
+      expect(begun).toEqual(expected);
+      expect(values).toEqual(results[1][0].values);
+    }
+    // Nothing is summed twice, and what `step` sums goes bucket by bucket.
+    const floats = (sums: number[]) => sums.filter((length) => length > 1).reduce((a, b) => a + b, 0);
+    expect(floats(early[0].sums)).toBe(floats(late[0].sums));
+    const { length } = late[0].memory.layout.buckets;
+    expect(late[0].sums.filter((size) => size > 1)).toHaveLength(length);
+  });
+
+  it("sums at once end with their block", async () => {
+    const lengths = await Promise.all(
+      inProcessRanks(2).map(async (communicator) => {
+        const sums: number[] = [];
+        const allReduce: Communicator["allReduce"] = (values) => {
+          sums.push(values.length);
+          return communicator.allReduce(values);
+        };
+        const { layout, buffers } = memoryOf(false, communicator);
+        await new RankExchange({ ...communicator, allReduce }, layout, buffers).sumGradientsAtOnce(
+          layout.buckets,
+        );
+        return { sums, blocks: layout.blockBytes.length };
+      }),
+    );
+    for (const { sums, blocks } of lengths) expect(sums).toHaveLength(blocks);
   });
 
   it("whole buckets alone are summed early", async () => {

@@ -1,6 +1,6 @@
 /**
  * @file What goes between ranks in one optimiser step: gradients to be summed, and with a sharded optimiser the values that each rank has
- * updated. Straight from and into the parameter memory, one bucket at a time.
+ * updated. Straight from and into the parameter memory, one bucket at a time, or gradients of several at once.
  */
 import type { Communicator } from "../distributed/index.js";
 import type { Bucket, ParameterLayout } from "./parameter-layout.js";
@@ -30,6 +30,27 @@ export class RankExchange {
       this.#last = sum;
     }
     return sum;
+  }
+
+  /**
+   * The same for several buckets, in the layout's order, while other programs are to run: without shards, buckets side by side are summed
+   * at once. Each sum is begun by this thread when the one before has ended, and ONNX Runtime blocks it while it computes: of several
+   * sums the first alone would travel meanwhile.
+   */
+  async sumGradientsAtOnce(buckets: readonly Bucket[]): Promise<void> {
+    const runs: Bucket[][] = [];
+    for (const bucket of buckets) {
+      if (this.#sums.has(bucket)) continue;
+      const last = runs.at(-1)?.at(-1);
+      if (!this.layout.sharded && last?.block === bucket.block && last.end === bucket.start)
+        runs.at(-1)!.push(bucket);
+      else runs.push([bucket]);
+    }
+    for (const run of runs) {
+      const sum = this.sumGradients(run.length === 1 ? run[0] : { ...run[0], end: run.at(-1)!.end });
+      for (const bucket of run) this.#sums.set(bucket, sum);
+    }
+    await Promise.all(buckets.map((bucket) => this.sumGradients(bucket)));
   }
 
   async #sum(bucket: Bucket): Promise<void> {
