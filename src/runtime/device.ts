@@ -93,6 +93,11 @@ export interface ParameterStore {
    */
   gradientsComplete(names: readonly string[]): Promise<void>;
   /**
+   * Says that a program failed and `step` will not come: `zeroGradients`, which is to come next, waits for the sums that have begun and
+   * drops them. Without it that is an error. All ranks do so, or none.
+   */
+  abandonStep(): Promise<void>;
+  /**
    * One AdamW update from the accumulated gradients, which stay as they are.
    *
    * With several ranks: from the sum of all ranks' gradients, bucket by bucket. The gradients are the sums afterwards; sharded, what

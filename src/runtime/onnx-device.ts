@@ -237,6 +237,11 @@ class OnnxParameterStore implements ParameterStore {
     await this.device.thread.call((host) => host.gradientsComplete(this.id, [...names]));
   }
 
+  async abandonStep(): Promise<void> {
+    this.check();
+    await this.device.thread.call((host) => host.abandonStep(this.id));
+  }
+
   async step(options: AdamWOptions): Promise<StepResult> {
     this.check();
     checkAdamW(this.layout, options);

@@ -284,6 +284,10 @@ export class OnnxHost {
     });
   }
 
+  abandonStep(id: number): Promise<void> {
+    return this.#inOrder(() => this.#memories.get(id)!.abandonStep());
+  }
+
   step(id: number, options: AdamWOptions): Promise<StepResult> {
     return this.#inOrder(() => this.gate.pass(() => this.#memories.get(id)!.step(options)));
   }

@@ -21,6 +21,8 @@ export class ParameterMemory {
   /** Of the step that is under way: gradients that nothing is added to any more, and the sums over ranks that have begun. */
   readonly #complete = new Set<string>();
   #exchange: RankExchange | null = null;
+  /** Whether that step will not be taken. */
+  #abandoned = false;
 
   /** @param blocks one for each of `layout.blockBytes`, of at least as many bytes, zero */
   constructor(
@@ -86,11 +88,15 @@ export class ParameterMemory {
     return whole;
   }
 
-  zeroGradients(): void {
-    if (this.#exchange)
-      throw new Error(
-        "parameters: gradients are being summed over the ranks; step comes before zeroGradients",
-      );
+  async zeroGradients(): Promise<void> {
+    if (this.#exchange) {
+      if (!this.#abandoned)
+        throw new Error(
+          "parameters: gradients are being summed over the ranks; step comes before zeroGradients",
+        );
+      await this.#exchange.settled(); // they write into the gradients
+      this.#endStep();
+    }
     for (const { name } of this.trainable) this.#zeroed.add(name);
   }
 
@@ -131,11 +137,21 @@ export class ParameterMemory {
     else await Promise.all(ready.map((bucket) => exchange.sumGradients(bucket)));
   }
 
+  /** See ParameterStore. */
+  abandonStep(): void {
+    this.#abandoned = this.#exchange !== null;
+  }
+
+  #endStep(): void {
+    this.#exchange = null;
+    this.#abandoned = false;
+    this.#complete.clear();
+  }
+
   step(options: AdamWOptions): Promise<StepResult> {
     this.#settleGradients();
     const exchange = this.#exchange ?? new RankExchange(this.communicator, this.layout, this.buffers);
-    this.#exchange = null;
-    this.#complete.clear();
+    this.#endStep();
     return adamwStep(this, options, exchange);
   }
 }

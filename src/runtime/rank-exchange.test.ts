@@ -112,14 +112,14 @@ describe.each([false, true])("AdamW over ranks, sharded: %s", (sharded) => {
     const memories = inProcessRanks(3).map((communicator) => memoryOf(sharded, communicator));
     const results = await Promise.all(
       memories.map(async (memory, rank) => {
-        memory.zeroGradients();
+        await memory.zeroGradients();
         const { first, ...others } = numbers(trainable, 10 * rank + 1);
         memory.addGradient("long", others.long);
         const sums = memory.gradientsComplete(["long"]);
         memory.addGradient("first", first);
         memory.addGradient("scalar", others.scalar);
         await sums;
-        expect(() => memory.zeroGradients()).toThrow("step comes before");
+        await expect(memory.zeroGradients()).rejects.toThrow("step comes before");
         return memory.step({ ...adamw, step: 1 });
       }),
     );
@@ -129,6 +129,43 @@ describe.each([false, true])("AdamW over ranks, sharded: %s", (sharded) => {
         for (const [name, array] of Object.entries(one.state[slot]))
           for (let i = 0; i < array.length; i++)
             expect(Math.abs(state[slot][name][i] - array[i])).toBeLessThanOrEqual(1e-6);
+  });
+
+  it("sums of a step that is abandoned are waited for and dropped", async () => {
+    const one = await oracle(2, 1);
+    const memories = inProcessRanks(2).map((communicator) => memoryOf(sharded, communicator));
+    const zeroed: number[] = [];
+    const begin = (rank: number) => {
+      const memory = memories[rank];
+      memory.write("gradient", numbers(trainable, 50 + rank));
+      void memory.gradientsComplete(["long"]);
+      memory.abandonStep();
+      return memory.zeroGradients().then(() => zeroed.push(rank));
+    };
+    const first = begin(0);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(zeroed).toEqual([]);
+    await Promise.all([first, begin(1)]);
+    for (const memory of memories)
+      for (const gradient of Object.values(
+        await memory.read(
+          "gradient",
+          trainable.map(({ name }) => name),
+        ),
+      ))
+        expect(gradient.every((x) => x === 0)).toBe(true);
+    await Promise.all(
+      memories.map((memory, rank) => {
+        memory.write("gradient", numbers(trainable, 10 * rank + 1));
+        return memory.step({ ...adamw, step: 1 });
+      }),
+    );
+    for (const state of await Promise.all(memories.map(readAll)))
+      for (const slot of slots)
+        for (const [name, array] of Object.entries(one.state[slot]))
+          for (let i = 0; i < array.length; i++)
+            expect(Math.abs(state[slot][name][i] - array[i])).toBeLessThanOrEqual(1e-6);
+    await memories[0].zeroGradients(); // of the next step
   });
 
   it("sums that begin while others are to come are as few as can be, and the same", async () => {

@@ -32,6 +32,11 @@ export class RankExchange {
     return sum;
   }
 
+  /** Resolves when the sums that have begun are there, or have failed. */
+  settled(): Promise<void> {
+    return this.#last.catch(() => {});
+  }
+
   /**
    * The same for several buckets, in the layout's order, while other programs are to run: without shards, buckets side by side are summed
    * at once. Each sum is begun by this thread when the one before has ended, and ONNX Runtime blocks it while it computes: of several

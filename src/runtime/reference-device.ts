@@ -137,6 +137,10 @@ class ReferenceParameterStore implements ParameterStore {
       void memory.gradientsComplete(names).catch(() => {}); // step waits for it, and says so
     });
   }
+  async abandonStep(): Promise<void> {
+    const { memory } = this;
+    await this.device.inOrder(() => memory.abandonStep());
+  }
   async step(options: AdamWOptions): Promise<StepResult> {
     const { memory } = this;
     checkAdamW(memory.layout, options);

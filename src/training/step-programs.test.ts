@@ -4,9 +4,9 @@ import type { PresetName } from "../config/index.js";
 import { trainingModule, trainingPieces } from "../diffusion/modules.js";
 import { makeRow, tinyBatch, tinyConfig, tinyParameters } from "../diffusion/testing/tiny.js";
 import { inProcessRanks } from "../distributed/testing/in-process.js";
-import type { TensorData } from "../graph/index.js";
+import type { GraphModule, TensorData } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
-import { createDevice, type Device } from "../runtime/index.js";
+import { createDevice, type Device, type Executable } from "../runtime/index.js";
 import { StepPrograms } from "./step-programs.js";
 
 const adamw = {
@@ -62,6 +62,61 @@ describe.each(["masked", "moe-diffuseq", "diffuseq"] as const)("%s", (preset) =>
     expect(found[1]).toEqual(found[0]);
     await device.dispose();
   });
+});
+
+/** The device, but the second program that it compiles fails when it first runs. */
+function failingOnce(device: Device): Device {
+  let compiled = 0;
+  let failed = false;
+  return new Proxy(device, {
+    get(target, key) {
+      const value = Reflect.get(target, key, target);
+      if (typeof value !== "function") return value;
+      if (key !== "compile") return value.bind(target);
+      return async (module: GraphModule): Promise<Executable> => {
+        const whole = await target.compile(module);
+        if (++compiled !== 2) return whole;
+        return {
+          program: whole.program,
+          dispose: () => whole.dispose(),
+          run: async (...given) => {
+            if (failed) return whole.run(...given);
+            failed = true;
+            throw new Error("this piece fails");
+          },
+        };
+      };
+    },
+  });
+}
+
+it("a step of which a piece failed can be begun anew", async () => {
+  const own = step("moe-diffuseq", 3);
+  const run = (fails: boolean) =>
+    Promise.all(
+      inProcessRanks(2).map(async (communicator) => {
+        const device = await createDevice("reference", { communicator });
+        const store = await storeOf(device, own);
+        const programs = await StepPrograms.create(
+          own.module,
+          own.config,
+          fails ? failingOnce(device) : device,
+        );
+        const feeds = only(
+          own.feeds,
+          programs.inputs.map(({ name }) => name),
+        );
+        if (fails) {
+          await store.zeroGradients();
+          await expect(programs.run(feeds, store, true)).rejects.toThrow("this piece fails");
+        }
+        await store.zeroGradients();
+        await programs.run(feeds, store, true);
+        const result = await store.step({ ...adamw, step: 1 });
+        return { result, values: await store.read("value") };
+      }),
+    );
+  expect(await run(true)).toEqual(await run(false));
 });
 
 it("ranks that sum the gradients of one piece while the next runs update as one process does", async () => {

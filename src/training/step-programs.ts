@@ -49,6 +49,8 @@ export class StepPrograms {
    * Loss, its terms and gradients of one micro-batch; gradients are added to the store's.
    * @param feeds a value for every input. One program takes their memory over, their arrays are empty afterwards; several, of which each
    *   may want the same feed, copy them
+   * Where it fails, all gradients of the step are void: `zeroGradients` comes next.
+   *
    * @param last whether it is the step's last: nothing is added to the gradients after it
    */
   async run(
@@ -66,7 +68,13 @@ export class StepPrograms {
       running.push(program.run(own, { parameters: store, held }));
       if (last) running.push(store.gradientsComplete(gradients).then(() => ({})));
     }
-    const [outputs] = await Promise.all(running);
-    return outputs;
+    try {
+      const [outputs] = await Promise.all(running);
+      return outputs;
+    } catch (error) {
+      // Sums may have begun. Not awaited: they may need ranks that are gone, and the error is to be heard.
+      void store.abandonStep().catch(() => {});
+      throw error;
+    }
   }
 }
