@@ -18,7 +18,7 @@ Examples:
   npx moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite"
   npx moe-diffuseq generate --model runs/pairs --src "a sentence to rewrite" --candidates 10 --select mbr
   npx moe-diffuseq generate --model runs/abstracts --sampler dpm-solver++ --order 2 --steps 20
-  npx moe-diffuseq generate --model runs/masked --length 65536 --block-length 256
+  npx moe-diffuseq generate --model runs/masked --length 65536 --block-length 512 --steps 8
   npx moe-diffuseq generate --model runs/masked --infill draft.txt
 
 Defaults: the model's own settings (generation_config.json in its folder); meanings: npx moe-diffuseq config --list`;
