@@ -16,6 +16,19 @@ export interface MbrChoice {
   readonly scores: readonly number[];
 }
 
+type Utility = (candidate: string, other: string) => number;
+
+/** Candidate i's utilities against the others, summed. */
+export const agreement = (
+  candidates: readonly string[],
+  i: number,
+  utility: Utility = nltkSentenceBleu,
+): number => candidates.reduce((sum, other, j) => (j === i ? sum : sum + utility(candidates[i], other)), 0);
+
+/** The place of the largest score; of equal ones the first. */
+export const mostAgreed = (scores: readonly number[]): number =>
+  scores.reduce((best, score, i) => (score > scores[best] ? i : best), 0);
+
 /**
  * The candidate with the largest summed utility; of equal ones the first. Equal candidates speak for each other.
  *
@@ -25,20 +38,15 @@ export interface MbrChoice {
  * @param utility how well the first text does if the second is right; higher is better. Default: `nltkSentenceBleu`
  * @throws UserError when there is no candidate, or a utility is not a number
  */
-export function mbrSelect(
-  candidates: readonly string[],
-  utility: (candidate: string, other: string) => number = nltkSentenceBleu,
-): MbrChoice {
+export function mbrSelect(candidates: readonly string[], utility: Utility = nltkSentenceBleu): MbrChoice {
   if (candidates.length === 0)
     throw new UserError("minimum Bayes risk: expected at least one candidate, got none; generate some first");
-  const scores = candidates.map((candidate, i) =>
-    candidates.reduce((sum, other, j) => (j === i ? sum : sum + utility(candidate, other)), 0),
-  );
+  const scores = candidates.map((_, i) => agreement(candidates, i, utility));
   const wrong = scores.findIndex(Number.isNaN);
   if (wrong >= 0)
     throw new UserError(
       `minimum Bayes risk: expected numbers from the utility, got NaN for candidate ${wrong}; mend the utility`,
     );
-  const index = scores.reduce((best, score, i) => (score > scores[best] ? i : best), 0);
+  const index = mostAgreed(scores);
   return { index, candidate: candidates[index], scores };
 }

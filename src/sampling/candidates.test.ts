@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { UserError } from "../errors.js";
 import { mbrSelect } from "../metrics/index.js";
 import { createDevice, type Device } from "../runtime/index.js";
+import { Candidates } from "./candidates.js";
 import { buildCanvas } from "./canvas.js";
 import { type Generation, generate, generateSteps } from "./generate.js";
 import { tinyModel, tinyTokenizer, VOCAB_SIZE } from "./testing/tiny-model.js";
@@ -41,6 +42,22 @@ describe("candidates", () => {
       expect(choice).toEqual({ candidate: index, measure: "bleu", score: scores[index], scores });
     }
     expect(chosen.some(({ choice }) => choice!.candidate > 0)).toBe(true);
+    await model.dispose();
+  });
+
+  it("mbr of many long texts hears the signal", async () => {
+    const model = await tinyModel(device, "masked");
+    const stopper = new AbortController();
+    const canvas = buildCanvas({}, model.config, tokenizer, 4);
+    const words = Array.from({ length: 2000 }, (_, i) => `w${i % 700}`).join(" ");
+    const many = Array.from({ length: 30 }, (_, i) => ({
+      ...{ group: 0, canvas, ids: new Int32Array(4) },
+      generation: { text: `${i} ${words}` },
+    }));
+    const setting = { candidates: many.length, select: "mbr", seed: 1 } as const;
+    setTimeout(() => stopper.abort(new Error("enough")));
+    const choosing = new Candidates(model, setting, stopper.signal).take(many, 1, 16);
+    await expect(choosing).rejects.toThrow("enough");
     await model.dispose();
   });
 

@@ -9,7 +9,8 @@
  * are returned. Of equal candidates the first is taken.
  */
 import type { GenerationConfig } from "../config/index.js";
-import { mbrSelect } from "../metrics/index.js";
+import { takeTurns } from "../data/turns.js";
+import { agreement, mostAgreed } from "../metrics/minimum-bayes-risk.js";
 import type { DiffusionModel } from "./model.js";
 import { scoreTexts, type WrittenCanvas } from "./text-score.js";
 
@@ -68,7 +69,7 @@ export class Candidates<T extends { readonly text: string }> {
       this.waiting.set(candidate.group, group);
       if (group.length < candidates) continue;
       this.waiting.delete(candidate.group);
-      const choice = nats ? this.likeliest(group.map((one) => one.nats)) : agreed(group);
+      const choice = nats ? this.likeliest(group.map((one) => one.nats)) : await agreed(group, signal);
       chosen.push({ ...group[choice.candidate].candidate.generation, choice });
     }
     return chosen;
@@ -81,7 +82,18 @@ export class Candidates<T extends { readonly text: string }> {
   }
 }
 
-function agreed(group: readonly { candidate: Candidate<{ readonly text: string }> }[]): Choice {
-  const { index, scores } = mbrSelect(group.map(({ candidate }) => candidate.generation.text));
-  return { candidate: index, measure: "bleu", score: scores[index], scores };
+/** Of many long candidates seconds of work: others get a turn, and the signal is heard. */
+async function agreed(
+  group: readonly { candidate: Candidate<{ readonly text: string }> }[],
+  signal?: AbortSignal,
+): Promise<Choice> {
+  const texts = group.map(({ candidate }) => candidate.generation.text);
+  const { pause } = takeTurns(signal);
+  const scores: number[] = [];
+  for (const i of texts.keys()) {
+    await pause();
+    scores.push(agreement(texts, i));
+  }
+  const candidate = mostAgreed(scores);
+  return { candidate, measure: "bleu", score: scores[candidate], scores };
 }
