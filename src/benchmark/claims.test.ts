@@ -42,6 +42,7 @@ describe("runClaims", () => {
     };
     report = await runClaims({
       quick: true,
+      madeBy: programId(),
       commands: { bench: " --rounds 2", suite: " --pairs 8", data: " --data corpora" },
       bench,
       suite: {

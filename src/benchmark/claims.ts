@@ -13,7 +13,7 @@ import {
   type TaskReport,
 } from "../evaluation/suite/index.js";
 import type { TwinName } from "../evaluation/suite/twins.js";
-import { type ProgramId, programId } from "../hub/program-id.js";
+import type { ProgramId } from "../hub/program-id.js";
 import { costOf } from "../model/cost.js";
 import {
   type BenchOptions,
@@ -31,6 +31,8 @@ export interface ClaimsOptions {
   readonly suite: SuiteOptions;
   readonly commands: ClaimCommands;
   readonly quick: boolean;
+  /** The code that is at work. */
+  readonly madeBy: ProgramId;
 }
 
 /** What the commands of the table need beside what they are about, as flags: "" or " --a b --c d". Plain JSON. */
@@ -69,7 +71,8 @@ export interface Claim {
 /** Experts of the grown model over those of the base. */
 const GROWTH = 4;
 
-export async function runClaims({ bench, suite, quick, commands }: ClaimsOptions): Promise<ClaimsReport> {
+export async function runClaims(options: ClaimsOptions): Promise<ClaimsReport> {
+  const { bench, suite, quick, commands, madeBy } = options;
   const measured = await runBench(bench);
   const { experts } = bench.base.model;
   const grown = configFromLayers([
@@ -84,7 +87,7 @@ export async function runClaims({ bench, suite, quick, commands }: ClaimsOptions
     variants: [],
   });
   const report = await runSuite(suite);
-  return { quick, commands, bench: measured, grown: second, suite: report, madeBy: programId() };
+  return { quick, commands, bench: measured, grown: second, suite: report, madeBy };
 }
 
 /** What the benchmark names but could not measure here. */

@@ -4,6 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { ONE_TEXT } from "../config/generation-config.js";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { type TwinName, twins } from "../evaluation/suite/twins.js";
 import { costOf } from "../model/cost.js";
@@ -131,7 +132,7 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
     { name: "base", config: base },
     { name: "length", config: { training: { sequenceLength: length, batchSize } } },
     // Neither the second pass of self-conditioning nor random numbers of dropout are timed; a text is one, written whole.
-    { name: "timed", config: { model: { selfConditioning: false, dropout: 0 }, generation: oneText } },
+    { name: "timed", config: { model: { selfConditioning: false, dropout: 0 }, generation: ONE_TEXT } },
   ]);
   const whole = MEMORY_SHARE * freeMemory();
   let room = whole;
@@ -160,8 +161,6 @@ function chooseSides(options: BenchOptions, task: BenchTask, length: number, lef
   }
   return sides;
 }
-
-const oneText = { num: 1, candidates: 1, blockLength: 0 };
 
 /** Memory that a side is expected to take, in bytes. The peer recomputes no activations. */
 export function bytesOf({ side, config: { model, training } }: Side, task: BenchTask): number {

@@ -154,5 +154,8 @@ export const generationConfigSchema = z.strictObject({
     ),
 });
 
+/** One text for a request, written whole, whatever else is set. */
+export const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 } as const;
+
 /** One generation (each field: `moe-diffuseq config --list`, or `configFields()`). */
 export type GenerationConfig = z.infer<typeof generationConfigSchema>;

@@ -15,7 +15,7 @@ import { UserError } from "../errors.js";
 import { CounterRandom } from "../random/index.js";
 import { CanvasBlocks } from "./blocks.js";
 import { type Candidate, Candidates, type Choice } from "./candidates.js";
-import { buildCanvas, countTargets } from "./canvas.js";
+import { buildCanvas } from "./canvas.js";
 import { checkCount } from "./check-request.js";
 import type { DiffusionModel } from "./model.js";
 import type { GenerationRequest } from "./request.js";
@@ -255,7 +255,7 @@ async function* run(
 
 /** Tokens of the longest block: the steps of a left-to-right batch. */
 const mostTargets = ({ samples }: SampleBatch): number =>
-  samples.reduce((most, { canvas }) => Math.max(most, countTargets(canvas)), 0);
+  samples.reduce((most, { targets }) => Math.max(most, targets), 0);
 
 const writtenBy = (
   texts: readonly BlockText[],

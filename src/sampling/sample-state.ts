@@ -7,7 +7,7 @@ import type { GenerationConfig } from "../config/index.js";
 import type { SpecialIds } from "../data/tokenizer.js";
 import { UserError } from "../errors.js";
 import { type CounterRandom, Stream } from "../random/index.js";
-import type { Canvas } from "./canvas.js";
+import { type Canvas, countTargets } from "./canvas.js";
 import { createSolver, type Solver } from "./dpm-solver.js";
 import { Reabsorption } from "./reabsorption.js";
 import { RepetitionControl } from "./repetition.js";
@@ -95,6 +95,8 @@ export class SampleState {
   steps = 0;
   /** Whether the text is done: after the last step, or settled before (generation.earlyStop). From then on it is frozen. */
   finished = false;
+  /** Positions that are written. */
+  readonly targets: number;
   private readonly target: Uint8Array;
   private readonly solver: Solver | undefined;
   private readonly reabsorption: Reabsorption | null;
@@ -108,6 +110,7 @@ export class SampleState {
     private readonly memory: SampleMemory,
   ) {
     this.target = canvas.target;
+    this.targets = countTargets(canvas);
     const { solverMethod, order, reabsorb, confidenceThreshold, noiseTemperature } = setting.config;
     this.solver = setting.sampler === "dpm-solver++" ? createSolver(solverMethod, order) : undefined;
     this.reabsorption =

@@ -92,8 +92,6 @@ export function registerClaims(program: Command, host: CommandHost): void {
     ["onBadRecord", "set", "threads"],
     async (flags, { terminal, signal }) => {
       const { runClaims } = await import("../../benchmark/index.js");
-      // What is at work now, not what lies here when the last twin is trained.
-      programId();
       const { out, options } = await planClaims(flags);
       const { suite, bench } = options;
       await makeFolder(out);
@@ -139,6 +137,8 @@ async function planClaims(
     out,
     options: {
       quick,
+      // What is at work now, not what lies here when the last twin is trained.
+      madeBy: programId(),
       commands: {
         bench: `${setFlags(benchSets.filter(isHeededByBench))} --rounds ${rounds} --sampling-steps ${defaults.samplingSteps}${withThreads}${peer ? "" : " --no-python"}`,
         suite: `${setFlags(sets)}${given("--pairs", suite.pairs)}${given("--on-bad-record", flags.onBadRecord)}${withThreads}${given("--jobs", flags.jobs)}`,

@@ -1,7 +1,9 @@
 /** @file `moe-diffuseq demo`: trains a small model on the embedded corpus, writes a document and a report, all in under five minutes. */
+
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { ONE_TEXT } from "../../config/generation-config.js";
 import { refuseIdleSettings } from "../../config/idle.js";
 import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
@@ -39,8 +41,6 @@ const demoSettings = [
 /** Denoising steps that the report shows. */
 const FRAMES = 8;
 
-/** What the report shows, whatever else is set. */
-const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 /** It reads the embedded corpus and writes one text, all of it at once. */
 const ownedByDemo: OwnedSettings = {
   "data.train": "--data of train",

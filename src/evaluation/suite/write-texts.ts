@@ -1,4 +1,5 @@
 /** @file Texts of a trained twin for held-out sources, and what they score. */
+import { ONE_TEXT } from "../../config/generation-config.js";
 import type { GenerationConfig } from "../../config/index.js";
 import type { ProgramId } from "../../hub/program-id.js";
 import { mean } from "../../metrics/bootstrap.js";
@@ -140,9 +141,6 @@ async function fillGaps(
     asked.map(({ gaps, request }, i) => [request.firstSample, { ...gaps, written: written[i].gaps }]),
   );
 }
-
-/** Whatever the run's own settings of generation are: one text for a request, all at once. */
-const ONE_TEXT = { num: 1, candidates: 1, blockLength: 0 };
 
 /**
  * The source, cut where it would leave the target less than its share of the room: at its end, or, where the target goes on from there, at
