@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { configFields } from "./fields.js";
-import { refuseIdleSettings } from "./idle.js";
+import { idleSettings, refuseIdleSettings } from "./idle.js";
 import { type PresetName, presetNames } from "./presets.js";
 import { resolveConfig } from "./resolve.js";
 
@@ -27,6 +27,15 @@ describe("settings that say nothing beside the others", () => {
     ["diffuseq", 'model.experts={"topK":4}', /topK is for experts, which this model has not/],
     ["masked", "diffusion.noiseScale=2", /noiseScale is for Gaussian noise/],
     ["autoregressive", "diffusion.timeSampler=loss-aware", /timeSampler is for noise levels/],
+    ["autoregressive", "diffusion.lossWeighting=elbo", /lossWeighting is for noise levels/],
+    [
+      "diffuseq",
+      "diffusion.absorbingNormWeight=1",
+      /absorbingNormWeight weighs an absorbing state that is l/,
+    ],
+    ["masked", "data.validFraction=0.1", /validFraction is the share .* the embedded corpus has/],
+    ["diffuseq", "model.attention.layers.1.window=8", /layers\.1\.window is for windows, and this layer/],
+    ["diffuseq", 'model.attention.layers={"0":{"dilation":2}}', /layers\.0\.dilation is for windows/],
   ])("are refused: %s, %s", (preset, set, message) => {
     expect(refused(preset, set)).toMatch(message);
     expect(refused(preset, set)).toMatch(/^--set .*\.$/);
@@ -40,7 +49,9 @@ describe("settings that say nothing beside the others", () => {
     ["moe-diffuseq", ["diffusion.noiseScale=2", "diffusion.timeSampler=loss-aware"]],
     ["diffuseq", ["model.attention.window=64", 'model.attention.layers={"1":{"full":false}}']],
     ["diffuseq", ["model.experts.numExperts=4", "model.experts.topK=1"]],
-    ["masked", ["diffusion.timeSampler=uniform", "data.validFraction=0.1"]],
+    ["masked", ["diffusion.timeSampler=uniform", 'data={"train":["a.txt"],"validFraction":0.1}']],
+    ["diffuseq", ["model.attention.layers.1.window=8", "model.attention.layers.1.full=false"]],
+    ["diffuseq", ["diffusion.absorbingNormWeight=1", "model.absorbingState=learned"]],
   ])("are taken with what they need: %s, %j", (preset, sets) => {
     expect(refused(preset, ...sets)).toBe("");
   });
@@ -51,6 +62,10 @@ describe("settings that say nothing beside the others", () => {
       /here experts choose, evenly/,
     );
     expect(refused("moe-diffuseq", router, "model.experts.balance=loss")).toBe("");
+    expect(refused("moe-diffuseq", router, "model.experts.capacityFactor=1.5")).toMatch(
+      /no limit where experts/,
+    );
+    expect(refused("moe-diffuseq", router, "model.experts.capacityFactor=0.5")).toBe("");
     expect(refused("masked", 'data={"valid":["a.txt"],"validFraction":0.1}')).toMatch(
       /held out where no valid/,
     );
@@ -58,6 +73,7 @@ describe("settings that say nothing beside the others", () => {
 
   it("are fields that there are, for every preset", () => {
     const paths = configFields().map(({ path }) => path);
+    for (const setting of idleSettings) expect(paths).toContain(setting);
     // Each field by itself, with the value that it has.
     for (const preset of presetNames) {
       const config = resolveConfig({ preset });

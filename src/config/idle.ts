@@ -80,7 +80,7 @@ const needs: readonly Need<RunConfig>[] = [
     why: "is for balance loss; give model.experts.balance=loss with it",
   },
   {
-    settings: ["diffusion.timeSampler", "diffusion.minTime", "diffusion.schedule"],
+    settings: ["timeSampler", "minTime", "schedule", "lossWeighting"].map((name) => `diffusion.${name}`),
     heeded: ({ diffusion }) => diffusion.objective === "denoising",
     why: "is for noise levels, and a left-to-right model learns at none; leave it out",
   },
@@ -90,15 +90,45 @@ const needs: readonly Need<RunConfig>[] = [
     why: "is for Gaussian noise, which this process has not; leave it out",
   },
   {
+    settings: ofExperts("capacityFactor"),
+    heeded: ({ model: { experts } }) =>
+      experts.router !== "expert-choice" || (experts.capacityFactor ?? 1) < 1,
+    why: "of 1 or more is no limit where experts choose, as none takes more than its share; give less than 1, or leave it out",
+  },
+  {
+    settings: ["diffusion.absorbingNormWeight"],
+    heeded: ({ model }) => model.absorbingState === "learned",
+    why: "weighs an absorbing state that is learned, and here it is zero; give model.absorbingState=learned with it",
+  },
+  {
+    settings: ["data.validFraction"],
+    heeded: ({ data }) => data.train.length > 0 || data.valid.length > 0,
+    why: "is the share that is held out of data.train, and the embedded corpus has validation texts of its own; leave it out",
+  },
+  {
     settings: ["data.validFraction"],
     heeded: ({ data }) => data.valid.length === 0,
     why: "is the share that is held out where no validation texts are given, and they are; leave it out",
   },
 ];
 
+/** Of each layer: what is for windows. */
+const needsOfLayers = ({ model: { attention, numLayers } }: RunConfig): Need<RunConfig>[] =>
+  Array.from({ length: numLayers }, (_, layer) => {
+    const own = `model.attention.layers.${layer}`;
+    return {
+      settings: [`${own}.window`, `${own}.dilation`],
+      heeded: () => !(attention.layers[layer]?.full ?? attention.full),
+      why: `is for windows, and this layer sees its whole document; give ${own}.full=false with it`,
+    };
+  });
+
+/** The settings that say nothing beside some others. */
+export const idleSettings: readonly string[] = needs.flatMap(({ settings }) => settings);
+
 /** @throws UserError for the first of `sets` ("a.b=value") that says nothing in the configuration that they have come to */
 export function refuseIdleSettings(sets: readonly string[], config: RunConfig): void {
   const given = new Set(sets.flatMap(settingFields).map(({ path }) => path));
-  const idle = firstIdle(needs, (setting) => given.has(setting), config);
+  const idle = firstIdle([...needs, ...needsOfLayers(config)], (setting) => given.has(setting), config);
   if (idle) throw new UserError(`--set ${idle.setting} ${idle.why}.`);
 }

@@ -26,7 +26,11 @@ function foundation(
   { base, preset, configFile = "", overrides, overridesName }: ResolveOptions & { overridesName: string },
   file: unknown,
 ): { layer: ConfigLayer; preset: string | null } {
-  const asked = preset ?? presetOf(overrides, overridesName) ?? presetOf(file, configFile);
+  const [asked, where] = askedPreset([
+    [preset ?? null, "--preset"],
+    [presetOf(overrides, overridesName), overridesName],
+    [presetOf(file, configFile), configFile],
+  ]);
   if (base === undefined) {
     const found = findPreset(asked ?? defaultPreset);
     return { layer: { name: `preset ${found.name}`, config: found.config }, preset: found.name };
@@ -35,11 +39,15 @@ function foundation(
   const own = presetOf(config, base);
   if (asked !== null && asked !== own) {
     throw new UserError(
-      `${base} was made from preset ${own ?? "(none)"}, so it cannot become ${asked}; leave --preset out.`,
+      `${base} was made from preset ${own ?? "(none)"}, so it cannot become ${asked}, which ${where} asks for; leave it out there.`,
     );
   }
   return { layer: { name: base, config }, preset: own };
 }
+
+/** The first preset that is asked for, and where. */
+const askedPreset = (places: readonly (readonly [string | null, string])[]) =>
+  places.find(([name]) => name !== null) ?? [null, ""];
 
 /** The preset that a configuration names, if it does. @param where what it is called in messages */
 function presetOf(config: unknown, where: string): string | null {

@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { explainReadError, isMissing, UserError } from "../errors.js";
 import { renamePatiently } from "./rename.js";
@@ -111,6 +111,18 @@ export async function makeFolder(path: string, flag?: string): Promise<string | 
   }
   if (!(await isFolder(path))) throw new UserError(`${path} is a file, not a folder.`);
   return first;
+}
+
+/** Removes the empty folders from `path` up to `first`, which `makeFolder` has made; one that holds something stays, with those around it. */
+export async function removeMadeFolders(path: string, first: string | undefined): Promise<void> {
+  if (first === undefined) return;
+  const top = resolve(first);
+  for (let folder = resolve(path); folder.startsWith(top); folder = dirname(folder))
+    try {
+      await rmdir(folder);
+    } catch {
+      return;
+    }
 }
 
 const temporaryOf = (path: string): string =>

@@ -65,6 +65,17 @@ it("that another has taken is no longer held: it says so before a write, and lea
   expect(readdirSync(folder)).toEqual([]);
 });
 
+it("whose renewal fails is no longer held: it says so, and blames no other process", async () => {
+  const folder = newFolder();
+  const lock = await lockFolder(folder);
+  rmSync(join(folder, ".in-use.lock"), { recursive: true });
+  await vi.waitUntil(() => !lock.held(), { timeout: 30_000, interval: 200 }); // some ten seconds: when it is renewed
+  expect(() => lock.check()).toThrow(
+    `The lock of ${folder} (${join(folder, ".in-use.lock")}) was removed, or could not`,
+  );
+  await lock.release();
+}, 40_000);
+
 it("that is gone is no longer held; one whose file cannot be read, or is being looked at, still is", async () => {
   const folder = newFolder();
   const lock = await lockFolder(folder);

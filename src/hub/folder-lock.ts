@@ -114,6 +114,15 @@ async function clear(path: string, owner: Owner): Promise<void> {
   await rm(taken, { force: true });
 }
 
+/** What `look` says; false where it fails. */
+function attempt(look: () => boolean): boolean {
+  try {
+    return look();
+  } catch {
+    return false;
+  }
+}
+
 /** null: somebody else holds it. */
 async function take(path: string, folder: string, self: Owner): Promise<FolderLock | null> {
   const { lock } = await lockLibrary();
@@ -134,10 +143,11 @@ async function take(path: string, folder: string, self: Owner): Promise<FolderLo
     throw explainWriteError(error, folder);
   });
   let released = false;
+  const isOwn = () => readFileSync(path, "utf8") === name;
   const held = () => {
     if (released || lost) return false;
     try {
-      return readFileSync(path, "utf8") === name;
+      return isOwn();
     } catch (error) {
       // One that cannot be read now says nothing of another process; one that another looks at (`clear`) is away for a moment.
       return !isMissing(error) || existsSync(`${path}.lock`);
@@ -147,6 +157,11 @@ async function take(path: string, folder: string, self: Owner): Promise<FolderLo
     held,
     check() {
       if (held()) return;
+      if (lost && attempt(isOwn))
+        throw new UserError(
+          `The lock of ${folder} (${path}.lock) was removed, or could not be renewed for ${STALE / 1000} s (a suspended machine, or a disk that ` +
+            "did not answer). Nothing more was written, as another process may take the folder. Resume to go on.",
+        );
       const what = existsSync(path)
         ? `${folder} has been taken by another process, as this one did not show for ${STALE / 1000} s that it is alive (a suspended machine, ` +
           "or a disk that did not answer)"

@@ -21,7 +21,12 @@ import {
   writeDurably,
 } from "../hub/durable-file.js";
 import { renamePatiently } from "../hub/rename.js";
-import { readSafetensors, type SafetensorsTensor, safetensorsChunks } from "../hub/safetensors.js";
+import {
+  readSafetensors,
+  readSafetensorsHeader,
+  type SafetensorsTensor,
+  safetensorsChunks,
+} from "../hub/safetensors.js";
 import { version } from "../version.js";
 import { type CheckpointState, formatState, inspectCheckpoint, stateFile } from "./checkpoint-state.js";
 
@@ -219,26 +224,24 @@ export async function latestCheckpoint(
 
 /** Tensors of `file` as plain arrays, their names and shapes held against the store's. */
 async function readInto(path: string, store: CheckpointStore, wanted: "all" | "trainable", prefix = "") {
-  const { tensors } = await readSafetensors(path);
+  const { entries } = await readSafetensorsHeader(path);
   const specs = new Map(store.specs.map((spec) => [prefix + spec.name, spec]));
   const fail = (what: string) =>
     new UserError(`${path} is of another model: ${what}. Resume with the configuration the run began with.`);
-  const values: Record<string, Float32Array> = {};
-  for (const [name, { shape, data }] of Object.entries(tensors)) {
-    if (!name.startsWith(prefix)) continue;
+  const own = Object.entries(entries).filter(([name]) => name.startsWith(prefix));
+  for (const [name, { dtype, shape }] of own) {
     const spec = specs.get(name);
     if (!spec) throw fail(`it has a tensor "${name}" that the model has not`);
     if (spec.shape.length !== shape.length || spec.shape.some((size, axis) => size !== shape[axis])) {
       throw fail(`"${name}" has shape [${shape}], the model wants [${spec.shape}]`);
     }
-    if (!(data instanceof Float32Array)) throw fail(`"${name}" is not F32`);
-    values[spec.name] = data;
+    if (dtype !== "F32") throw fail(`"${name}" is not F32`);
   }
-  for (const [name, spec] of specs) {
-    if (!Object.hasOwn(values, spec.name) && (wanted === "all" || spec.trainable))
-      throw fail(`it lacks "${name}"`);
-  }
-  return values;
+  for (const [name, { trainable }] of specs)
+    if (!Object.hasOwn(entries, name) && (wanted === "all" || trainable)) throw fail(`it lacks "${name}"`);
+  const names = own.map(([name]) => name);
+  const { tensors } = await readSafetensors(path, { names });
+  return Object.fromEntries(names.map((name) => [specs.get(name)!.name, tensors[name].data as Float32Array]));
 }
 
 /**

@@ -1,12 +1,12 @@
 /** @file How a run begins: rank 0 makes or opens its directory, and all ranks learn what is in it and hold their texts against rank 0's. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { rmdir } from "node:fs/promises";
 import type { RunConfig } from "../config/index.js";
 import { type Corpus, refuseInside, Tokenizer } from "../data/index.js";
+import { fingerprintOf } from "../data/tokenizer-fingerprint.js";
 import { broadcastJson, type Communicator, sumOverRanks } from "../distributed/index.js";
 import { UserError } from "../errors.js";
-import { makeFolder, removeTemporaryFiles } from "../hub/durable-file.js";
+import { makeFolder, removeMadeFolders, removeTemporaryFiles } from "../hub/durable-file.js";
 import { type FolderLock, lockFolder } from "../hub/folder-lock.js";
 import { latestCheckpoint, type OnNotice, removeStaleCheckpoints } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
@@ -76,9 +76,7 @@ export async function openRun(opening: Opening, communicator: Communicator): Pro
 async function newDirectory({ config, out, onNotice }: Opening): Promise<Held> {
   await refuseInside(out, [...config.data.train, ...config.data.valid]);
   const made = await makeFolder(out);
-  const removeFolder = async () => {
-    if (made) await rmdir(out).catch(() => {}); // something else was put there: it stays
-  };
+  const removeFolder = () => removeMadeFolders(out, made);
   const lock = await lockFolder(out).catch(async (error: unknown) => {
     await removeFolder();
     throw error;
@@ -121,6 +119,9 @@ async function checkpointToContinue(
   if (checkpoint) {
     checkUnchanged(checkpoint.state, config, configPath);
     checkBudget(before ?? config, config, checkpoint.state);
+    const { tokenizer } = config.data;
+    if (tokenizer !== null && tokenizer !== before?.data.tokenizer)
+      await requireOwnVocabulary(tokenizer, directory);
   }
   // A model is written after a checkpoint: without one, starting over would put an untrained model in its place.
   if (!checkpoint && existsSync(modelPath))
@@ -129,6 +130,15 @@ async function checkpointToContinue(
         `Bring its checkpoints back, remove ${modelPath} to start over here, or start a new run with another --out.`,
     );
   return checkpoint;
+}
+
+/** A resumed run keeps its vocabulary. @throws UserError where another is asked for */
+async function requireOwnVocabulary(path: string, { tokenizerPath }: RunDirectory): Promise<void> {
+  const [asked, own] = [await Tokenizer.load(path), await Tokenizer.load(tokenizerPath)];
+  if (fingerprintOf(asked) !== fingerprintOf(own))
+    throw new UserError(
+      `data.tokenizer: ${path} has another vocabulary than ${tokenizerPath}, which the run began with and keeps; leave --tokenizer out.`,
+    );
 }
 
 /**

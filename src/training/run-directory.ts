@@ -154,8 +154,7 @@ export class RunDirectory {
    * generation_config.json stays, but for settings that are other than in config.json: those were asked for.
    */
   withConfig(config: RunConfig): RunDirectory {
-    if (!this.stored) return new RunDirectory(this.path, config);
-    const { before } = this.stored;
+    const before = this.stored?.before ?? this.config.generation;
     const asked = Object.entries(config.generation).filter(
       ([name, value]) => value !== before[name as keyof GenerationConfig],
     );

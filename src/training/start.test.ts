@@ -1,8 +1,18 @@
 /** @file How a run begins: stopped or refused before its first step, nothing has changed. */
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { PartialRunConfig } from "../config/index.js";
+import { openFilesUnder } from "../hub/testing/open-files.js";
 import { temporaryFolder } from "../hub/testing/temporary-folder.js";
 import { readMetrics } from "./metrics-log.js";
 import { RunDirectory } from "./run-directory.js";
@@ -134,6 +144,37 @@ describe("a run that is resumed", () => {
     await expect(run(out, training)).rejects.toThrow(/holds a run already/);
   });
 
+  it("keeps its vocabulary: another is refused, the same at another place is not", async () => {
+    const out = join(folder, "vocabulary");
+    await run(out, { maxSteps: 1 });
+    const before = readFileSync(join(out, "config.json"), "utf8");
+    const resume = (tokenizer: string) => {
+      const config = tinyRunConfig(corpus, "masked", { data: { tokenizer }, training: { maxSteps: 2 } });
+      return train({ config, out, threads: 1, resume: true });
+    };
+    const [same, other] = [join(folder, "same.json"), join(folder, "other.json")];
+    cpSync(join(out, "tokenizer.json"), same);
+    const json = JSON.parse(readFileSync(same, "utf8"));
+    const merges = [json.model.merges[1], json.model.merges[0], ...json.model.merges.slice(2)];
+    writeFileSync(other, JSON.stringify({ ...json, model: { ...json.model, merges } }));
+    await expect(resume(join(folder, "nowhere.json"))).rejects.toThrow("nowhere.json");
+    await expect(resume(other)).rejects.toThrow(
+      `data.tokenizer: ${other} has another vocabulary than ${join(out, "tokenizer.json")}`,
+    );
+    expect(readFileSync(join(out, "config.json"), "utf8")).toBe(before);
+    expect(await resume(same)).toMatchObject({ steps: 2 });
+  });
+
+  it.skipIf(process.platform !== "linux")("that cannot begin leaves no file open", async () => {
+    const out = join(folder, "unmendable");
+    await run(out, { maxSteps: 1 });
+    const model = join(out, "model.safetensors");
+    rmSync(model);
+    mkdirSync(model);
+    await expect(run(out, { maxSteps: 2 }, { resume: true })).rejects.toThrow(model);
+    expect(openFilesUnder(out)).toEqual([]);
+  });
+
   it("refuses a config.json that was changed since its checkpoint, and changes nothing", async () => {
     const out = join(folder, "changed");
     await run(out, { maxSteps: 1 });
@@ -193,11 +234,16 @@ describe("a run that is stopped before its first step", () => {
   });
 
   it("a damaged start leaves nothing of a vocabulary either", async () => {
-    const [out, wrong] = [join(folder, "wrong"), join(folder, "wrong.jsonl")];
+    const [top, wrong] = [join(folder, "wrong"), join(folder, "wrong.jsonl")];
     writeFileSync(wrong, "{}\n");
-    await expect(train({ config: tinyRunConfig(wrong, "masked"), out, threads: 1 })).rejects.toThrow(
-      /wrong\.jsonl:1/,
-    );
-    expect(existsSync(out)).toBe(false);
+    const refused = () =>
+      expect(
+        train({ config: tinyRunConfig(wrong, "masked"), out: join(top, "runs", "one"), threads: 1 }),
+      ).rejects.toThrow(/wrong\.jsonl:1/);
+    await refused();
+    expect(existsSync(top)).toBe(false);
+    mkdirSync(join(top, "runs"), { recursive: true });
+    await refused();
+    expect(readdirSync(join(top, "runs"))).toEqual([]);
   });
 });

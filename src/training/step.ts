@@ -188,10 +188,12 @@ export class TrainingStep {
 
   /** The feeds that training asks for; dropout masks are drawn here. */
   private feedsFor(feeds: Record<string, TensorData>, rows: readonly Row[]): Record<string, TensorData> {
+    // Sites are counted by themselves: which other inputs a graph has depends on the device.
+    let site = 0;
     return Object.fromEntries(
-      this.programs.inputs.map(({ name, shape }, site) => [
+      this.programs.inputs.map(({ name, shape }) => [
         name,
-        feeds[name] ?? this.dropoutMask(site, shape as number[], rows),
+        feeds[name] ?? this.dropoutMask(site++, shape as number[], rows),
       ]),
     );
   }

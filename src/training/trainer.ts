@@ -214,7 +214,11 @@ class Trainer {
     if (run.directory) await keepStart(run, run.directory, data);
     const onNotice = (message: string) => onEvent({ kind: "notice", message });
     const record = await RunRecord.open(communicator, run.directory, run.lock, state?.step ?? -1, onNotice);
-    if (state) await record.mendModel(done, store, { ema, sharded: shardOptimizer });
+    if (state)
+      await record.mendModel(done, store, { ema, sharded: shardOptimizer }).catch((error: unknown) => {
+        record.close();
+        throw error;
+      });
     const trainer = new Trainer(
       config,
       out,

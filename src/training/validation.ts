@@ -168,8 +168,4 @@ export class Validation {
       sums.bytes += this.tokenizer.countBytes(Int32Array.from(own));
     }
   }
-
-  dispose(): Promise<void> {
-    return this.program.dispose();
-  }
 }
