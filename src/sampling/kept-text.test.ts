@@ -71,7 +71,7 @@ describe.each(variants)("a step's logits: $name", ({ extra }) => {
       guided: false,
       rows: active,
       drawn: null,
-      rounding: null,
+      rounding: "logits",
       hold: true,
     });
   const [size, vocabulary] = [2 * LENGTH, config.model.vocabSize];

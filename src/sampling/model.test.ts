@@ -61,7 +61,7 @@ describe("a model from a directory", () => {
       guided: false,
       rows: "all",
       drawn: null,
-      rounding: null,
+      rounding: "logits",
       hold: false,
     });
     expect(program.executable.program.parameters).toEqual([]);
@@ -84,8 +84,8 @@ describe("a model from a directory", () => {
           dtype: "q8",
         });
         const texts = [];
-        for (const cacheInterval of [1, 3]) {
-          const settings = { length: 30, steps: 5, num, cacheInterval, seed: 3 };
+        for (const some of [{}, { cacheInterval: 3 }, { release: "confidence" }] as const) {
+          const settings = { length: 30, steps: 5, num, ...some, seed: 3 };
           const [{ ids }] = await generate(model, { prompt: "the" }, settings, { lengthMultiple });
           texts.push([...ids]);
         }

@@ -36,7 +36,7 @@ import { canvasGlobalSlots } from "./canvas.js";
 import { nearestCodeModule } from "./nearest-code.js";
 import { readPretrained } from "./pretrained.js";
 import { idlePrograms, type Program, ProgramCache } from "./program-cache.js";
-import { type ForbiddenTokens, type StepShape, samplingModule } from "./sampling-module.js";
+import { type ForbiddenTokens, headModule, type StepShape, samplingModule } from "./sampling-module.js";
 
 export interface ModelOptions {
   /** Where the network runs: "cpu" (default), "webgpu", "reference" (slow, exact), or a device of your own, which outlives the model. */
@@ -185,9 +185,14 @@ export class DiffusionModel {
     return this.device.createHeld();
   }
 
-  /** The program that moves x0 float32 [positions, D] to the nearest codebook vectors. */
-  nearestCode(positions: number): Promise<Program> {
-    return this.#programs.use(`nearest ${positions}`, () => nearestCodeModule(this.config.model, positions));
+  /** The program that makes logits of rows which a denoiser hands over (see `headModule`). */
+  head(): Promise<Program> {
+    return this.#programs.use("head", () => headModule(this.config, this.forbidden));
+  }
+
+  /** The program that moves x0 float32 [R, D] to the nearest codebook vectors. */
+  nearestCode(): Promise<Program> {
+    return this.#programs.use("nearest", () => nearestCodeModule(this.config.model));
   }
 
   /** The loss of B written rows of N positions (see `evaluationModule`). */

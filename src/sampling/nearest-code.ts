@@ -4,25 +4,16 @@
  *     x0 <- E_v,   v = argmin_v |x0 - E_v|^2 = argmax_v <x0, E_v> - |E_v|^2 / 2
  */
 import type { ModelConfig } from "../config/index.js";
-import {
-  type GraphModule,
-  gather,
-  input,
-  mul,
-  reduceSum,
-  reshape,
-  tiedLogits,
-  topK,
-} from "../graph/index.js";
+import { argMax, type GraphModule, gather, input, mul, reduceSum, tiedLogits } from "../graph/index.js";
 import { denoiserParameters } from "../model/denoiser.js";
 import { embeddings } from "../model/embeddings.js";
 import { parameterTensors } from "../model/parameters.js";
 
-/** Input x0 float32 [positions, D], output code float32 [positions, D]. */
-export function nearestCodeModule(model: ModelConfig, positions: number): GraphModule {
+/** Input x0 float32 [R, D], output code float32 [R, D]. */
+export function nearestCodeModule(model: ModelConfig): GraphModule {
   const { codebook } = embeddings(model, parameterTensors(denoiserParameters(model)));
-  const x0 = input("x0", "float32", [positions, model.embeddingSize]);
+  const x0 = input("x0", "float32", [null, model.embeddingSize]);
   const halfNorms = mul(reduceSum(mul(codebook, codebook), [1]), -0.5);
-  const { indices } = topK(tiedLogits([{ x: x0, table: codebook, bias: halfNorms }]), 1);
-  return { name: "nearestCode", outputs: { code: gather(codebook, reshape(indices, [positions])) } };
+  const nearest = argMax(tiedLogits([{ x: x0, table: codebook, bias: halfNorms }]));
+  return { name: "nearestCode", outputs: { code: gather(codebook, nearest) } };
 }

@@ -44,14 +44,8 @@ function changed(
   const { canvas, known, open } = sample(text, given, before);
   const logits = Float32Array.from(open.flatMap(() => q.map((value) => Math.log(value) + 5)));
   const control = new RepetitionControl(canvas, special, { ...off, ...settings });
-  const { ids } = control.round(
-    known,
-    open,
-    logits,
-    new Float32Array(open.length),
-    { temperature: 0 },
-    false,
-  );
+  control.read(known);
+  const { ids } = control.round(open, logits, new Float32Array(open.length), { temperature: 0 }, false);
   return {
     ids,
     logits: open.map((_, r) => Array.from(logits.subarray(r * SIZE, (r + 1) * SIZE), (l) => l - 5)),
@@ -155,7 +149,8 @@ describe("no repeated n-grams", () => {
       const logits = Float32Array.from(open.flatMap(() => q.map(Math.log)));
       const control = new RepetitionControl(canvas, special, { ...off, noRepeatNgram: 1 });
       const options = { temperature: 0 };
-      return Array.from(control.round(known, open, logits, new Float32Array(3), options, allStay).ids);
+      control.read(known);
+      return Array.from(control.round(open, logits, new Float32Array(3), options, allStay).ids);
     };
     expect(draw(true)).toEqual([3, 4, 5]);
     expect(draw(false)).toEqual([3, 3, 3]);

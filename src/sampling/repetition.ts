@@ -74,18 +74,17 @@ export class RepetitionControl {
   }
 
   /**
-   * Draws as `roundLogits` does, row after row. logits: float32 [R, V], changed in place; uniforms: float32 [R].
+   * Draws as `roundLogits` does, row after row, from the text as `read` took it in. logits: float32 [R, V], changed in place; uniforms:
+   * float32 [R].
    * @param positions R, ascending @param allStay whether every drawn token will be written
    */
   round(
-    known: KnownTokens,
     positions: readonly number[],
     logits: Float32Array,
     uniforms: Float32Array,
     options: RoundingOptions,
     allStay: boolean,
   ): RoundedTokens {
-    this.read(known);
     const size = logits.length / positions.length;
     if (positions.length > 0) this.sampler ??= new RowSampler(size);
     const ids = new Int32Array(positions.length);
@@ -105,7 +104,8 @@ export class RepetitionControl {
     return { ids, confidence, margin, entropy };
   }
 
-  private read({ ids, absorbed }: KnownTokens): void {
+  /** Takes in the text as it is known before a step. */
+  read({ ids, absorbed }: KnownTokens): void {
     const { parts, target } = this.canvas;
     this.tokens.fill(-1, this.first);
     this.places.clear();

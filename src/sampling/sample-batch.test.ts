@@ -3,6 +3,7 @@ import { CounterRandom } from "../random/index.js";
 import { createDevice, type Device } from "../runtime/index.js";
 import { buildCanvas } from "./canvas.js";
 import { generate, generateSteps } from "./generate.js";
+import type { Program } from "./program-cache.js";
 import { SampleBatch } from "./sample-batch.js";
 import { generationConfig } from "./sampling-settings.js";
 import { SamplingProcess, samplingTimes } from "./sampling-times.js";
@@ -15,6 +16,10 @@ beforeAll(async () => {
 afterAll(() => device.dispose());
 
 const short = { lengthMultiple: 8 };
+
+/** Calls that ran the network, not what makes logits of its rows. */
+const networkRuns = ({ mock: { calls } }: { mock: { calls: [Program, ...unknown[]][] } }) =>
+  calls.filter(([{ executable }]) => executable.program.name === "sampling").length;
 
 describe("steps that draw nothing", () => {
   it.each([
@@ -32,7 +37,7 @@ describe("steps that draw nothing", () => {
     const requests = [{ prompt: "the cat", length: 12 }, { infill: "the [MASK:3] mat" }];
     const settings = { steps: 40, temperature: 1, ...own };
     const texts = await generate(model, requests, settings, short);
-    const runs = run.mock.calls.length;
+    const runs = networkRuns(run);
     // Whoever looks on is told at every step.
     let steps = 0;
     const looked = [];
@@ -41,11 +46,11 @@ describe("steps that draw nothing", () => {
       steps++;
     }
     expect(looked).toEqual(texts);
-    expect(run.mock.calls.length - runs).toBe(steps);
+    expect(networkRuns(run) - runs).toBe(steps);
     expect(runs).toBeLessThan(steps * 0.7);
     expect(runs).toBeGreaterThan(0);
     // Whoever wants the steps and no samples is told as often, and asks for no more than they take.
-    const before = run.mock.calls.length;
+    const before = networkRuns(run);
     const unseen = [];
     for await (const { samples, finished } of generateSteps(model, requests, settings, {
       ...short,
@@ -55,7 +60,7 @@ describe("steps that draw nothing", () => {
       unseen.push(...finished);
       steps--;
     }
-    expect([unseen, steps, run.mock.calls.length - before]).toEqual([texts, 0, runs]);
+    expect([unseen, steps, networkRuns(run) - before]).toEqual([texts, 0, runs]);
     await model.dispose();
   });
 
@@ -73,7 +78,7 @@ describe("steps that draw nothing", () => {
 
 it("a batch that does not come to start gives back what it holds", async () => {
   const model = await tinyModel(device, "moe-diffuseq");
-  const config = generationConfig(model.config, { clamp: true });
+  const config = generationConfig(model.config, {});
   const process = new SamplingProcess(model.config.diffusion);
   const setting = {
     process,
@@ -87,13 +92,12 @@ it("a batch that does not come to start gives back what it holds", async () => {
     ...(await model.hostCodes()),
   };
   const canvas = buildCanvas({}, model.config, model.tokenizer, 8);
-  const [dispose, release] = [vi.fn(async () => {}), vi.fn(async () => {})];
+  const dispose = vi.fn(async () => {});
   vi.spyOn(model, "hold").mockResolvedValue({ dispose });
-  vi.spyOn(model, "nearestCode").mockResolvedValue({ executable: undefined as never, release });
   // No sample has such a number.
   const plans = [{ canvas, sequence: -1 }];
   const start = SampleBatch.start(model, setting, plans, { batchSize: 1, length: 16 }, false);
   await expect(start).rejects.toThrow(RangeError);
-  expect([dispose, release].map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
+  expect(dispose).toHaveBeenCalledTimes(1);
   await model.dispose();
 });

@@ -9,7 +9,8 @@ import { BatchInputs, type SamplePlan } from "./batch-inputs.js";
 import type { DiffusionModel } from "./model.js";
 import type { Program } from "./program-cache.js";
 import { RepetitionControl } from "./repetition.js";
-import { type Prediction, type SampleSetting, SampleState } from "./sample-state.js";
+import { rowParts, rowsOf } from "./row-parts.js";
+import { type DrawnTokens, type Prediction, type SampleSetting, SampleState } from "./sample-state.js";
 import type { StepShape } from "./sampling-module.js";
 import { releasesBlindly } from "./sampling-settings.js";
 import {
@@ -26,6 +27,7 @@ import {
   type StepRows,
   TextSoFar,
 } from "./step-rows.js";
+import { drawOnHost, logitsOf } from "./token-draw.js";
 
 export interface BatchShape {
   /** B: rows; those beyond the samples are padding. */
@@ -40,8 +42,6 @@ interface SamplePlanning {
   readonly guided: boolean;
   /** Whether the likeliest tokens are wanted at every step, not at the last alone. */
   readonly guess: boolean;
-  /** Moves predictions to the nearest codes; null: they stay. */
-  readonly nearest: Program | null;
   /** Which keys and values are kept. */
   readonly keeping: Keeping;
   /** Where they are; null: nowhere, every run is full. */
@@ -65,7 +65,6 @@ export class SampleBatch {
   private readonly group: GroupShape;
   /** Of the positions that tokens are drawn at; null: the last layer is computed for all rows. */
   private readonly drawnGroup: GroupShape | null;
-  /** How tokens are drawn in the graph; null: on the host. */
   private readonly rounding: StepShape["rounding"];
   private readonly programs = new Map<string, Program>();
   private released = false;
@@ -102,7 +101,9 @@ export class SampleBatch {
       releasesBlindly(diffusion, setting.config) &&
       !RepetitionControl.wanted(setting.config);
     const cutsCount = topK > 0 && topK < model.config.model.vocabSize;
-    this.rounding = inGraph ? { temperature: temperature > COLDEST, topK: cutsCount, topP: topP < 1 } : null;
+    const few = diffusion.objective === "next-token";
+    if (inGraph) this.rounding = { temperature: temperature > COLDEST, topK: cutsCount, topP: topP < 1 };
+    else this.rounding = few ? "logits" : "rows";
   }
 
   /**
@@ -125,29 +126,28 @@ export class SampleBatch {
     // Without a condition, a twin would say the same.
     const guided =
       setting.config.guidance !== 1 && plans.some(({ canvas }) => hasCondition(canvas.row, vocabSize));
-    const clamps = setting.config.clamp && gaussian;
-    let planning: SamplePlanning = { guided, guess, nearest: null, keeping, held: null };
+    const held = keeping === "none" ? null : await model.hold();
     let batch: SampleBatch | undefined;
     try {
-      if (clamps)
-        planning = { ...planning, nearest: await model.nearestCode(shape.batchSize * shape.length) };
-      if (keeping !== "none") planning = { ...planning, held: await model.hold() };
-      batch = new SampleBatch(model, setting, plans, shape, planning, look);
+      batch = new SampleBatch(model, setting, plans, shape, { guided, guess, keeping, held }, look);
       await batch.program(guess, "all", batch.drawnRows([])?.shape ?? null);
       return batch;
     } catch (error) {
-      await (batch ? batch.release() : giveBack(planning));
+      await (batch ? batch.release() : held?.dispose());
       throw error;
     }
   }
 
-  /** A program for these rows, on loan until the batch is released. */
-  private async program(
-    guess: boolean,
-    rows: StepShape["rows"],
-    drawn: StepShape["drawn"],
-  ): Promise<Program> {
-    const { model, shape, planning, programs } = this;
+  /** A program on loan until the batch is released. */
+  private async loan(key: string, ask: () => Promise<Program>): Promise<Program> {
+    const program = this.programs.get(key) ?? (await ask());
+    this.programs.set(key, program);
+    return program;
+  }
+
+  /** The network's program for these rows. */
+  private program(guess: boolean, rows: StepShape["rows"], drawn: StepShape["drawn"]): Promise<Program> {
+    const { model, shape, planning } = this;
     const step = {
       guess,
       guided: planning.guided,
@@ -156,10 +156,7 @@ export class SampleBatch {
       rounding: this.rounding,
       hold: this.holds(rows),
     };
-    const key = JSON.stringify(step);
-    const program = programs.get(key) ?? (await model.denoiser(shape.batchSize, shape.length, step));
-    programs.set(key, program);
-    return program;
+    return this.loan(JSON.stringify(step), () => model.denoiser(shape.batchSize, shape.length, step));
   }
 
   /** Whether a run on these rows leaves their keys and values. */
@@ -251,7 +248,8 @@ export class SampleBatch {
       if (!sample.finished) this.computed += placed?.active[b].length ?? sample.canvas.target.length;
     const { process, times, config } = this.setting;
     // The host draws with numbers of its own making, the same ones.
-    const uniforms = this.rounding ? this.samples.map((sample, b) => sample.uniformsAt(draws[b], step)) : [];
+    const inGraph = typeof this.rounding === "object";
+    const uniforms = inGraph ? this.samples.map((sample, b) => sample.uniformsAt(draws[b], step)) : [];
     const feeds = {
       ...this.inputs.feeds(process, times[step - 1], { positions: draws, uniforms }, config),
       ...placed?.feeds,
@@ -270,7 +268,7 @@ export class SampleBatch {
     placed: PlacedRows | null,
     step: number,
   ): Promise<void> {
-    const { setting, shape } = this;
+    const { shape } = this;
     const width = this.model.config.model.embeddingSize;
     const predicted = outputs.x0?.data as Float32Array | undefined;
     const x0 = predicted && (await this.clamped(predicted));
@@ -282,27 +280,14 @@ export class SampleBatch {
       if (placed) copyActiveRows(embedding, placed, width, selfCondition);
       else selfCondition.set(embedding);
     }
-    const { drawLogits, drawnToken, drawnProbability } = outputs;
-    const drawOf = (first: number, end: number): Prediction["draw"] => {
-      if (drawLogits) {
-        const logits = drawLogits.data as Float32Array;
-        return { logits: logits.subarray(first * setting.vocabSize, end * setting.vocabSize) };
-      }
-      return {
-        ids: (drawnToken.data as BigInt64Array).subarray(first, end),
-        confidence: (drawnProbability.data as Float32Array).subarray(first, end),
-      };
-    };
-    let drawn = 0;
+    const drawn = await this.drawnTokens(outputs, draws, step);
     let last = performance.now();
     for (const [b, sample] of this.samples.entries()) {
       const from = b * shape.length;
       const to = from + sample.canvas.target.length;
-      const rows = drawn + draws[b].length;
       sample.advance(
         {
-          drawPositions: draws[b],
-          draw: drawOf(drawn, rows),
+          drawn: drawn[b],
           x0: x0?.subarray(from * width, to * width) ?? null,
           likeliest: likeliest?.subarray(from, to) ?? null,
           probability: probability?.subarray(from, to) ?? null,
@@ -310,7 +295,6 @@ export class SampleBatch {
         step,
         this.look,
       );
-      drawn = rows;
       // The caller's event loop gets a turn between samples.
       if (performance.now() - last > 20) {
         await new Promise<void>((resolve) => setTimeout(resolve));
@@ -319,33 +303,58 @@ export class SampleBatch {
     }
   }
 
+  /** The tokens of every sample, drawn in the graph or here. */
+  private async drawnTokens(
+    outputs: Readonly<Record<string, TensorData>>,
+    draws: readonly (readonly number[])[],
+    step: number,
+  ): Promise<DrawnTokens[]> {
+    const { drawnToken, drawnProbability } = outputs;
+    if (drawnToken) {
+      let end = 0;
+      return draws.map((positions) => {
+        const first = end;
+        end += positions.length;
+        const ids = Int32Array.from((drawnToken.data as BigInt64Array).subarray(first, end), Number);
+        const confidence = (drawnProbability.data as Float32Array).subarray(first, end);
+        return { positions, ids, confidence, scores: null };
+      });
+    }
+    const drawing = this.samples.map((sample, b) => sample.hostDraw(draws[b], step));
+    const head = async (feeds: Readonly<Record<string, TensorData>>) => {
+      const program = await this.loan("head", () => this.model.head());
+      return (await this.model.run(program, feeds)).drawLogits;
+    };
+    await drawOnHost(drawing, logitsOf(outputs, this.setting.vocabSize, head), this.setting.vocabSize);
+    return drawing.map(({ positions, tokens }) => ({ positions, ...tokens, scores: tokens }));
+  }
+
   /** x0 [B*N, D], moved to the nearest codes when the configuration asks for it. */
   private async clamped(x0: Float32Array): Promise<Float32Array> {
-    const { nearest } = this.planning;
-    if (!nearest) return x0;
-    const width = this.model.config.model.embeddingSize;
-    const flat: TensorData = { dtype: "float32", shape: [x0.length / width, width], data: x0 };
-    return (await this.model.run(nearest, { x0: flat })).code.data as Float32Array;
+    const { model, setting } = this;
+    if (!setting.config.clamp) return x0;
+    const width = model.config.model.embeddingSize;
+    const all: TensorData = { dtype: "float32", shape: [x0.length / width, width], data: x0 };
+    const nearest = await this.loan("nearest", () => model.nearestCode());
+    for (const part of rowParts(all.shape[0], setting.vocabSize)) {
+      const { code } = await model.run(nearest, { x0: rowsOf(all, part) });
+      x0.set(code.data as Float32Array, part.first * width);
+    }
+    return x0;
   }
 
   /** Gives the programs back. */
   async release(): Promise<void> {
     if (this.released) return;
     this.released = true;
-    await giveBack(this.planning);
+    await this.planning.held?.dispose();
     for (const program of this.programs.values()) await program.release();
   }
 }
 
-async function giveBack({ nearest, held }: SamplePlanning): Promise<void> {
-  await held?.dispose();
-  await nearest?.release();
-}
-
 /** Of a step without a run of the network. */
 const NO_PREDICTION: Prediction = {
-  drawPositions: [],
-  draw: { ids: new BigInt64Array(), confidence: new Float32Array() },
+  drawn: { positions: [], ids: new Int32Array(), confidence: new Float32Array(), scores: null },
   x0: null,
   likeliest: null,
   probability: null,

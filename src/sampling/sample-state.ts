@@ -11,7 +11,7 @@ import { type Canvas, countTargets } from "./canvas.js";
 import { createSolver, type Solver } from "./dpm-solver.js";
 import { Reabsorption } from "./reabsorption.js";
 import { RepetitionControl } from "./repetition.js";
-import { type RoundedTokens, roundLogits } from "./rounding.js";
+import { RowSampler, roundLogits } from "./rounding.js";
 import { releasesBlindly, type Sampler } from "./sampling-settings.js";
 import type { SamplingProcess } from "./sampling-times.js";
 import type { Keeping } from "./step-rows.js";
@@ -23,6 +23,7 @@ import {
   releaseAbsorbed,
   releaseScores,
 } from "./steppers-release.js";
+import { TokenDraw } from "./token-draw.js";
 
 /** What all samples of a run share. */
 export interface SampleSetting {
@@ -57,12 +58,7 @@ export interface SampleMemory {
 
 /** What the network predicts for one sample. */
 export interface Prediction {
-  /** The positions asked for by `positionsToDraw`, R of them. */
-  readonly drawPositions: readonly number[];
-  /** Tokens drawn there with the numbers of `uniformsAt`, [R], and their probabilities; or logits float32 [R, V] to draw from. */
-  readonly draw:
-    | { readonly ids: BigInt64Array; readonly confidence: Float32Array }
-    | { readonly logits: Float32Array };
+  readonly drawn: DrawnTokens;
   /** float32 [n, D]; null in the masked limit. */
   readonly x0: Float32Array | null;
   /** int64 [n] and float32 [n]: the likeliest tokens and their probabilities, 0 where nothing is predicted; null where nobody looks. */
@@ -70,8 +66,9 @@ export interface Prediction {
   readonly probability: Float32Array | null;
 }
 
-/** Tokens drawn at R positions, with what the model thinks of them. */
-interface DrawnTokens {
+/** Tokens drawn with the numbers of `uniformsAt`, and what the model thinks of them. */
+export interface DrawnTokens {
+  /** Those asked for by `positionsToDraw`, R of them. */
   readonly positions: readonly number[];
   /** int32 [R] */
   readonly ids: Int32Array;
@@ -152,7 +149,8 @@ export class SampleState {
     const watched = this.setting.absorbing !== null && this.setting.config.earlyStop === "on";
     const before = watched ? this.guess.slice() : null;
     const last = step === this.setting.times.length - 1;
-    const drawn = this.draw(prediction, step);
+    const { drawn } = prediction;
+    if (drawn.confidence.some(Number.isNaN)) throw brokenWeights();
     const context = this.releaseContext(step, absorbed);
     const unsure = this.unsure(step);
     if (!this.setting.absorbing) {
@@ -310,25 +308,29 @@ export class SampleState {
     return Float32Array.from(positions, (p) => uniforms[p]);
   }
 
-  private draw({ drawPositions: positions, draw }: Prediction, step: number): DrawnTokens {
+  /** Draws on the host what step number `step` draws at these positions. */
+  hostDraw(positions: readonly number[], step: number): TokenDraw {
     const { config, vocabSize, times } = this.setting;
     const { temperature, topK, topP } = config;
     const options = { temperature, topK, topP };
-    if ("ids" in draw) {
-      if (draw.confidence.some(Number.isNaN)) throw brokenWeights();
-      return { positions, ids: Int32Array.from(draw.ids, Number), confidence: draw.confidence, scores: null };
-    }
-    const all = (tokens: RoundedTokens): DrawnTokens => ({ positions, ...tokens, scores: tokens });
-    const own = this.uniformsAt(positions, step);
+    const { repetition } = this;
     const gaussian = this.setting.absorbing !== null;
     const last = step === times.length - 1;
+    const uniforms = this.uniformsAt(positions, step);
     // Tokens that a Gaussian process draws on its way do not stay.
-    if (!this.repetition || (gaussian && !last))
-      return all(roundLogits(draw.logits, vocabSize, own, options));
+    if (!repetition || (gaussian && !last)) {
+      const row = new RowSampler(vocabSize);
+      return new TokenDraw(positions, uniforms, (_, logits, own) =>
+        roundLogits(logits, vocabSize, own, options, row),
+      );
+    }
     // At its end the likeliest tokens are read off, where nothing is known yet but what was given.
-    const known = gaussian ? { ids: this.memory.ids, absorbed: this.target } : this.memory;
+    repetition.read(gaussian ? { ids: this.memory.ids, absorbed: this.target } : this.memory);
     const chosen = gaussian ? { temperature: 0 } : options;
-    return all(this.repetition.round(known, positions, draw.logits, own, chosen, this.blind || last));
+    const allStay = this.blind || last;
+    return new TokenDraw(positions, uniforms, (some, logits, own) =>
+      repetition.round(some, logits, own, chosen, allStay),
+    );
   }
 
   /** Codes of drawn tokens: float32 [n, D], zeros where none was drawn. */

@@ -1,12 +1,13 @@
 /**
  * @file The graph a sampler runs: the denoiser with its rounding as far as it needs no random numbers. Products over the vocabulary are
  * computed where they are wanted, and tokens are drawn there, so that logits stay in the graph. The host draws where it must: where a token
- * depends on the one before (repetition control), and where many are drawn to be ranked or one a text, which takes it less time.
+ * depends on the one before (repetition control), and where many are drawn to be ranked or one a text, which takes it less time. Of many,
+ * the logits come some rows at a time, from a graph of their own (`headModule`), as [K, V] may not fit into memory.
  *
  * T = B * N positions. Inputs beside the denoiser's: ending int64 [T], 1 where the text may end; draw int64 [K], where to draw, and uniform
  * float32 [K], what to draw with. Outputs beside the router's and `embedding` [T, D]: drawnToken int64 [K] with drawnProbability float32
- * [K], or drawLogits float32 [K, V] where the host is to draw; x0 float32 [T, D] for Gaussian processes, at targets that are not
- * absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [T] and its probability float32 [T] at predicted
+ * [K]; or, where the host draws, drawLogits float32 [K, V], or what they are made of, drawRows float32 [K, W] and drawEnding int64 [K];
+ * x0 float32 [T, D] for Gaussian processes, at targets that are not absorbed (elsewhere 0, or what the head says); with `guess` also likeliest int64 [T] and its probability float32 [T] at predicted
  * positions (elsewhere 0). Where only active rows are computed (model/active-rows.ts), the outputs mean something there alone. Forbidden
  * tokens have logits below -1e8. Where keys and values are to be held, those of every layer.
  *
@@ -20,6 +21,7 @@ import {
   argMax,
   cast,
   chunkTerms,
+  concat,
   constant,
   drawTokens,
   type GraphModule,
@@ -30,6 +32,7 @@ import {
   reduceMax,
   reshape,
   rowChunks,
+  slice,
   softmax,
   type Target,
   type Tensor,
@@ -59,8 +62,11 @@ export interface StepShape {
   readonly rows: "all" | ActiveShape;
   /** Rows of the samples that the tokens are drawn at: the last layer is computed for them alone. null: for all that are computed. */
   readonly drawn: ActiveShape | null;
-  /** What a draw of tokens in the graph goes by: inputs temperature, topK and topP, float32 [1]; null: logits are handed over. */
-  readonly rounding: Readonly<Record<"temperature" | "topK" | "topP", boolean>> | null;
+  /**
+   * How tokens are drawn: in the graph, by these inputs (temperature, topK and topP, float32 [1]); or by the host, from logits, or from rows
+   * that `headModule` makes logits of.
+   */
+  readonly rounding: Readonly<Record<"temperature" | "topK" | "topP", boolean>> | "logits" | "rows";
   /** Whether the rows that are computed leave their keys and values. */
   readonly hold: boolean;
 }
@@ -93,13 +99,8 @@ export function samplingModule(
     const combinedOf = (terms: readonly LogitTerm[]) =>
       terms.map((term) => ({ ...term, x: combine(sides(term.x)) }));
     const combinedTerms = combinedOf(logits);
-    const penalties = new Float32Array(2 * model.vocabSize);
-    for (const id of forbidden.inside) penalties[id] = FORBIDDEN;
-    for (const id of forbidden.ending) penalties[model.vocabSize + id] = FORBIDDEN;
-    const penaltyTable = constant(penalties, [2, model.vocabSize]);
     const ending = input("ending", "int64", [positions]);
-    const allowed = (terms: readonly LogitTerm[], ends: Tensor) =>
-      add(tiedLogits(terms), gather(penaltyTable, ends));
+    const allowed = allowedLogits(model.vocabSize, forbidden);
 
     const draw = input("draw", "int64", [null]);
     const drawn = termsAt(graph.drawn ? combinedOf(graph.drawn.logits) : combinedTerms, (x) =>
@@ -111,10 +112,17 @@ export function samplingModule(
       ...(drawnRows && !guess ? {} : outputs),
       ...held,
     };
-    const drawLogits = allowed(drawn, gather(ending, draw));
-    if (rounding) {
+    const drawEnding = gather(ending, draw);
+    if (rounding === "rows") {
+      rounded.drawRows = concat(
+        drawn.map(({ x }) => x),
+        1,
+      );
+      rounded.drawEnding = drawEnding;
+    } else if (rounding === "logits") rounded.drawLogits = allowed(drawn, drawEnding);
+    else {
       const setting = (name: keyof typeof rounding) => (rounding[name] ? input(name, "float32", [1]) : null);
-      const { id, confidence } = drawTokens(drawLogits, {
+      const { id, confidence } = drawTokens(allowed(drawn, drawEnding), {
         uniform: input("uniform", "float32", [null]),
         temperature: setting("temperature"),
         topK: setting("topK"),
@@ -122,7 +130,7 @@ export function samplingModule(
       });
       rounded.drawnToken = id;
       rounded.drawnProbability = confidence;
-    } else rounded.drawLogits = drawLogits;
+    }
 
     const averages = moving !== null && model.prediction === "mixture";
     if (guess || averages) {
@@ -149,5 +157,36 @@ export function samplingModule(
     }
     if (moving) rounded.x0 ??= combine(sides(embedding));
     return { name: "sampling", outputs: rounded };
+  });
+}
+
+/** The logits of some rows, below -1e8 at tokens that may not stand there. ends: int64 [rows], 1 where the text may end. */
+function allowedLogits(vocabSize: number, forbidden: ForbiddenTokens) {
+  const penalties = new Float32Array(2 * vocabSize);
+  for (const id of forbidden.inside) penalties[id] = FORBIDDEN;
+  for (const id of forbidden.ending) penalties[vocabSize + id] = FORBIDDEN;
+  const table = constant(penalties, [2, vocabSize]);
+  return (terms: readonly LogitTerm[], ends: Tensor) => add(tiedLogits(terms), gather(table, ends));
+}
+
+/**
+ * Logits of rows that a denoiser has handed over: drawRows float32 [R, W] (what each term of the logits takes, side by side), drawEnding
+ * int64 [R] -> drawLogits float32 [R, V].
+ */
+export function headModule(config: ModuleConfig, forbidden: ForbiddenTokens): GraphModule {
+  // Of this denoiser only the tables are asked for, which do not know its shape.
+  const { logits } = denoisingGraph(config, { batchSize: 1, length: 1, globalSlots: 0 });
+  return withScope("rounding", () => {
+    const widths = termsAt(logits, (x) => x).map(({ x }) => x.staticShape[1]);
+    const rows = input("drawRows", "float32", [null, widths.reduce((sum, width) => sum + width, 0)]);
+    let end = 0;
+    const terms = termsAt(logits, (x) => {
+      const first = end;
+      end += x.staticShape[1];
+      return slice(rows, 1, first, end);
+    });
+    const ends = input("drawEnding", "int64", [null]);
+    const drawLogits = allowedLogits(config.model.vocabSize, forbidden)(terms, ends);
+    return { name: "head", outputs: { drawLogits } };
   });
 }
