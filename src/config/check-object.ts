@@ -1,7 +1,7 @@
 /** @file Objects of options that come in from outside: a key that is not known would be ignored, and taken for heeded. */
 import { UserError } from "../errors.js";
 import { isTree, show } from "./layers.js";
-import { nearest } from "./nearest.js";
+import { didYouMean } from "./nearest.js";
 
 /** Throws for what cannot stop work: an AbortController, say, whose signal is meant. */
 export function checkSignal(signal: unknown): void {
@@ -18,5 +18,7 @@ export function checkObject(name: string, value: unknown, keys: readonly string[
     throw new UserError(`${name}: expected an object such as ${example}, got ${show(value)}`);
   const unknown = Object.keys(value).find((key) => !keys.includes(key));
   if (unknown !== undefined)
-    throw new UserError(`${name}: unknown key "${unknown}"; did you mean "${nearest(unknown, keys)}"?`);
+    throw new UserError(
+      `${name}: unknown key "${unknown}"${didYouMean(unknown, keys, `; known: ${keys.join(", ")}`)}`,
+    );
 }

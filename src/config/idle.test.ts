@@ -33,6 +33,8 @@ describe("settings that say nothing beside the others", () => {
       "diffusion.absorbingNormWeight=1",
       /absorbingNormWeight weighs an absorbing state that is l/,
     ],
+    ["masked", "data.documentPer=folder", /documentPer says what a document is in a folder/],
+    ["masked", "diffusion.priorWeight=0.1", /priorWeight is for Gaussian noise/],
     ["masked", "data.validFraction=0.1", /validFraction is the share .* the embedded corpus has/],
     ["diffuseq", "model.attention.layers.1.window=8", /layers\.1\.window is for windows, and this layer/],
     ["diffuseq", 'model.attention.layers={"0":{"dilation":2}}', /layers\.0\.dilation is for windows/],

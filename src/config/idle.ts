@@ -85,7 +85,7 @@ const needs: readonly Need<RunConfig>[] = [
     why: "is for noise levels, and a left-to-right model learns at none; leave it out",
   },
   {
-    settings: ["diffusion.noiseScale"],
+    settings: ["diffusion.noiseScale", "diffusion.priorWeight"],
     heeded: ({ diffusion }) => diffusion.gaussian,
     why: "is for Gaussian noise, which this process has not; leave it out",
   },
@@ -104,6 +104,11 @@ const needs: readonly Need<RunConfig>[] = [
     settings: ["data.validFraction"],
     heeded: ({ data }) => data.train.length > 0 || data.valid.length > 0,
     why: "is the share that is held out of data.train, and the embedded corpus has validation texts of its own; leave it out",
+  },
+  {
+    settings: ["data.documentPer"],
+    heeded: ({ data }) => data.train.length > 0 || data.valid.length > 0,
+    why: "says what a document is in a folder of texts, and the embedded corpus is none; give data.train with it",
   },
   {
     settings: ["data.validFraction"],

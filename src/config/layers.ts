@@ -5,7 +5,7 @@
 import type { z } from "zod";
 import { UserError } from "../errors.js";
 import { configFields } from "./fields.js";
-import { nearest, nearestPath } from "./nearest.js";
+import { didYouMean, nearestPath } from "./nearest.js";
 import { type RunConfig, runConfigSchema } from "./run-config.js";
 
 /** One source of settings; later layers win. */
@@ -126,7 +126,7 @@ function describeIssue(issue: Issue, value: unknown, path: string): string {
       return `${expected(typeWords[issue.expected === "int" ? "integer" : type] ?? type)}.`;
     case "invalid_value": {
       const choices = issue.values.map(String);
-      const hint = typeof value === "string" ? `; did you mean "${nearest(value, choices)}"?` : ".";
+      const hint = typeof value === "string" ? didYouMean(value, choices) : ".";
       return expected(`one of ${choices.map((choice) => `"${choice}"`).join(", ")}`) + hint;
     }
     case "too_small":

@@ -7,9 +7,17 @@ function lowest<T>(items: readonly T[], cost: (item: T) => number): T {
   return best;
 }
 
-/** The candidate nearest to `name`; `candidates` must not be empty. */
-export function nearest(name: string, candidates: readonly string[]): string {
-  return lowest(candidates, (candidate) => distance(name.toLowerCase(), candidate.toLowerCase()));
+/** The candidate nearest to `name`; null: none is like it. `candidates` must not be empty. */
+export function nearest(name: string, candidates: readonly string[]): string | null {
+  const asked = name.toLowerCase();
+  const best = lowest(candidates, (candidate) => distance(asked, candidate.toLowerCase()));
+  return isLike(asked, best.toLowerCase()) ? best : null;
+}
+
+/** `; did you mean "..."?` where a candidate is like the name, else `otherwise`. */
+export function didYouMean(name: string, candidates: readonly string[], otherwise = "."): string {
+  const best = nearest(name, candidates);
+  return best === null ? otherwise : `; did you mean "${best}"?`;
 }
 
 const lastPart = (dotted: string): string => dotted.slice(dotted.lastIndexOf(".") + 1).toLowerCase();

@@ -7,7 +7,7 @@
  * nothing to learn below t = 0.5), the posterior-mean input and the 3-tap input convolution.
  */
 import { UserError } from "../errors.js";
-import { nearest } from "./nearest.js";
+import { didYouMean } from "./nearest.js";
 import type { PartialRunConfig } from "./run-config.js";
 
 const diffuseqModel = {
@@ -127,7 +127,7 @@ export const presetNames = Object.keys(presets) as PresetName[];
 export function findPreset(name: string): { name: PresetName; config: PartialRunConfig } {
   if (!Object.hasOwn(presets, name)) {
     throw new UserError(
-      `There is no preset "${name}"; did you mean "${nearest(name, presetNames)}"? Known: ${presetNames.join(", ")}.`,
+      `There is no preset "${name}"${didYouMean(name, presetNames)} Known: ${presetNames.join(", ")}.`,
     );
   }
   return { name: name as PresetName, config: presets[name as PresetName] };

@@ -2,10 +2,29 @@
  * @file The configuration of a run's directory: `config.json`, and `generation_config.json` laid over its settings of generation, which
  * may be edited at any time.
  */
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { configFromLayers, type RunConfig } from "../config/index.js";
 import { readConfigFile } from "../config/read-file.js";
-import { isMissing, PROGRAM, shellWord, UserError } from "../errors.js";
+import { isMissing, UserError } from "../errors.js";
+
+/** What a start writes into a run's directory, in this order; and what comes later. */
+export const STARTING_FILES: readonly string[] = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "data.json",
+  "metrics.jsonl",
+];
+export const LATER_FILES: readonly string[] = [
+  "model.safetensors",
+  "profile.txt",
+  "profile.svg",
+  "profile.json",
+];
+export const RUN_FILES: readonly string[] = [...STARTING_FILES, ...LATER_FILES];
 
 /**
  * The configuration of a run; null: there is none in the folder.
@@ -23,14 +42,32 @@ export async function readRunConfig(folder: string, { edited = true } = {}): Pro
   return configFromLayers(layers);
 }
 
-/** The same of a folder that is to be a run's. @throws UserError when it is none, too */
-export async function requireRunConfig(folder: string, options?: { edited?: boolean }): Promise<RunConfig> {
+/**
+ * The same of a folder that is to be a run's.
+ * @param instead a sentence: what can be done where there is no run and none could be meant
+ * @throws UserError when it is none, too
+ */
+export async function requireRunConfig(
+  folder: string,
+  { instead, ...options }: { edited?: boolean; instead?: string | undefined } = {},
+): Promise<RunConfig> {
   const config = await readRunConfig(folder, options);
   if (config) return config;
+  const [found, where] = await whatStandsAt(folder);
   throw new UserError(
-    `${folder} is not the directory of a run: expected the directory of a trained run, found no config.json in it; pass what ` +
-      `\`train --out\` wrote. To begin a new run there: ${PROGRAM} train --out ${shellWord(folder)}, without --resume.`,
+    `${folder} is not the directory of a run: expected the directory of a trained run, found ${found}; pass ${where}.` +
+      (instead === undefined || found === "a file" ? "" : ` ${instead}`),
   );
+}
+
+/** What is found where no run is, and what to pass instead. */
+async function whatStandsAt(path: string): Promise<readonly [found: string, where: string]> {
+  const there = await stat(path).catch(() => null);
+  const found = !there ? "nothing there" : there.isDirectory() ? "no config.json in it" : "a file";
+  const inside = [dirname(path), dirname(dirname(path))].find((folder) =>
+    existsSync(join(folder, "config.json")),
+  );
+  return [found, there && inside !== undefined ? `${inside}, whose it is` : "what `train --out` wrote"];
 }
 
 /** What `generation_config.json` has, as it stands; undefined: there is none. @throws UserError when it is broken or may not be read */

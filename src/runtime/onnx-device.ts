@@ -7,6 +7,8 @@ import { copyFile, readdir, readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { transfer } from "comlink";
+import { show } from "../config/layers.js";
+import { MOST_THREADS } from "../config/limits.js";
 import { allOrNone, alone, type Communicator, type CommunicatorHandle } from "../distributed/index.js";
 import { UserError } from "../errors.js";
 import {
@@ -95,8 +97,8 @@ export class OnnxDevice implements Device {
     { threads = availableParallelism(), communicator = alone }: DeviceOptions = {},
     { blockLimit = MEMORY_LIMIT, available = freeMemory }: MemoryOptions = {},
   ): Promise<OnnxDevice> {
-    if (!Number.isInteger(threads) || threads < 1)
-      throw new UserError(`threads: expected an integer from 1 on, got ${threads}`);
+    if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS)
+      throw new UserError(`threads: expected an integer from 1 to ${MOST_THREADS}, got ${show(threads)}`);
     if (kind === "cpu") await keepFreedMemory();
     // The caller's thread goes on using its own.
     const { handle } = communicator.size > 1 ? await communicator.duplicate() : alone;

@@ -7,6 +7,7 @@
  *     await model.dispose();
  */
 import { type ModelDType, modelDTypes, type RunConfig } from "../config/index.js";
+import { show } from "../config/layers.js";
 import type { Tokenizer } from "../data/tokenizer.js";
 import { codebookModule, evaluationModule } from "../diffusion/modules.js";
 import { UserError } from "../errors.js";
@@ -26,6 +27,7 @@ import {
   createInt8Memory,
   type Device,
   type DeviceKind,
+  deviceKinds,
   type HeldTensors,
   isHeld,
   type ParameterStore,
@@ -134,6 +136,10 @@ export class DiffusionModel {
     { device: wanted = "cpu", threads, dtype }: ModelOptions = {},
   ): Promise<DiffusionModel> {
     const ownsDevice = typeof wanted === "string";
+    if (!ownsDevice && typeof wanted?.createParameters !== "function")
+      throw new UserError(
+        `device: expected one of ${deviceKinds.join(", ")}, or what createDevice gives, got ${show(wanted)}`,
+      );
     const device = ownsDevice ? await createDevice(wanted, { threads }) : wanted;
     let parameters: ParameterStore | undefined;
     try {

@@ -12,7 +12,7 @@ import { latestCheckpoint, type OnNotice, removeStaleCheckpoints } from "./check
 import type { CheckpointState } from "./checkpoint-state.js";
 import { recordTexts } from "./data-record.js";
 import { checkBudget, checkResumable, checkUnchanged } from "./resume-config.js";
-import { RunDirectory } from "./run-directory.js";
+import { NOTHING_TO_RESUME, RunDirectory } from "./run-directory.js";
 import type { TrainingData } from "./training-data.js";
 
 interface Opening {
@@ -99,7 +99,7 @@ async function newDirectory({ config, out, onNotice }: Opening): Promise<Held> {
 }
 
 async function storedDirectory({ config, out }: Opening): Promise<Held> {
-  const stored = await RunDirectory.open(out);
+  const stored = await RunDirectory.open(out, NOTHING_TO_RESUME);
   const anew = "or leave out --resume: it was stopped before its first checkpoint, and begins anew";
   checkResumable(stored.config, config, (await RunDirectory.untrained(out)) ? anew : undefined);
   const lock = await lockFolder(out);

@@ -86,11 +86,19 @@ it("is not made where a run is, and not opened where none is", async () => {
   await expect(RunDirectory.open(join(base, "empty"))).rejects.toThrow("is not the directory of a run");
   const none = join(base, "none");
   await expect(RunDirectory.open(none)).rejects.toThrow(
-    `${none} is not the directory of a run: expected the directory of a trained run, found no config.json in it; pass what ` +
-      `\`train --out\` wrote. To begin a new run there: npx moe-diffuseq train --out ${none}, without --resume.`,
+    `${none} is not the directory of a run: expected the directory of a trained run, found nothing there; pass what \`train --out\` wrote.`,
   );
   writeFileSync(join(base, "file"), "");
-  await expect(RunDirectory.open(join(base, "file"))).rejects.toThrow(UserError);
+  await expect(RunDirectory.open(join(base, "empty"), "Say so.")).rejects.toThrow(
+    "found no config.json in it; pass what `train --out` wrote. Say so.",
+  );
+  await expect(RunDirectory.open(join(base, "file"), "Say so.")).rejects.toThrow(
+    /file is not the .* found a file; pass what `train --out` wrote\.$/,
+  );
+  for (const inside of ["config.json", "checkpoints"]) {
+    mkdirSync(join(path, "checkpoints"), { recursive: true });
+    await expect(RunDirectory.open(join(path, inside))).rejects.toThrow(`pass ${path}, whose it is.`);
+  }
   await expect(RunDirectory.create(join(base, "file"), config)).rejects.toThrow(UserError);
   writeFileSync(join(path, "config.json"), '{"model": {"numLayer": 2}}');
   await expect(RunDirectory.open(path)).rejects.toThrow('did you mean "model.numLayers"?');

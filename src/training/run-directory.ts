@@ -16,7 +16,13 @@ import { join } from "node:path";
 import { type GenerationConfig, mergeConfig, type RunConfig } from "../config/index.js";
 import { explainReadError, isMissing, UserError } from "../errors.js";
 import { makeFolder, removeTemporaryFiles, writeFileAtomic } from "../hub/durable-file.js";
-import { readGenerationConfig, readRunConfig, requireRunConfig } from "../hub/run-config.js";
+import {
+  RUN_FILES,
+  readGenerationConfig,
+  readRunConfig,
+  requireRunConfig,
+  STARTING_FILES,
+} from "../hub/run-config.js";
 import { readSafetensorsHeader, writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import {
@@ -27,16 +33,6 @@ import {
 } from "./checkpoint.js";
 import { readMetrics } from "./metrics-log.js";
 
-/** What a start writes, in this order; and what comes later. */
-const STARTING = [
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "data.json",
-  "metrics.jsonl",
-];
-const LATER = ["model.safetensors", "profile.txt", "profile.svg", "profile.json"];
 const VOCABULARY = ["tokenizer.json", "tokenizer_config.json"];
 
 /** The settings of generation of a run that is on the disk. */
@@ -49,7 +45,10 @@ interface StoredGeneration {
 
 /** What stood under the names that a start writes, and is brought back where it fails; null: nothing. */
 type Replaced = ReadonlyMap<string, string | null>;
-const NOTHING: Replaced = new Map(STARTING.map((name) => [name, null]));
+const NOTHING: Replaced = new Map(STARTING_FILES.map((name) => [name, null]));
+
+/** What helps where there is no run to resume. */
+export const NOTHING_TO_RESUME = "To begin a new run there, leave out --resume.";
 
 export class RunDirectory {
   readonly configPath: string;
@@ -107,7 +106,7 @@ export class RunDirectory {
     }
     const run = new RunDirectory(path, config, null, before ? await ownConfig(path) : undefined);
     // Of a run that is begun anew, all are its own but the vocabulary that it used.
-    const others = !before ? [...STARTING, ...LATER] : usesVocabularyIn(path, before) ? VOCABULARY : [];
+    const others = !before ? RUN_FILES : usesVocabularyIn(path, before) ? VOCABULARY : [];
     const taken = others.find((name) => !run.kept.includes(name) && existsSync(join(path, name)));
     if (taken)
       throw new UserError(
@@ -143,9 +142,10 @@ export class RunDirectory {
     if (this.kept.length === 0) await tokenizer.save(this.path);
   }
 
-  /** Opens the directory of a run. Throws a UserError when there is none, or its configuration is broken. */
-  static async open(path: string): Promise<RunDirectory> {
-    const [before, config] = [await requireRunConfig(path, { edited: false }), await requireRunConfig(path)];
+  /** Opens the directory of a run. Throws a UserError when there is none, with `instead` (a sentence) after it, or its configuration is broken. */
+  static async open(path: string, instead?: string): Promise<RunDirectory> {
+    const before = await requireRunConfig(path, { edited: false, instead });
+    const config = await requireRunConfig(path);
     return new RunDirectory(path, config, { before: before.generation, changes: {} });
   }
 

@@ -233,6 +233,19 @@ describe("a run that is stopped before its first step", () => {
     expect(readMetrics(join(out, "metrics.jsonl"))[0]).toMatchObject({ step: 1 });
   });
 
+  it("conditions cannot be left out where nothing is given; in gaps something is", async () => {
+    const out = join(folder, "unconditional");
+    const start = (data: PartialRunConfig["data"]) => {
+      const own = { diffusion: { conditionDropout: 0.1 }, data, training: { maxSteps: 1 } };
+      return train({ config: tinyRunConfig(corpus, "masked", own), out, threads: 1 });
+    };
+    await expect(start({})).rejects.toThrow(
+      "diffusion.conditionDropout: expected 0, got 0.1; it leaves out what is given, and these texts give nothing",
+    );
+    expect(existsSync(out)).toBe(false);
+    expect(await start({ gapRate: 0.5 })).toMatchObject({ steps: 1 });
+  });
+
   it("a damaged start leaves nothing of a vocabulary either", async () => {
     const [top, wrong] = [join(folder, "wrong"), join(folder, "wrong.jsonl")];
     writeFileSync(wrong, "{}\n");

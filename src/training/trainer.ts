@@ -7,7 +7,6 @@
  * Several ranks (processes started by mpirun) run the same loop, each with its share of the rows. Rank 0 alone touches the run's
  * directory, and its clock is everybody's. Whatever decides how the loop goes on is agreed upon after every step.
  */
-import { checkSignal } from "../config/check-object.js";
 import type { RunConfig } from "../config/index.js";
 import { Tokenizer } from "../data/index.js";
 import type { TimeSamplerState } from "../diffusion/time-sampler.js";
@@ -24,6 +23,7 @@ import { LOG_UNIGRAM, OUTPUT_BIAS } from "../model/embeddings.js";
 import { initialParameters } from "../model/initialise.js";
 import { CounterRandom, Stream } from "../random/index.js";
 import { createDevice, type Device, type ParameterStore } from "../runtime/index.js";
+import { checkTrainOptions } from "./check-options.js";
 import { restoreCheckpoint } from "./checkpoint.js";
 import type { CheckpointState } from "./checkpoint-state.js";
 import { checkTexts, nameOfTexts } from "./data-record.js";
@@ -48,9 +48,9 @@ export type { TrainEvent, TrainMetrics, TrainOptions, TrainSummary, ValidMetrics
  * @throws UserError for everything the user can mend
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
+  checkTrainOptions(options);
   const { communicator = await joinRanks() } = options;
   const onEvent = (communicator.rank === 0 && options.onEvent) || (() => {});
-  checkSignal(options.signal);
   const { maxSteps, maxTokens, maxMinutes } = options.config.training;
   if (maxSteps === null && maxTokens === null && maxMinutes === null)
     throw new UserError("Training needs a budget: pass --max-steps, --max-minutes or --max-tokens.");
@@ -123,6 +123,12 @@ async function startTrainer(
   atOnce?.throwIfAborted();
   await requireSameTexts(data, device.communicator);
   if (run.directory && run.state) await checkTexts(run.directory.dataPath, data.texts);
+  const { diffusion, data: settings } = run.config;
+  if (!run.state && diffusion.conditionDropout > 0 && settings.gapRate === 0 && !data.texts.pairs)
+    throw new UserError(
+      `diffusion.conditionDropout: expected 0, got ${diffusion.conditionDropout}; it leaves out what is given, and these texts give nothing: ` +
+        'train on pairs {"src", "trg"}, or with gaps (data.gapRate), or leave it out',
+    );
   onEvent({ kind: "preparing", what: "building the graphs" });
   return Trainer.create(run, data, device, out, onEvent, atOnce);
 }

@@ -143,6 +143,26 @@ function hasPairs(corpus: Corpus): boolean {
   return false;
 }
 
+/** The documents that a run holds out of the texts or caches it trains on, in order; where it has validation texts of their own, none. */
+export async function* heldOutTexts(
+  { data, training }: Pick<RunConfig, "data" | "training">,
+  signal?: AbortSignal,
+): AsyncGenerator<Document> {
+  const { train, valid, validFraction, onBadRecord, documentPer } = data;
+  if (train.length === 0 || valid.length > 0 || (await withValidTexts(train)).length > 0) return;
+  const read = async function* () {
+    for await (const document of readDocuments(train, { onBadRecord, documentPer })) {
+      signal?.throwIfAborted();
+      yield document;
+    }
+  };
+  let size = 0;
+  for await (const _ of read()) size++;
+  const held = heldOutDocuments(size, validFraction, new CounterRandom(training.seed));
+  let number = 0;
+  for await (const document of read()) if (isAmong(held, number++)) yield document;
+}
+
 /** Those of some paths that are token caches with validation texts. */
 export async function withValidTexts(paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];

@@ -6,7 +6,7 @@ import type { ClaimsOptions, ClaimsReport } from "../../benchmark/index.js";
 import { settingFields } from "../../config/layers.js";
 import { resolveConfig } from "../../config/resolve.js";
 import { shellWord } from "../../errors.js";
-import { makeFolder, requireWritable, writeFileAtomic } from "../../hub/durable-file.js";
+import { makeFolder, writeFileAtomic } from "../../hub/durable-file.js";
 import { programId } from "../../hub/program-id.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
@@ -14,6 +14,7 @@ import { addSuiteOptions, type SuiteFlags, suiteOptions, trainSideBySide } from 
 import { orGoOn } from "../interrupt.js";
 import { nameList, numberList, pathName, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import { requireResultFile } from "../result-file.js";
 import type { CommandResult } from "../terminal.js";
 import { ownedByBench } from "./bench.js";
 
@@ -95,7 +96,8 @@ export function registerClaims(program: Command, host: CommandHost): void {
       const { out, options } = await planClaims(flags);
       const { suite, bench } = options;
       await makeFolder(out);
-      if (flags.markdown !== undefined) await requireWritable(flags.markdown, "--markdown");
+      if (flags.markdown !== undefined)
+        await requireResultFile(flags.markdown, { flag: "--markdown", ending: ".md" });
       const kept = `Twins that are trained and parts of the benchmark that are measured are kept in ${out}.`;
       return orGoOn(signal, { kept, again: commandLine(command, flags) }, async () => {
         const line = new ProgressLine(terminal.stderr);

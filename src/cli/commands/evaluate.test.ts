@@ -1,6 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -70,11 +78,13 @@ describe("evaluate", () => {
   });
 
   it("says at once that its report cannot be written, and writes it where its folder is made", async () => {
-    const began = await evaluate("--model", model, "--report", folder);
+    const taken = join(folder, "taken.json");
+    mkdirSync(taken);
+    const began = await evaluate("--model", model, "--report", taken);
     expect(began).toEqual({
       code: 1,
       out: "",
-      err: `Cannot write ${folder}: what stands there is not a file; write somewhere else with --report.\n`,
+      err: `Cannot write ${taken}: what stands there is not a file; write somewhere else with --report.\n`,
     });
     const report = join(folder, "reports", "new", "a.json");
     const flags = ["--sequences", "2", "--no-baselines", "--threads", "1", "--report", report];
@@ -85,10 +95,32 @@ describe("evaluate", () => {
   it("says at once that there are no pairs to write", async () => {
     const { code, err } = await evaluate("--model", model, "--accuracy", "3");
     expect(code).toBe(1);
-    expect(err).toContain("--accuracy needs held-out pairs");
+    expect(err).toContain(
+      '--accuracy needs held-out pairs {"src", "trg"}, and there are none among what the run',
+    );
+    expect((await evaluate("--model", model, "--accuracy", "3", "--valid", corpus)).err).toContain(
+      `and there are none in ${corpus}: pass a file that has them, and that the run has not`,
+    );
     expect((await evaluate("--model", model, "--accuracy", "3", "--set", "model.numLayers=1")).err).toContain(
       "only generation.* can be set here",
     );
+  });
+
+  it("writes the pairs that a run has held out of those it learned from", async () => {
+    const pairs = join(folder, "own-pairs.jsonl");
+    const lines = Array.from({ length: 20 }, (_, i) => JSON.stringify({ src: `one ${i}`, trg: `two ${i}` }));
+    writeFileSync(pairs, lines.join("\n"));
+    const config = tinyRunConfig(pairs, "masked", {
+      training: { maxSteps: 1 },
+      data: { validFraction: 0.1, tokenizer: join(model, "tokenizer.json") },
+    });
+    writeFileSync(join(folder, "pairs.json"), JSON.stringify(config));
+    const own = join(folder, "of-pairs");
+    await run("train", "--threads", "1", "--config", join(folder, "pairs.json"), "--out", own);
+    const flags = ["--no-baselines", "--accuracy", "9", "--steps", "1", "--threads", "1", "--json"];
+    const { out, err } = await evaluate("--model", own, ...flags);
+    expect(err).not.toContain("needs");
+    expect(JSON.parse(out).accuracy.pairs).toBe(2);
   });
 
   it("stops at broken lines, or skips them", async () => {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { GenerationConfig } from "../../config/index.js";
 import { UserError } from "../../errors.js";
 import type { AccuracyResult, TargetScores } from "../../evaluation/index.js";
-import { requireWritable, writeFileAtomic } from "../../hub/index.js";
+import { writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { commandLine } from "../command-line.js";
 import { addSuiteOptions, evaluateSuite, type SuiteFlags } from "../evaluate-suite.js";
@@ -12,6 +12,7 @@ import { refuseFlags } from "../idle-flags.js";
 import { orKeep } from "../interrupt.js";
 import { pathName, wholeNumber, worded } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import { requireResultFile } from "../result-file.js";
 import type { CommandResult } from "../terminal.js";
 
 const examples = `
@@ -78,7 +79,8 @@ export function registerEvaluate(program: Command, host: CommandHost): void {
     async (flags, context) => {
       const { terminal, signal } = context;
       refuseIdleFlags(command, flags, ofSuites);
-      if (flags.report !== undefined) await requireWritable(flags.report, "--report");
+      if (flags.report !== undefined)
+        await requireResultFile(flags.report, { flag: "--report", ending: ".json", inputs: flags.valid });
       if (flags.suite !== undefined) return evaluateSuite(flags, context, commandLine(command, flags));
       const model =
         flags.model ??
@@ -165,7 +167,7 @@ async function pairsToWrite(
   const { takeEvenly } = await import("../../evaluation/spread.js");
   const { readPretrainedConfig } = await import("../../sampling/pretrained.js");
   const { checkSettings } = await import("../../sampling/sampling-settings.js");
-  const { withValidTexts } = await import("../../training/training-data.js");
+  const { heldOutTexts, withValidTexts } = await import("../../training/training-data.js");
   const config = await readPretrainedConfig(folder);
   const given = givenSettings(flags);
   for (const name of ["num", "length", "blockLength"])
@@ -181,17 +183,21 @@ async function pairsToWrite(
   const { onBadRecord = config.data.onBadRecord } = flags;
   const paths = flags.valid ?? (valid.length > 0 ? valid : await withValidTexts(train));
   async function* heldOut() {
-    if (paths.length > 0)
-      for await (const { src, trg } of readDocuments(paths, { part: "valid", onBadRecord }))
-        if (src !== undefined && trg !== undefined) {
-          signal.throwIfAborted();
-          yield { src, trg };
-        }
+    const documents =
+      paths.length > 0
+        ? readDocuments(paths, { part: "valid", onBadRecord })
+        : heldOutTexts({ ...config, data: { ...config.data, onBadRecord } }, signal);
+    for await (const { src, trg } of documents)
+      if (src !== undefined && trg !== undefined) {
+        signal.throwIfAborted();
+        yield { src, trg };
+      }
   }
   const pairs = await takeEvenly(heldOut(), count);
   if (pairs.length === 0)
     throw new UserError(
-      '--accuracy needs held-out pairs {"src", "trg"}: pass a file that has them with --valid.',
+      `--accuracy needs held-out pairs {"src", "trg"}, and there are none ${paths.length > 0 ? `in ${paths.join(", ")}` : "among what the run holds out"}: ` +
+        "pass a file that has them, and that the run has not learned from, with --valid.",
     );
   return { pairs, settings };
 }

@@ -38,7 +38,9 @@ it("describes the model of a run in words and draws its attention", async () => 
   expect(out).toMatch(/^Preset {9}masked\nParameters/);
   expect(out).toContain("16 positions to each side");
   expect(readFileSync(picture, "utf8")).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
-  expect((await inspect("--picture", "a.png")).err).toContain("expects the name of an .svg file");
+  expect((await inspect("--picture", "a.png")).err).toContain(
+    "--picture expects a file name that ends in .svg",
+  );
   mkdirSync(join(folder, "folder.svg"));
   const { err } = await inspect("--model", folder, "--picture", join(folder, "folder.svg"));
   expect(err).toContain("not a file; write somewhere else with --picture.");

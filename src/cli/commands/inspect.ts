@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { resolveConfig } from "../../config/resolve.js";
-import { UserError } from "../../errors.js";
-import { requireWritable, writeFileAtomic } from "../../hub/index.js";
+import { writeFileAtomic } from "../../hub/index.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { type Flags, pathName } from "../options.js";
+import { requireResultFile } from "../result-file.js";
 
 interface InspectFlags extends Flags {
   picture?: string;
@@ -17,10 +17,8 @@ export function registerInspect(program: Command, host: CommandHost): void {
     .description("parameters total and active, FLOPs and memory of a step, the attention pattern")
     .option("--picture <file.svg>", "draw the attention pattern into this file", pathName);
   defineCommand<InspectFlags>(command, host, ["model", "config", "preset", "set"], async (flags) => {
-    if (flags.picture !== undefined && !flags.picture.endsWith(".svg")) {
-      throw new UserError(`--picture expects the name of an .svg file, got "${flags.picture}".`);
-    }
-    if (flags.picture !== undefined) await requireWritable(flags.picture, "--picture");
+    if (flags.picture !== undefined)
+      await requireResultFile(flags.picture, { flag: "--picture", ending: ".svg" });
     const config = resolveConfig({
       base: flags.model === undefined ? undefined : join(flags.model, "config.json"),
       preset: flags.preset,

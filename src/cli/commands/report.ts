@@ -2,11 +2,12 @@
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../../errors.js";
-import { requireWritable, writeFileAtomic } from "../../hub/index.js";
+import { writeFileAtomic } from "../../hub/index.js";
 import type { ReportData } from "../../report/data.js";
 import { type CommandHost, defineCommand } from "../command.js";
 import { type Flags, pathName } from "../options.js";
 import { ProgressLine } from "../progress-line.js";
+import { requireResultFile } from "../result-file.js";
 
 const examples = `
 Examples:
@@ -36,7 +37,7 @@ export function registerReport(program: Command, host: CommandHost): void {
     const { trainingReport } = await import("../../report/training-report.js");
     const data = await runReport(resolve(model));
     if (flags.baselines) requireBitsPerByte(model, data.metrics);
-    await requireWritable(out, "--out");
+    await requireResultFile(out, { flag: "--out", ending: ".html" });
     const line = new ProgressLine(terminal.stderr);
     const baselines = flags.baselines
       ? await baselinesOf(model, (what) => line.update(what), signal).finally(() => line.end())

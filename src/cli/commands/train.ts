@@ -99,9 +99,9 @@ function describeSummary(summary: TrainSummary, resume: string): string {
 }
 
 async function configOf({ out, resume, preset, config, set, ...flags }: TrainFlags): Promise<RunConfig> {
-  const { RunDirectory } = await import("../../training/run-directory.js");
+  const { NOTHING_TO_RESUME, RunDirectory } = await import("../../training/run-directory.js");
   const { checkSettings } = await import("../../sampling/sampling-settings.js");
-  const run = resume ? await RunDirectory.open(out) : null;
+  const run = resume ? await RunDirectory.open(out, NOTHING_TO_RESUME) : null;
   const resolved = resolveConfig({
     base: run?.configPath,
     preset,
