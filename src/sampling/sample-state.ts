@@ -319,10 +319,11 @@ export class SampleState {
     const uniforms = this.uniformsAt(positions, step);
     // Tokens that a Gaussian process draws on its way do not stay.
     if (!repetition || (gaussian && !last)) {
-      const row = new RowSampler(vocabSize);
-      return new TokenDraw(positions, uniforms, (_, logits, own) =>
-        roundLogits(logits, vocabSize, own, options, row),
-      );
+      let row: RowSampler | undefined;
+      return new TokenDraw(positions, uniforms, (_, logits, own) => {
+        row ??= new RowSampler(vocabSize);
+        return roundLogits(logits, vocabSize, own, options, row);
+      });
     }
     // At its end the likeliest tokens are read off, where nothing is known yet but what was given.
     repetition.read(gaussian ? { ids: this.memory.ids, absorbed: this.target } : this.memory);
