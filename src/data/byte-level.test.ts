@@ -7,7 +7,7 @@ const wordsOf = (text: string): string[] => text.match(WORDS) ?? [];
 describe("pieces of a text", () => {
   it("have the words of the whole text, wherever they are cut", () => {
     const unit = fc.constantFrom(
-      ..." \n\t\u00a0\u3000'.,;，。-",
+      ..." \n\t\u0085\u00a0\u3000\ufeff'.,;，。-",
       ..."asdltrvemé1٣²зΩ字カ\u0301\u200d",
       ...["'s", "'ll", "  ", "🙂", "𝒜", "𝟗", "𠮷", "\ud835", "\udc9c"],
     );
@@ -42,8 +42,28 @@ describe("pieces of a text", () => {
   });
 });
 
+it("holds for white space what Unicode does: U+0085 is, U+FEFF is not", () => {
+  expect(wordsOf("a\u0085\u0085b\u0085 c")).toEqual(["a", "\u0085", "\u0085", "b", "\u0085", " c"]);
+  expect(wordsOf("a\ufeff\ufeffb \ufeff.\u200b c")).toEqual([
+    "a",
+    "\ufeff\ufeff",
+    "b",
+    " \ufeff.\u200b",
+    " c",
+  ]);
+});
+
 it("finds the same words without one expression for a whole word", () => {
-  const unit = fc.constantFrom(..."aé1- \n\t'", "'s", "'ll", "🙂", "𝒜", "\ud800", "  ", "\u2028");
+  const unit = fc.constantFrom(
+    ..."aé1- \n\t'",
+    "'s",
+    "'ll",
+    "🙂",
+    "𝒜",
+    "\ud800",
+    "  ",
+    ..."\u0085\u2028\ufeff",
+  );
   fc.assert(
     fc.property(fc.array(unit, { maxLength: 60 }), (units) => {
       const text = units.join("");

@@ -3,8 +3,12 @@
  * Both are the ones every `tokenizer.json` with a "ByteLevel" pre-tokenizer means (Radford et al. 2019, GPT-2).
  */
 
-/** Contractions, words, numbers and signs with one leading space; a run of white space leaves its last space to the word after it. */
-export const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+/**
+ * Contractions, words, numbers and signs with one leading space; a run of white space leaves its last space to the word after it.
+ * White space is Unicode's, as in the Rust library: `\s` of JavaScript lacks U+0085 and has U+FEFF.
+ */
+export const WORDS =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** Calls `visit` with each pre-token of a text, in order; together they are the text. */
 export function forEachWord(text: string, visit: (word: string) => void): void {
@@ -17,11 +21,11 @@ export const wordsOf = (piece: string, long = 1 << 20): Iterable<string> =>
   piece.length < long ? (piece.match(WORDS) ?? []) : longWordsOf(piece);
 
 const CONTRACTION = /'(?:s|t|re|ve|m|ll|d)/y;
-const RUNS = ["\\p{L}", "\\p{N}", "[^\\s\\p{L}\\p{N}]"].map((kind) => ({
+const RUNS = ["\\p{L}", "\\p{N}", "[^\\p{White_Space}\\p{L}\\p{N}]"].map((kind) => ({
   first: new RegExp(` ?${kind}`, "uy"),
   more: new RegExp(`${kind}{1,4096}`, "uy"),
 }));
-const SPACES = { first: /\s/y, more: /\s{1,4096}/y };
+const SPACES = { first: /\p{White_Space}/uy, more: /\p{White_Space}{1,4096}/uy };
 
 /** Where a match that begins at `at` ends; -1: there is none. */
 function endOf(pattern: RegExp, text: string, at: number): number {
@@ -59,7 +63,7 @@ export function* piecesOf(text: string, size = 1 << 16): Generator<string> {
  * Two UTF-16 units that no pre-token has between them: white space behind something else; what is no letter behind a letter, no digit
  * behind a digit. Halves of surrogate pairs (Cs) may be letters or digits. What comes next does not depend on what was before.
  */
-const ENDS_BETWEEN = /^(?:\S\s|\p{L}[^\p{L}\p{Cs}]|\p{N}[^\p{N}\p{Cs}])$/u;
+const ENDS_BETWEEN = /^(?:\P{White_Space}\p{White_Space}|\p{L}[^\p{L}\p{Cs}]|\p{N}[^\p{N}\p{Cs}])$/u;
 
 /** The same string on memory of its own: a match of 13 units or more would keep the whole text it was found in alive. */
 export const detached = (word: string): string =>

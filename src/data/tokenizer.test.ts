@@ -67,6 +67,7 @@ describe("encode and decode", () => {
     code,
     "[SEP] and [CLS][PAD] are text",
     "\uFEFFbyte order mark",
+    "line\u0085\u0085 and \uFEFF\uFEFF mark\uFEFF",
     "\u0000\u0085\u2028",
     "a".repeat(5000),
   ])("round trip %j", (text) => {
@@ -113,6 +114,24 @@ describe("encode and decode", () => {
       // Fixed: what counts as a letter may differ in characters younger than one side's Unicode tables.
       { seed: 1 },
     );
+  });
+
+  it("gives its ids where JavaScript and Unicode hold different things for white space", async () => {
+    const { Tokenizer: Native } = await import("@anush008/tokenizers");
+    const unit = fc.constantFrom(..."\u0085\ufeff\u00a0\u2028\u200b\u3000 \n'.-abé1字🙂", "'s", "the");
+    const anyOf = fc.string({ unit, maxLength: 40 });
+    // Some of it is merged.
+    const learned = await Tokenizer.train([...texts, ...fc.sample(anyOf, { numRuns: 300, seed: 2 })], {
+      vocabSize: 900,
+    });
+    const native = Native.fromString(JSON.stringify({ ...learned.toJSON(), added_tokens: [] }));
+    const long = ["\ufeff", "\u0085", "-\ufeff"].map((unit) => `a${unit.repeat(5000)} b`);
+    for (const text of [...long, ...fc.sample(anyOf, { numRuns: 1000, seed: 3 })]) {
+      const ids = learned.encode(text);
+      expect([...ids]).toEqual((await native.encode(text)).getIds());
+      expect(learned.decode(ids)).toBe(text);
+      expect(learned.countBytes(ids)).toBe(Buffer.byteLength(text));
+    }
   });
 
   it("never throws on ids that make no text", () => {

@@ -77,7 +77,9 @@ export class Tokenizer {
     // Without added tokens: a text that holds the characters "[SEP]" is a text that holds these characters.
     // The library asks for keys that other writers leave out.
     const unused = { normalizer: null, post_processor: null, decoder: null, added_tokens: [] };
-    this.encoder = new Encoder({ ...json, ...unused }, {});
+    // It is given words, and would split them again where JavaScript sees white space.
+    const pre_tokenizer = { ...json.pre_tokenizer, use_regex: false };
+    this.encoder = new Encoder({ ...json, ...unused, pre_tokenizer }, {});
   }
 
   /**
