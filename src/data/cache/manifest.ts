@@ -116,10 +116,10 @@ interface Damaged {
   readonly request: PrepareRequest | null;
 }
 
+export type FoundManifest = { readonly manifest: Manifest; readonly damage: null } | Damaged;
+
 /** The manifest of a cache, or what is wrong with it; null: the folder is no token cache. */
-export async function inspectManifest(
-  cache: string,
-): Promise<{ readonly manifest: Manifest; readonly damage: null } | Damaged | null> {
+export async function inspectManifest(cache: string): Promise<FoundManifest | null> {
   const path = manifestPath(cache);
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     if (isMissing(error)) return null;
@@ -169,7 +169,7 @@ export function refuseDamaged(cache: string, { damage, request }: Damaged): User
   return new UserError(`${manifestPath(cache)} is damaged: ${damage}. ${again}`);
 }
 
-/** The command that completes a cache, or mends it. */
+/** The command that completes a cache, or mends it. The cache knows how large its shards are. */
 export function prepareCommand(cache: string, request: PrepareRequest): string {
   const { data, valid, tokenizer, vocabSize, onBadRecord, documentPer } = request;
   const words = ["prepare"];

@@ -157,6 +157,25 @@ describe("what is left unfinished", () => {
     expect(contents(out)).toEqual(contents(whole));
   });
 
+  it("without its shardBytes, which the cache knows: whole, unfinished or damaged", async () => {
+    const own = copyOfWhole();
+    expect((await prepare({ out: own, shardBytes: undefined })).shardsWritten).toBe(0);
+    const out = newOut();
+    const controller = new AbortController();
+    const onProgress = () => shardsIn(out).length >= 2 && controller.abort();
+    await prepare({ out, signal: controller.signal, onProgress });
+    await prepare({ out, shardBytes: undefined });
+    expect(contents(out)).toEqual(contents(whole));
+    truncateSync(join(out, shardsIn(out)[1]), 50);
+    const manifest = join(out, "manifest.json");
+    writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"documents": ', '"documents": 1'));
+    await prepare({ out, shardBytes: undefined });
+    expect(contents(out)).toEqual(contents(whole));
+    await expect(prepare({ out, shardBytes: 700 })).rejects.toThrow(
+      /holds a token cache with shards of 1500 bytes, got shardBytes 700; leave shardBytes out/,
+    );
+  });
+
   it("by kill -9 at any moment: the same command ends in the same bytes", async () => {
     const out = newOut();
     const options = join(folder, "options.json");

@@ -17,6 +17,7 @@ import { Tokenizer } from "../tokenizer.js";
 import { fingerprintOf } from "../tokenizer-fingerprint.js";
 import { createEncoder, type Encoder, partsOf } from "./encode.js";
 import {
+  type FoundManifest,
   inspectManifest,
   type Manifest,
   manifestPath,
@@ -45,7 +46,7 @@ export interface PrepareOptions {
   readonly documentPer?: "file" | "folder" | undefined;
   /** Threads that tokenize (default 1). */
   readonly threads?: number | undefined;
-  /** Bytes of ids that make a shard full (default 8 MiB). Another size is another cache. */
+  /** Bytes of ids that make a shard full (default: those of the cache that is there, else 8 MiB). Another size is another cache. */
   readonly shardBytes?: number | undefined;
   /** Aborting ends the work soon; what is written stays. */
   readonly signal?: AbortSignal | undefined;
@@ -91,18 +92,21 @@ const SHARD_BYTES = 8 << 20;
 /** Distinct words held while a vocabulary is learned. */
 const MAX_WORDS = 1 << 17;
 
+/** What is asked for; shardBytes null: as the cache has it. */
+type Asked = Omit<PrepareRequest, "shardBytes"> & { readonly shardBytes: number | null };
+
 /**
  * Writes a token cache, or completes or mends one.
  * @throws UserError for texts that cannot be used, a folder that holds something else, texts or a tokenizer that have changed since the
  * cache was begun, and a full disk (finished shards stay)
  */
 export async function prepareCache(options: PrepareOptions): Promise<PrepareSummary> {
-  const request = requestOf(options);
-  await refuseInside(options.out, [...request.data, ...request.valid]);
+  const asked = askedOf(options);
+  await refuseInside(options.out, [...asked.data, ...asked.valid]);
   await makeFolder(options.out);
   const lock = await lockFolder(options.out);
   try {
-    const job = new PrepareJob(options, request, await openCache(options.out, request), lock);
+    const job = new PrepareJob(options, await openCache(options.out, asked), lock);
     let interrupted = false;
     try {
       await job.run();
@@ -116,7 +120,7 @@ export async function prepareCache(options: PrepareOptions): Promise<PrepareSumm
   }
 }
 
-function requestOf(options: PrepareOptions): PrepareRequest {
+function askedOf(options: PrepareOptions): Asked {
   const { data, valid = [], tokenizer = null, vocabSize = null } = options;
   if ((tokenizer === null) === (vocabSize === null))
     throw new UserError(
@@ -130,28 +134,37 @@ function requestOf(options: PrepareOptions): PrepareRequest {
     vocabSize,
     onBadRecord: options.onBadRecord ?? "stop",
     documentPer: options.documentPer ?? "file",
-    shardBytes: options.shardBytes ?? SHARD_BYTES,
+    shardBytes: options.shardBytes ?? null,
   };
 }
 
-/** The manifest to go on with. */
-async function openCache(out: string, request: PrepareRequest): Promise<Manifest> {
+/** The manifest to go on with. @throws UserError where the folder holds something else, or a cache that was asked for otherwise */
+async function openCache(out: string, asked: Asked): Promise<Manifest> {
   const found = await inspectManifest(out);
   const names = await readdir(out);
   if (!found && names.some((name) => !isTemporary(name) && !isLockFile(name)))
     throw new UserError(`${out} holds other things; give --out a new or empty folder.`);
-  const isOwn = (own: PrepareRequest | null) => JSON.stringify(own) === JSON.stringify(request);
+  const own = found && (found.damage === null ? found.manifest.request : found.request);
+  const request = { ...asked, shardBytes: asked.shardBytes ?? own?.shardBytes ?? SHARD_BYTES };
   // Made again where it was made by this very command: what another one made is not written over.
-  if (found?.damage && !isOwn(found.request)) throw refuseDamaged(out, found);
+  if (found && !isDeepStrictEqual(own, request)) throw refuseOther(out, found, request);
   await removeTemporaryFiles(out);
-  if (!found?.manifest) return newManifest(request);
+  return found?.manifest ?? newManifest(request);
+}
+
+function refuseOther(out: string, found: FoundManifest, request: PrepareRequest): UserError {
+  if (found.damage !== null) return refuseDamaged(out, found);
   const own = found.manifest.request;
-  if (!isOwn(own))
-    throw new UserError(
-      `${out} holds a token cache that was made with\n  ${prepareCommand(out, own)}\n` +
-        "Use that command to complete or mend it, or give another --out.",
+  // No command says how large a shard is.
+  if (isDeepStrictEqual({ ...own, shardBytes: request.shardBytes }, request))
+    return new UserError(
+      `${out} holds a token cache with shards of ${own.shardBytes} bytes, got shardBytes ${request.shardBytes}; ` +
+        "leave shardBytes out to complete or mend it, or give another out.",
     );
-  return found.manifest;
+  return new UserError(
+    `${out} holds a token cache that was made with\n  ${prepareCommand(out, own)}\n` +
+      "Use that command to complete or mend it, or give another --out.",
+  );
 }
 
 class PrepareJob {
@@ -162,10 +175,13 @@ class PrepareJob {
 
   constructor(
     private readonly options: PrepareOptions,
-    private readonly request: PrepareRequest,
     private readonly manifest: Manifest,
     private readonly lock: FolderLock,
   ) {}
+
+  private get request(): PrepareRequest {
+    return this.manifest.request;
+  }
 
   async run(): Promise<void> {
     const { manifest } = this;
