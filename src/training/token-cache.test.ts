@@ -248,6 +248,28 @@ describe("what does not fit", () => {
     }
   });
 
+  it("documents that are not filled up with [PAD]: how many is known, from texts and from a cache", async () => {
+    const mixed = join(folder, "mixed.jsonl");
+    const long = readFileSync(held, "utf8").slice(20, 300);
+    const documents = [
+      { text: long },
+      { text: "short" },
+      { src: "short", trg: long },
+      { src: "a", trg: "b" },
+    ];
+    writeFileSync(mixed, documents.map((document) => JSON.stringify(document)).join("\n"));
+    for (const train of [mixed, await cacheOf([mixed])])
+      for (const [padTargets, unpadded] of [
+        [null, 0],
+        [30, 4],
+      ] as const) {
+        const section = { train: [train], valid: [train], tokenizer, padTargets };
+        const data = await loadTrainingData(tinyRunConfig(corpus, "masked", { data: section }));
+        expect(data.unpadded).toBe(unpadded);
+        data.close();
+      }
+  });
+
   it.skipIf(process.platform !== "linux")(
     "validation texts that are broken: no file of the cache stays open",
     async () => {

@@ -52,6 +52,8 @@ export interface TrainingData {
   readonly skipped: number;
   /** Pairs that were cut to what a row holds. */
   readonly shortened: number;
+  /** Documents that were not filled up with [PAD], as they are longer than `data.padTargets`. */
+  readonly unpadded: number;
   /** What the paths held when they were read: to be held against what they hold when the run is resumed. */
   readonly texts: RunTexts;
   /** Closes the files of token caches. */
@@ -133,6 +135,7 @@ async function loadWith(loader: Loader, config: RunConfig): Promise<TrainingData
     validSource: valid.length > 0 ? valid.join(", ") : ownValid,
     skipped: loader.skipped,
     shortened: loader.shortened,
+    unpadded: loader.unpadded,
     texts: { ...loader.records, tokenizer: fingerprintOf(tokenizer), pairs: hasPairs(trainCorpus) },
     close: () => loader.close(),
   };
@@ -183,6 +186,7 @@ class Loader {
   hasCaches = false;
   skipped = 0;
   shortened = 0;
+  unpadded = 0;
   readonly records: { train: readonly TextRecord[]; valid: readonly TextRecord[] } = { train: [], valid: [] };
   private readonly opened: CacheCorpus[] = [];
   private readonly onProgress: (what: string) => void;
@@ -268,6 +272,7 @@ class Loader {
       const corpus = new CacheCorpus(source.caches, layout);
       this.opened.push(corpus);
       this.shortened += corpus.shortened;
+      this.unpadded += corpus.unpadded;
       return corpus;
     }
     this.onProgress("reading and tokenizing the texts");
@@ -277,6 +282,7 @@ class Loader {
         : this.documents(source, part);
     const corpus = await tokenizeDocuments(documents, tokenizer, layout);
     this.shortened += corpus.counts.shortened;
+    this.unpadded += corpus.counts.unpadded;
     return corpus;
   }
 

@@ -80,6 +80,14 @@ it("says of a profile that there is no place for it, and leaves nothing", async 
   expect(existsSync(out)).toBe(false);
 });
 
+it("says how many documents were not filled up with [PAD]", async () => {
+  const set = ["--set", "data.padTargets=10", "--max-steps", "1"];
+  const { err } = await run("--config", config, "--out", join(folder, "padded"), ...set);
+  expect(err).toMatch(
+    /tokens of .*, \d+ documents longer than data.padTargets and so not filled up with \[PAD\]/,
+  );
+});
+
 it("tells of as many threads as a rank has when it is not told", () => {
   vi.stubEnv("OMPI_COMM_WORLD_LOCAL_SIZE", "100000");
   expect(whereOf()).toBe("1 thread");

@@ -41,11 +41,15 @@ function describeStart({ data, parameters, step, ranks }: Extract<TrainEvent, { 
   const { size, tokens } = data.trainCorpus;
   const skipped = data.skipped > 0 ? `, ${data.skipped} broken records skipped` : "";
   const shortened = data.shortened > 0 ? `, ${data.shortened} pairs cut to what a row holds` : "";
+  const unpadded =
+    data.unpadded > 0
+      ? `, ${data.unpadded} documents longer than data.padTargets and so not filled up with [PAD]`
+      : "";
   const together = ranks > 1 ? `; ${ranks} ranks` : "";
   const from = step > 0 ? `; continuing from step ${step}` : "";
   return (
     `${formatCount(parameters)} parameters; ${formatCount(size)} documents, ` +
-    `${formatCount(tokens)} tokens of ${data.source}${skipped}${shortened}${from}${together}`
+    `${formatCount(tokens)} tokens of ${data.source}${skipped}${shortened}${unpadded}${from}${together}`
   );
 }
 

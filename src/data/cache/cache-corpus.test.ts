@@ -64,6 +64,8 @@ describe("a corpus on the disk", () => {
       const [onDisk, memory] = [await open("cache", layout, 2), await inMemory(layout, 2)];
       const straight = Array.from({ length: memory.size }, (_, i) => i);
       expectEqual(onDisk, memory, straight);
+      const { shortened, unpadded } = memory.counts;
+      expect([onDisk.shortened, onDisk.unpadded]).toEqual([shortened, unpadded]);
       expectEqual(onDisk, memory, [...new CounterRandom(3).permutation(memory.size, 1, 0)]);
       onDisk.close();
     },

@@ -91,6 +91,8 @@ export class CacheCorpus implements Corpus {
   readonly tokens: number;
   /** Pairs that are cut to `maxLength`. */
   readonly shortened: number;
+  /** Documents already longer than `padTargets`, or cut, so left as they are. */
+  readonly unpadded: number;
   private readonly reader: ShardReader;
   private readonly limits: ReturnType<typeof layoutLimits>;
   /** Number of the first document of each shard, and of all documents. */
@@ -107,11 +109,13 @@ export class CacheCorpus implements Corpus {
     this.size = this.firsts[this.firsts.length - 1];
     let tokens = 0;
     let shortened = 0;
+    let unpadded = 0;
     try {
       for (let document = 0; document < this.size; document++) {
         const { shape } = this.find(document);
         tokens += shape.length;
         if (shape.shortened) shortened++;
+        if (shape.unpadded) unpadded++;
       }
     } catch (error) {
       this.close(); // nobody else can
@@ -119,6 +123,7 @@ export class CacheCorpus implements Corpus {
     }
     this.tokens = tokens;
     this.shortened = shortened;
+    this.unpadded = unpadded;
   }
 
   length(document: number): number {
