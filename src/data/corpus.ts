@@ -140,16 +140,11 @@ export class TokenCorpus implements Corpus {
   }
 }
 
-export interface TokenizeOptions extends LayoutOptions {
-  /** Stop after the document that reaches this many tokens (default: read everything). */
-  readonly maxTokens?: number | null;
-}
-
 /** Tokenizes documents into memory, giving other work a turn now and then. */
 export async function tokenizeDocuments(
   documents: Iterable<Document> | AsyncIterable<Document>,
   tokenizer: Tokenizer,
-  { maxTokens = null, ...layout }: TokenizeOptions = {},
+  layout: LayoutOptions = {},
 ): Promise<TokenCorpus> {
   const limits = layoutLimits(layout);
   const corpus = new TokenCorpus(tokenizer.vocabSize);
@@ -166,7 +161,6 @@ export async function tokenizeDocuments(
     if (shape.shortened) counts.shortened++;
     if (shape.unpadded) counts.unpadded++;
     corpus.append(ids, shape.given);
-    if (maxTokens !== null && counts.tokens >= maxTokens) break;
     await pause();
   }
   return corpus;

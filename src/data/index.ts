@@ -15,7 +15,6 @@ export {
   type Ids,
   TokenCorpus,
   type TokenDocument,
-  type TokenizeOptions,
   tokenizeDocuments,
 } from "./corpus.js";
 export {
@@ -30,7 +29,7 @@ export { refuseInside } from "./folders.js";
 export type { GapOptions } from "./gaps.js";
 export type { LayoutOptions } from "./layout.js";
 export type { TextGlobals } from "./packing.js";
-export { type FillReport, packRows, type Row, type RowOptions, RowSource, type Shuffler } from "./rows.js";
+export { packRows, type Row, type RowOptions, RowSource, type Shuffler } from "./rows.js";
 export { CorpusPart, heldOutDocuments, isAmong } from "./split.js";
 export { modifiedAt, type TextRecord } from "./text-record.js";
 export {

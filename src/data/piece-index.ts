@@ -9,14 +9,12 @@ import { type PieceOptions, type Pieces, textGlobalOffsets } from "./packing.js"
 /** Pieces of a block. */
 export const BLOCK_PIECES = 512;
 
-/** `length` and `globals` of the piece that begins at token `start` of a document of `total` tokens. */
-type Visit = (document: number, start: number, length: number, globals: number, total: number) => void;
+/** `length` and `globals` of the piece that begins at token `start` of a document. */
+type Visit = (document: number, start: number, length: number, globals: number) => void;
 
 export class PieceIndex {
   /** Pieces in all. */
   readonly count: number;
-  /** Documents longer than a row, cut into several pieces. */
-  readonly cutDocuments: number;
   /** Most global tokens that one piece brings. */
   readonly mostGlobals: number;
   /** Where each block begins: document, and token in it. */
@@ -33,17 +31,15 @@ export class PieceIndex {
         `expected a sequence length above the ${options.globalTokens} learned global tokens, got ${options.length}; ` +
           "raise training.sequenceLength or lower model.attention.globalTokens",
       );
-    let [count, cutDocuments, mostGlobals] = [0, 0, 0];
-    this.walk(0, 0, Number.POSITIVE_INFINITY, (document, start, length, globals, total) => {
+    let [count, mostGlobals] = [0, 0];
+    this.walk(0, 0, Number.POSITIVE_INFINITY, (document, start, _length, globals) => {
       if (count++ % BLOCK_PIECES === 0) {
         this.firstDocument.push(document);
         this.firstStart.push(start);
       }
-      if (start === 0 && total > length) cutDocuments++;
       if (globals > mostGlobals) mostGlobals = globals;
     });
     this.count = count;
-    this.cutDocuments = cutDocuments;
     this.mostGlobals = mostGlobals;
   }
 
@@ -99,7 +95,7 @@ export class PieceIndex {
           mayBring && conditional
             ? textGlobalOffsets(corpus.ids(id, at, end), corpus.given(id, at, end), options).length
             : 0;
-        visit(id, at, end - at, options.globalTokens + text, total);
+        visit(id, at, end - at, options.globalTokens + text);
       }
     }
   }

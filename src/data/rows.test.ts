@@ -101,15 +101,11 @@ describe("packing", () => {
   });
 
   it("fills rows well, and better with a look-ahead", () => {
-    const strict = source({ lookAhead: 1 }).report();
-    const ahead = source({ lookAhead: 64 }).report();
-    expect(ahead.fillRatio).toBeGreaterThan(strict.fillRatio);
-    expect(ahead.fillRatio).toBeGreaterThan(0.95);
-    expect(ahead).toMatchObject({ documents: 80, pieces: 80, cutDocuments: 0, textRatio: ahead.fillRatio });
-    const one = source({ packing: false, globalTokens: 2, lengths: [30, 70] }).report();
-    expect(one).toMatchObject({ rows: 3, pieces: 3, cutDocuments: 1 });
-    expect(one.textRatio).toBeCloseTo(100 / 192);
-    expect(one.fillRatio).toBeCloseTo(106 / 192);
+    const tokens = lengths.reduce((sum, length) => sum + length);
+    const fillRatio = (lookAhead: number) => tokens / (64 * source({ lookAhead }).rowsInEpoch());
+    expect(fillRatio(64)).toBeGreaterThan(fillRatio(1));
+    expect(fillRatio(64)).toBeGreaterThan(0.95);
+    expect(source({ packing: false, globalTokens: 2, lengths: [30, 70] }).rowsInEpoch()).toBe(3);
   });
 
   it("cuts a long document into consecutive pieces with positions of their own", () => {
@@ -148,11 +144,7 @@ describe("order", () => {
     expect(straight.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 120 }, (_, i) => i));
     const resumed = source({ shuffle, globalTokens: 1 });
     for (const i of [119, 3, 70, 71, 0, 118]) expect(resumed.row(i)).toEqual(straight[i]);
-    const { epoch, row } = resumed.locate(119);
-    let before = 0;
-    for (let e = 0; e < epoch; e++) before += resumed.rowsInEpoch(e);
-    expect(before + row).toBe(119);
-    expect(epoch).toBeGreaterThan(1);
+    expect(resumed.rowsInEpoch(0) + resumed.rowsInEpoch(1)).toBeLessThan(119);
     expect(() => resumed.row(-1)).toThrow(RangeError);
   });
 });
@@ -178,7 +170,6 @@ describe("a corpus of many sections", () => {
     );
     for (const order of orders) expect([...order].sort()).toEqual(expected);
     expect(orders[0]).not.toEqual(orders[1]);
-    expect(rows.report()).toMatchObject({ pieces: many.length, documents: many.length });
   });
 
   it("gives any row on demand", () => {
@@ -186,7 +177,6 @@ describe("a corpus of many sections", () => {
     const straight = Array.from({ length: 2 * forward.rowsInEpoch() }, (_, i) => forward.row(i));
     const resumed = all();
     for (let i = straight.length - 1; i >= 0; i -= 97) expect(resumed.row(i)).toEqual(straight[i]);
-    expect(resumed.locate(straight.length - 1).epoch).toBeGreaterThan(0);
   });
 
   it("is in corpus order without shuffling", () => {

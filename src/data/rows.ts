@@ -79,20 +79,6 @@ export interface RowOptions {
   readonly sectionBlocks?: number;
 }
 
-/** How well rows are filled, for the first epoch. */
-export interface FillReport {
-  readonly rows: number;
-  readonly documents: number;
-  readonly pieces: number;
-  /** Documents longer than a row, cut into pieces. */
-  readonly cutDocuments: number;
-  /** Share of positions that are not padding. */
-  readonly fillRatio: number;
-  /** Share of positions that are text: neither padding nor learned globals. */
-  readonly textRatio: number;
-  readonly maxGlobals: number;
-}
-
 /** The pieces of one section of an epoch, and the rows they fill. */
 interface Section {
   readonly pieces: Pieces;
@@ -154,12 +140,6 @@ export class RowSource {
     return this.sectionStart((epoch + 1) * this.sections) - this.sectionStart(epoch * this.sections);
   }
 
-  /** Epoch and row within it of row number `index`. */
-  locate(index: number): { epoch: number; row: number } {
-    const epoch = Math.floor(this.sectionOf(index) / this.sections);
-    return { epoch, row: index - this.sectionStart(epoch * this.sections) };
-  }
-
   /** Row number `index`, counted over all epochs from 0. */
   row(index: number): Row {
     const number = this.sectionOf(index);
@@ -171,23 +151,6 @@ export class RowSource {
   /** What a graph over these rows must have room for (`BatchShape`). */
   get slots(): { readonly globalSlots: number; readonly nearSlots: number } {
     return { globalSlots: this.maxGlobals, nearSlots: this.nearGlobals };
-  }
-
-  /** How well rows are filled, measured on the first epoch. */
-  report(): FillReport {
-    const rows = this.rowsInEpoch(0);
-    const { length, globalTokens } = this.pieceOptions;
-    const { count: pieces, cutDocuments } = this.index;
-    const text = this.corpus.tokens;
-    return {
-      rows,
-      documents: this.corpus.size,
-      pieces,
-      cutDocuments,
-      fillRatio: (text + globalTokens * pieces) / (rows * length),
-      textRatio: text / (rows * length),
-      maxGlobals: this.maxGlobals,
-    };
   }
 
   /** The smallest bound of a row that leaves 99 of 100 rows of the first section as they would be without, and admits any document. */

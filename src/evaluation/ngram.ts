@@ -21,8 +21,6 @@ export interface NgramOptions {
   readonly vocabSize: number;
   /** Id that stands before every document: [SEP]. */
   readonly start: number;
-  /** Learn from the first this many target tokens (default: all): "the same tokens as the model saw". */
-  readonly maxTokens?: number | null;
 }
 
 /** Scores of one order on held-out text. */
@@ -72,12 +70,11 @@ export class NgramModel {
   }
 
   /** Counts target tokens with their two predecessors. Memory: up to 36 bytes a token, where all n-grams are distinct. */
-  static train(documents: TokenSequences, { vocabSize, start, maxTokens }: NgramOptions): NgramModel {
+  static train(documents: TokenSequences, { vocabSize, start }: NgramOptions): NgramModel {
     if (vocabSize > MOST_IDS)
       throw new RangeError(`expected a vocabulary of at most ${MOST_IDS} ids, got ${vocabSize}`);
-    const bound = maxTokens ?? Number.POSITIVE_INFINITY;
     let total = 0;
-    forEachTarget(documents, start, () => ++total < bound);
+    forEachTarget(documents, start, () => total++);
     const keys = new Float64Array(total);
     const pairs = new Float64Array(total);
     const counts = new Float64Array(vocabSize);
@@ -87,7 +84,6 @@ export class NgramModel {
       counts[c]++;
       pairs[at] = b * vocabSize + c;
       keys[at++] = (a * vocabSize + b) * vocabSize + c;
-      return at < total;
     });
     const bigrams = CountTable.of(pairs);
     const trigrams = CountTable.of(keys);
@@ -150,7 +146,6 @@ export class NgramModel {
       nats[0] -= Math.log(this.unigram(c));
       nats[1] -= Math.log(this.bigram(b, c));
       nats[2] -= Math.log(this.trigram(a, b, c));
-      return true;
     });
     const [unigram, bigram, trigram] = nats.map((sum) => ({
       natsPerToken: sum / tokens,
@@ -160,11 +155,11 @@ export class NgramModel {
   }
 }
 
-/** Visits each target with its two predecessors until `visit` returns false. */
+/** Visits each target with its two predecessors. */
 function forEachTarget(
   documents: TokenSequences,
   start: number,
-  visit: (a: number, b: number, c: number) => boolean,
+  visit: (a: number, b: number, c: number) => void,
 ): void {
   for (let document = 0; document < documents.size; document++) {
     const ids = documents.ids(document);
@@ -173,7 +168,7 @@ function forEachTarget(
     let b = start;
     for (let i = 0; i < ids.length; i++) {
       const c = ids[i];
-      if (given[i] === 0 && !visit(a, b, c)) return;
+      if (given[i] === 0) visit(a, b, c);
       a = b;
       b = c;
     }
