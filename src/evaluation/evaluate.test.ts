@@ -189,6 +189,15 @@ describe("evaluateRun, masked limit", () => {
     );
   });
 
+  it("n-grams of a report are refused where the run has last validated on other rows", async () => {
+    const { path } = copyOfRun();
+    expect(await runBaselines(path)).toHaveLength(3);
+    await appendFile(join(path, "metrics.jsonl"), '{"kind":"valid","step":2,"bitsPerByte":3}\n');
+    await expect(runBaselines(path)).rejects.toThrow(
+      /has last validated on other rows .* \(train --resume --out .*run\), or do without the n-gram models/,
+    );
+  });
+
   it("knows how far a run came from its log when there are no checkpoints", async () => {
     const { path } = copyOfRun();
     await rm(join(path, "checkpoints"), { recursive: true });
@@ -206,7 +215,7 @@ describe("evaluateRun, masked limit", () => {
     const options = { levels: [], baselines: false, threads: 1 };
     const [few, many] = [
       await evaluateRun(run.path, { ...options, draws: 2 }),
-      await evaluateRun(run.path, { ...options, draws: 60 }),
+      await evaluateRun(run.path, { ...options, draws: 240 }),
     ];
     const plain = many.loss.terms.ce!;
     const bound = few.loss.bound!.natsPerToken;

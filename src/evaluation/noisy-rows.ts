@@ -15,7 +15,7 @@ import {
 import type { GraphModule, TensorData } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
-import { VALIDATION_SEED } from "../training/validation.js";
+import { VALIDATION_SEED } from "../training/validation-seed.js";
 
 /** Seed of all evaluation noise, that of validation while training: equal rows, times and noise give equal numbers. */
 const EVALUATION_SEED = VALIDATION_SEED;

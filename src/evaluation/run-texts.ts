@@ -4,7 +4,8 @@ import type { RunConfig } from "../config/index.js";
 import { type RowSource, Tokenizer } from "../data/index.js";
 import { UserError } from "../errors.js";
 import { readPretrainedConfig } from "../sampling/pretrained.js";
-import { checkTexts } from "../training/data-record.js";
+import { checkTexts, nameOfTexts } from "../training/data-record.js";
+import { readMetrics } from "../training/metrics-log.js";
 import { loadTrainingData, type TrainingData } from "../training/training-data.js";
 import { type NgramOrder, ngramBaselines, ngramOrders } from "./baselines.js";
 import { MOST_IDS } from "./ngram.js";
@@ -93,8 +94,8 @@ async function loadOwn(
 }
 
 /**
- * What n-gram models reach on the texts that the run in `path` validates on, in bits a byte: trained on those that it has learned from.
- * @throws UserError as `RunTexts.open`
+ * What n-gram models reach on the rows that the run in `path` validates on, in bits a byte: trained on those that it has learned from.
+ * @throws UserError as `RunTexts.open`, and where the run has last validated on other rows
  */
 export async function runBaselines(
   path: string,
@@ -112,7 +113,8 @@ export async function runBaselines(
     instead: "or do without the n-gram models (report without --baselines)",
   });
   try {
-    const [{ train }, { valid }] = [texts.own!, texts];
+    const [{ train, texts: read }, { valid }] = [texts.own!, texts];
+    requireSameRows(path, nameOfTexts(read.valid));
     const trained = await trainedSoFar(path, config);
     const { baselines } = await ngramBaselines({
       train,
@@ -126,4 +128,15 @@ export async function runBaselines(
   } finally {
     texts.close();
   }
+}
+
+/** Else they would stand beside figures of other rows. */
+function requireSameRows(path: string, name: string): void {
+  const last = readMetrics(join(path, "metrics.jsonl")).findLast(({ kind }) => kind === "valid");
+  if (last && last.texts !== name)
+    throw new UserError(
+      `${path} has last validated on other rows than n-gram models would be scored on (other texts, or the first rows of them, as earlier ` +
+        `versions did): go on with the run, which then validates anew (train --resume --out ${path}), or do without the n-gram models ` +
+        "(report without --baselines).",
+    );
 }

@@ -10,7 +10,8 @@ export interface MetricsLine {
   readonly step: number;
   /**
    * Read of both kinds: tokens, seconds, loss (nats per token), terms (an object of numbers), expertLoad (layer, expert).
-   * Of "train" lines also learningRate, gradNorm, tokensPerSecond; of "valid" lines also bitsPerByte.
+   * Of "train" lines also learningRate, gradNorm, tokensPerSecond; of "valid" lines also bitsPerByte, and texts and sequences: numbers on
+   * other ones do not compare, so they stand apart.
    */
   readonly [name: string]: unknown;
 }
@@ -124,6 +125,23 @@ export function pointsOf(metrics: readonly MetricsLine[], kind: string, x: strin
     })
     .sort((a, b) => a.x - b.x);
 }
+
+/** The validations by what they are of, which is known by `texts` and `sequences`; those that go with the last one logged come last. */
+export function validationGroups(metrics: readonly MetricsLine[]): MetricsLine[][] {
+  const groups = new Map<string, MetricsLine[]>();
+  for (const line of metrics) {
+    if (line.kind !== "valid") continue;
+    const of = JSON.stringify([line.texts ?? null, line.sequences ?? null]);
+    const group = [...(groups.get(of) ?? []), line];
+    groups.delete(of);
+    groups.set(of, group);
+  }
+  return [...groups.values()];
+}
+
+/** The validations that compare with the last one. */
+export const lastValidations = (metrics: readonly MetricsLine[]): MetricsLine[] =>
+  validationGroups(metrics).at(-1) ?? [];
 
 const isLoad = (value: unknown): value is number[][] =>
   Array.isArray(value) &&

@@ -1,5 +1,5 @@
 /** @file The head of a training report: the run in a sentence, and its numbers large. */
-import { type Baseline, pointsOf, type ReportData, type RunFacts } from "./data.js";
+import { type Baseline, lastValidations, pointsOf, type ReportData, type RunFacts } from "./data.js";
 import { type Html, html } from "./html.js";
 import { count, decimal, duration } from "./numbers.js";
 
@@ -32,7 +32,7 @@ function effort({ minutes, parameters, tokens, corpus }: RunFacts): string {
 
 /** "Its validation loss went from 9.01 to 6.42 nats per token." */
 function outcome({ metrics }: ReportData): string {
-  const valid = pointsOf(metrics, "valid", "step", "loss");
+  const valid = pointsOf(lastValidations(metrics), "valid", "step", "loss");
   const curve = valid.length > 0 ? valid : pointsOf(metrics, "train", "step", "loss");
   if (curve.length === 0) return "";
   const name = valid.length > 0 ? "validation loss" : "training loss";
@@ -41,7 +41,8 @@ function outcome({ metrics }: ReportData): string {
   return `Its ${name} went from ${decimal(first)} to ${decimal(last)} nats per token.`;
 }
 
-const bitsPerByte = ({ metrics }: ReportData) => pointsOf(metrics, "valid", "step", "bitsPerByte").at(-1)?.y;
+const bitsPerByte = ({ metrics }: ReportData) =>
+  pointsOf(lastValidations(metrics), "valid", "step", "bitsPerByte").at(-1)?.y;
 
 /** "At 1.97 bits per byte it is better than the unigram model (2.49) and not yet as good as the bigram model (1.74)." */
 function standing(data: ReportData): string {
@@ -61,7 +62,7 @@ function standing(data: ReportData): string {
 function tilesOf(data: ReportData): Tile[] {
   const { metrics, run } = data;
   const tiles: Tile[] = [];
-  const valid = pointsOf(metrics, "valid", "step", "loss");
+  const valid = pointsOf(lastValidations(metrics), "valid", "step", "loss");
   const train = pointsOf(metrics, "train", "step", "loss");
   const curve = valid.length > 0 ? valid : train;
   if (curve.length > 0) {

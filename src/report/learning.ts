@@ -1,6 +1,13 @@
 /** @file How a run learned: loss and bits per byte over tokens, and small pictures of what lies behind them. */
 import { type LineChart, lineChartSvg, type ReferenceLine, type Series } from "./charts/line-chart.js";
-import { type MetricsLine, numberIn, type Point, pointsOf, type ReportData } from "./data.js";
+import {
+  type MetricsLine,
+  numberIn,
+  type Point,
+  pointsOf,
+  type ReportData,
+  validationGroups,
+} from "./data.js";
 import { type Html, html } from "./html.js";
 import { decimal } from "./numbers.js";
 import { chart, section } from "./page.js";
@@ -26,7 +33,17 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
   const axis = lines.every((line) => numberIn(line, "tokens") !== null) ? "tokens" : "step";
   const xLabel = axis === "tokens" ? "training tokens" : "training step";
   const train = (name: string) => pointsOf(metrics, "train", axis, name);
-  const valid = (name: string) => pointsOf(metrics, "valid", axis, name);
+  const groups = validationGroups(metrics);
+  const validations = groups.pop() ?? [];
+  const valid = (name: string) => pointsOf(validations, "valid", axis, name);
+  /** On other rows than the last: apart, so that no line leads from one to the other. */
+  const before = (name: string): Series[] =>
+    groups.map((lines) => ({
+      name: "on other rows",
+      color: "var(--faint)",
+      points: pointsOf(lines, "valid", axis, name),
+      style: "marked",
+    }));
   const references: ReferenceLine[] = baselines.map(({ name, bitsPerByte: value }) => ({
     name: `${name} ${decimal(value)}`,
     value,
@@ -60,6 +77,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
     yLabel: "nats per token",
     series: [
       { name: "training", color: "var(--train)", points: train("loss"), style: "noisy" },
+      ...before("loss"),
       { name: "validation", color: "var(--valid)", points: valid("loss"), style: "marked" },
     ],
   });
@@ -70,7 +88,10 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
         xLabel,
         yLabel: "",
         height: 300,
-        series: [{ name: "this run", color: "var(--valid)", points: bits, style: "marked" }],
+        series: [
+          ...before("bitsPerByte"),
+          { name: "this run", color: "var(--valid)", points: bits, style: "marked" },
+        ],
         references,
       }),
       `On the validation documents${sequencesIn(metrics)}.${references.length > 0 ? " Dotted lines: what other models reach there." : ""}`,
@@ -81,7 +102,7 @@ export function learningSection({ metrics, baselines = [] }: ReportData): Html |
     null,
     chart(
       loss,
-      `Faint: each logged step, at noise levels of its own. Strong: the running mean, which still waves a little with them. Dots: validation on held-out documents, at the same levels each time.${bounded ? " The validation loss weighs noise levels as the bound on the likelihood does, the training loss counts them alike: compare each with itself." : ""}`,
+      `Faint: each logged step, at noise levels of its own. Strong: the running mean, which still waves a little with them. Dots: validation on held-out documents, at the same levels each time.${bounded ? " The validation loss weighs noise levels as the bound on the likelihood does, the training loss counts them alike: compare each with itself." : ""}${groups.length > 0 ? " Validations on other texts, or on other rows of theirs, stand apart: they do not compare with the last ones." : ""}`,
       "Loss",
     ),
     html`${bits.length > 0 && bitsChart()}`,

@@ -66,6 +66,21 @@ describe("a full report", () => {
     expect(trainingReport(sampleReport())).toContain("On the validation documents.");
   });
 
+  it("keeps validations on other rows apart", () => {
+    const { metrics, ...rest } = sampleReport();
+    const logged = metrics.map((line) =>
+      line.kind === "valid" && line.step > 60 ? { ...line, texts: "0123456789ab" } : line,
+    );
+    const document = parse({ ...rest, metrics: logged });
+    expect(document.querySelector(".summary")?.textContent).toContain(
+      "Its validation loss went from 5.64 to 5.30 nats per token.",
+    );
+    const charts = [...document.querySelectorAll(".chart")].map(({ textContent }) => textContent);
+    expect(charts.filter((text) => text.includes("on other rows"))).toHaveLength(2);
+    expect(charts[0]).toContain("they do not compare with the last ones");
+    expect(trainingReport(sampleReport())).not.toMatch(/other rows/);
+  });
+
   it("asks nothing of any network", () => {
     const page = trainingReport(sampleReport()).replaceAll('xmlns="http://www.w3.org/2000/svg"', "");
     expect(page).not.toMatch(/https?:|\/\/[a-z]|url\(|@import|<link|<img| src=| href=/);

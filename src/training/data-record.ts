@@ -36,14 +36,18 @@ export async function recordTexts(path: string, { train, valid, tokenizer, pairs
   await writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`);
 }
 
-/** Tells validation texts apart, whatever they are called; undefined: the embedded corpus, or held out of the training texts. */
-export const nameOfTexts = (texts: readonly TextRecord[]): string | undefined =>
-  texts.length === 0
-    ? undefined
-    : createHash("sha256")
-        .update(texts.map(({ sha256 }) => sha256).join())
-        .digest("hex")
-        .slice(0, 12);
+/** The order that validation rows come in; to be raised with every other one, as the first rows are then others. 1, without a number: the texts'. */
+const ROW_ORDER = 2;
+
+/**
+ * Tells validations on other rows apart: by the texts, whatever they are called, and the order of their rows. No texts: the embedded corpus,
+ * or held out of the training texts.
+ */
+export const nameOfTexts = (texts: readonly TextRecord[]): string =>
+  createHash("sha256")
+    .update([ROW_ORDER, ...texts.map(({ sha256 }) => sha256)].join())
+    .digest("hex")
+    .slice(0, 12);
 
 /**
  * Holds texts against the record at `path` (older runs have none). Training texts may have moved; validation texts may be others if they

@@ -87,6 +87,23 @@ describe("a run that is resumed", () => {
     expect(valid()).toHaveLength(3);
   });
 
+  it("validates anew where its log is of the first rows of the texts, as it was once", async () => {
+    const out = join(folder, "first-rows");
+    const { validation } = await run(out, { maxSteps: 4 });
+    const log = join(out, "metrics.jsonl");
+    const before = readMetrics(log).map(({ texts: _, ...line }) =>
+      line.kind === "valid" ? { ...line, loss: 99 } : line,
+    );
+    writeFileSync(log, before.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const resumed = await run(out, { maxSteps: 4 }, { resume: true });
+    expect(resumed.validation!.loss).toBe(validation!.loss);
+    const valid = readMetrics(log).filter((line) => line.kind === "valid");
+    expect(valid.map(({ loss, texts }) => [loss, texts])).toEqual([
+      [99, undefined],
+      [validation!.loss, expect.stringMatching(/^[0-9a-f]{12}$/)],
+    ]);
+  });
+
   it("writes damaged or missing weights to use anew from its checkpoint at once, and says so", async () => {
     const out = join(folder, "weights");
     await run(out, { maxSteps: 2 });

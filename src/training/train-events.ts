@@ -19,7 +19,10 @@ export interface ValidMetrics extends ValidationResult {
   readonly step: number;
   readonly tokens: number;
   readonly seconds: number;
-  /** Which texts it is of, where they are files of their own: the first digits of a checksum of theirs. */
+  /**
+   * Which rows it is of: the first digits of a checksum of their texts and order. Runs of before, which took the first rows of the texts,
+   * have another or none.
+   */
   readonly texts?: string;
 }
 

@@ -28,6 +28,7 @@ import { fingerprintOf } from "../data/tokenizer-fingerprint.js";
 import { UserError } from "../errors.js";
 import { largestBlock } from "../model/attention/pattern.js";
 import { CounterRandom } from "../random/index.js";
+import { VALIDATION_SEED } from "./validation-seed.js";
 
 /** What a run was made of, each with its checksum. */
 export interface RunTexts {
@@ -42,6 +43,7 @@ export interface RunTexts {
 export interface TrainingData {
   readonly tokenizer: Tokenizer;
   readonly train: RowSource;
+  /** In a random order that is the same for all runs, so that the first rows are from all over the texts. Of use: epoch 0. */
   readonly valid: RowSource;
   readonly trainCorpus: Corpus;
   readonly validCorpus: Corpus;
@@ -122,7 +124,11 @@ async function loadWith(loader: Loader, config: RunConfig): Promise<TrainingData
     shuffle: random,
     gaps: { rate: gapRate, random },
   });
-  const validRows = new RowSource(validCorpus, { ...rows, maxGlobals: trainRows.maxGlobals });
+  const validRows = new RowSource(validCorpus, {
+    ...rows,
+    maxGlobals: trainRows.maxGlobals,
+    shuffle: new CounterRandom(VALIDATION_SEED),
+  });
   const source = train.length > 0 ? train.join(", ") : "State of the Union addresses (embedded)";
   const ownValid = `${holdsOut || train.length === 0 ? "held out" : "validation texts"} of ${source}`;
   return {

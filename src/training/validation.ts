@@ -20,9 +20,7 @@ import type { TensorData } from "../graph/index.js";
 import { CounterRandom } from "../random/index.js";
 import type { Device, Executable, ParameterStore } from "../runtime/index.js";
 import { rowShare } from "./row-share.js";
-
-/** Seed of all validation noise, whatever the run's seed: runs are compared under the same noise. */
-export const VALIDATION_SEED = 20_251_220;
+import { VALIDATION_SEED } from "./validation-seed.js";
 
 export interface ValidationResult {
   readonly sequences: number;
@@ -76,7 +74,7 @@ export class Validation {
     return Math.min(sequences, this.rows.rowsInEpoch());
   }
 
-  /** Evaluates the first `sequences` validation rows (all of them when there are fewer). With several ranks: collective. */
+  /** Evaluates the first `sequences` validation rows, in their own order (all of them when there are fewer). With several ranks: collective. */
   async run(
     store: ParameterStore,
     options: { sequences: number; slot?: "value" | "ema"; signal?: AbortSignal },
