@@ -62,6 +62,24 @@ function checkRow(row: Row, { globalTokens = 0 }, maxGlobals: number): void {
   }
 }
 
+it("knows of which document each segment is, in any order and section", () => {
+  const corpus = corpusOf(lengths);
+  for (const options of [{ shuffle }, { shuffle, sectionBlocks: 1, globalTokens: 2 }, {}]) {
+    const rows = source({ ...options, length: 24 });
+    const found = lengths.map(() => 0);
+    for (let index = 0; index < rows.rowsInEpoch(0); index++) {
+      const segments = segmentsOf(rows.row(index));
+      const documents = rows.documentsOf(index);
+      expect(documents).toHaveLength(segments.length);
+      for (const [i, ids] of segments.entries()) {
+        expect(corpus[documents[i]].ids.join()).toContain(ids.join());
+        found[documents[i]] += ids.length;
+      }
+    }
+    expect(found).toEqual(lengths);
+  }
+});
+
 describe("packing", () => {
   it("keeps every token of every document exactly once an epoch, in rows that hold together", () => {
     fc.assert(

@@ -142,10 +142,21 @@ export class RowSource {
 
   /** Row number `index`, counted over all epochs from 0. */
   row(index: number): Row {
+    const { pieces, chosen } = this.piecesOfRow(index);
+    return this.build(index, pieces, chosen);
+  }
+
+  /** Of which document of the corpus each segment of row number `index` is: its pieces may stand in many rows. [segments] */
+  documentsOf(index: number): Int32Array {
+    const { pieces, chosen } = this.piecesOfRow(index);
+    return chosen.map((piece) => pieces.document[piece]);
+  }
+
+  private piecesOfRow(index: number): { pieces: Pieces; chosen: Int32Array } {
     const number = this.sectionOf(index);
     const { pieces, plan } = this.section(number);
     const row = index - this.sectionStarts[number];
-    return this.build(index, pieces, plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]));
+    return { pieces, chosen: plan.pieces.subarray(plan.rowStarts[row], plan.rowStarts[row + 1]) };
   }
 
   /** What a graph over these rows must have room for (`BatchShape`). */

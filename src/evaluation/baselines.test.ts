@@ -59,28 +59,34 @@ describe("ngramBaselines", () => {
     ).rejects.toThrow("stop");
   });
 
-  it("scores each row, so that differences are paired", async () => {
-    const { baselines, rowNats } = await ngramBaselines({
+  it("scores each document over its rows, so that differences are paired", async () => {
+    // Documents of up to 6 tokens in rows of 5, learned globals included.
+    const whole = documents.filter((_, i) => i % 2 === 0).slice(0, 5);
+    const valid = packRows(whole, { length: 5, tokenizer, globalTokens: 2 });
+    const sequences = valid.rowsInEpoch();
+    const { baselines, documentNats } = await ngramBaselines({
       train: rowsOf(null),
       trainedRows: 5,
       valid,
-      sequences: 3,
+      sequences,
       tokenizer,
     });
-    const bytes = [0, 1, 2].map((i) =>
-      valid
-        .row(i)
-        .ids.reduce(
-          (sum, id, p) => sum + (valid.row(i).given[p] === 0 ? (tokenizer.byteLengths[id] ?? 0) : 0),
-          0,
-        ),
+    expect(sequences).toBeGreaterThan(5);
+    expect([...documentNats.bigram.keys()].sort()).toEqual([0, 1, 2, 3, 4]);
+    const bytesOf = ({ ids, given }: { ids: Int32Array; given: Uint8Array }) =>
+      ids.reduce((sum, id, p) => sum + (given[p] === 0 ? tokenizer.byteLengths[id] : 0), 0);
+    const bounds = new Map(
+      whole.map((own, document) => {
+        const bytes = bytesOf(own);
+        return [document, { bound: documentNats.bigram.get(document)! - 0.1 * bytes, bytes }];
+      }),
     );
-    const all = bytes.reduce((a, b) => a + b);
-    const bound = rowNats.bigram.map((nats, i) => nats - 0.1 * bytes[i]);
-    const behind = behindBound(rowNats, { bound, bytes });
+    const total = (value: (own: { bound: number; bytes: number }) => number) =>
+      [...bounds.values()].reduce((sum, own) => sum + value(own), 0);
+    const behind = behindBound(documentNats, bounds);
     expect(behind.bigram.mean).toBeCloseTo(0.1 / Math.LN2, 10);
     expect(behind.bigram.standardError).toBeCloseTo(0, 10);
-    const bits = bound.reduce((a, b) => a + b) / Math.LN2 / all;
+    const bits = total(({ bound }) => bound) / Math.LN2 / total(({ bytes }) => bytes);
     for (const order of ngramOrders)
       expect(behind[order].mean).toBeCloseTo(baselines[order].bitsPerByte! - bits, 10);
   });

@@ -3,6 +3,7 @@
  * trained on, each counted once however often it came round, in pieces as the model saw them.
  */
 import { type Row, type RowSource, TokenCorpus, type Tokenizer, takeTurns } from "../data/index.js";
+import type { DocumentBounds } from "./held-out-loss.js";
 import { NgramModel, type NgramScores } from "./ngram.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 
@@ -35,14 +36,16 @@ export type NgramOrder = (typeof ngramOrders)[number];
 export interface NgramBaselines extends NgramScores {
   /** Rounds through the training texts; the n-grams learned from each text once. */
   readonly epochs: number;
-  /** How many bits a byte each needs more than the model's bound, on the same rows; null where there is no bound. */
+  /** How many bits a byte each needs more than the model's bound, on the same rows, the error over documents; null where there is no bound. */
   readonly behind: Readonly<Record<NgramOrder, Estimate>> | null;
 }
 
+export type DocumentNats = Readonly<Record<NgramOrder, ReadonlyMap<number, number>>>;
+
 export interface CountedBaselines {
   readonly baselines: NgramBaselines;
-  /** Nats of each row. */
-  readonly rowNats: Readonly<Record<NgramOrder, readonly number[]>>;
+  /** Nats of what the rows have of each document, by its number. */
+  readonly documentNats: DocumentNats;
 }
 
 /**
@@ -68,32 +71,40 @@ export async function ngramBaselines(options: {
     await pause();
   }
   const model = NgramModel.train(learned, { vocabSize, start: special.sep });
-  const rowNats: Record<NgramOrder, number[]> = { unigram: [], bigram: [], trigram: [] };
-  for (const row of firstRows(valid, sequences)) {
+  const documentNats = { unigram: new Map(), bigram: new Map(), trigram: new Map() };
+  for (let index = 0; index < sequences; index++) {
     await pause();
-    const scores = model.evaluate(textsOf([row], vocabSize));
-    for (const order of ngramOrders)
-      rowNats[order].push(scores.tokens === 0 ? 0 : scores[order].natsPerToken * scores.tokens);
+    const pieces = textsOf([valid.row(index)], vocabSize);
+    for (const [segment, document] of valid.documentsOf(index).entries()) {
+      const piece = { size: 1, ids: () => pieces.ids(segment), given: () => pieces.given(segment) };
+      const scores = model.evaluate(piece);
+      if (scores.tokens === 0) continue;
+      for (const order of ngramOrders) {
+        const before = documentNats[order].get(document) ?? 0;
+        documentNats[order].set(document, before + scores[order].natsPerToken * scores.tokens);
+      }
+    }
   }
   const heldOut = textsOf(firstRows(valid, sequences), vocabSize);
   const scores = model.evaluate(heldOut, byteLengths);
   await turn(); // stopped meanwhile, there is no result
-  return { baselines: { ...scores, epochs: trainedRows / epoch, behind: null }, rowNats };
+  return { baselines: { ...scores, epochs: trainedRows / epoch, behind: null }, documentNats };
 }
 
-/** Bits a byte that each n-gram model needs more than a bound, paired by row: what makes a row hard for both cancels out. */
+/** Bits a byte that each n-gram model needs more than a bound, paired by document: what makes one hard for both cancels out. */
 export function behindBound(
-  rowNats: Readonly<Record<NgramOrder, readonly number[]>>,
-  { bound, bytes }: { readonly bound: readonly number[]; readonly bytes: readonly number[] },
+  documentNats: DocumentNats,
+  bounds: DocumentBounds,
 ): Record<NgramOrder, Estimate> {
-  const difference = (nats: readonly number[]): Estimate => {
+  const difference = (nats: ReadonlyMap<number, number>): Estimate => {
     const collected = new RatioEstimate();
-    for (const [i, value] of nats.entries()) collected.add((value - bound[i]) / Math.LN2, bytes[i]);
+    for (const [document, { bound, bytes }] of bounds)
+      collected.add(document, ((nats.get(document) ?? 0) - bound) / Math.LN2, bytes);
     return collected.estimate() ?? { mean: Number.NaN, standardError: null };
   };
   return {
-    unigram: difference(rowNats.unigram),
-    bigram: difference(rowNats.bigram),
-    trigram: difference(rowNats.trigram),
+    unigram: difference(documentNats.unigram),
+    bigram: difference(documentNats.bigram),
+    trigram: difference(documentNats.trigram),
   };
 }

@@ -229,13 +229,15 @@ describe("evaluateRun, masked limit", () => {
     const options = { levels: [], baselines: false, threads: 1 };
     const five = await evaluateRun(run.path, options);
     expect([five.loss.sequences, five.loss.draws]).toEqual([5, 13]);
-    expect(formatEvaluation(five)).toContain(
-      "At most: an upper bound, estimated from 5 sequences, 13 draws of noise each; ±: standard error.",
+    expect(formatEvaluation(five)).toMatch(
+      /At most: an upper bound, estimated from 5 sequences, 13 draws of noise each\.\n±: standard error over [2-5] documents\./,
     );
     const one = await evaluateRun(run.path, { ...options, sequences: 1 });
     expect(one.loss.draws).toBe(64);
     const { mean, standardError } = one.loss.bound!.bitsPerByte;
-    expect(formatEvaluation(one)).toMatch(/from 1 sequence, 64 draws of noise each; ±: by the noise alone\./);
+    expect(formatEvaluation(one)).toMatch(
+      /from 1 sequence, 64 draws of noise each\.\n±: by the noise alone, as all is of one document\./,
+    );
     // What few draws come to lies about what many do, by the error that they claim.
     const few = await evaluateRun(run.path, { ...options, sequences: 1, draws: 8 });
     const claimed = few.loss.bound!.bitsPerByte.standardError!;
@@ -245,6 +247,34 @@ describe("evaluateRun, masked limit", () => {
     const single = await evaluateRun(run.path, { ...options, sequences: 1, draws: 1 });
     expect(single.loss.bound!.bitsPerByte.standardError).toBeNull();
     expect(formatEvaluation(single)).toContain("from 1 sequence, 1 draw of noise each.");
+    expect(formatEvaluation(single)).not.toContain("±");
+  });
+
+  it("counts documents, not the rows that one is cut into", async () => {
+    const [one, two] = ["one", "two"].map((name) => join(run.folder, `${name}.jsonl`));
+    const [first, second] = (await readFile(run.unseen, "utf8")).split("\n");
+    await writeFile(one, `${first}\n`);
+    await writeFile(two, `${first}\n${second}\n`);
+    const options = { levels: [0.5], sequences: 1000, threads: 1, dtype: "q8" } as const;
+    const of = (path: string, draws: number) => evaluateRun(run.path, { ...options, data: [path], draws });
+    const alone = await of(one, 1);
+    expect(alone.loss.sequences).toBeGreaterThan(2);
+    expect(alone.loss.documents).toBe(1);
+    const errors = ({ loss, levels, ngrams, quantized }: EvaluationReport) => [
+      loss.crossEntropy.standardError,
+      loss.bound!.bitsPerByte.standardError,
+      levels[0].targets!.gainError,
+      ngrams!.behind!.trigram.standardError,
+      quantized!.boundIncrease!.standardError,
+    ];
+    expect(errors(alone)).toEqual([null, null, null, null, null]);
+    const often = await of(one, 4);
+    expect(often.loss.bound!.bitsPerByte.standardError).toBeGreaterThan(0);
+    expect(formatEvaluation(often)).toContain("±: by the noise alone, as all is of one document.");
+    const both = await of(two, 1);
+    expect(both.loss.documents).toBe(2);
+    for (const error of errors(both)) expect(error).toBeGreaterThan(0);
+    expect(formatEvaluation(both)).toContain("±: standard error over 2 documents.");
   });
 
   it("a network that is silent is the unigram model, and so is its bound", async () => {

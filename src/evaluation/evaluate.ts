@@ -172,7 +172,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
         onBatch: counter(what),
       });
     const whole = await measure(noisy, "loss on held-out text");
-    const { loss, rows } = whole;
+    const { loss, documents } = whole;
     let quantized: QuantizedLoss | null = null;
     if (options.dtype === "q8") {
       const memory = await createInt8Memory(device);
@@ -195,7 +195,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
       ...compared,
       ngrams: counted && {
         ...counted.baselines,
-        behind: rows && behindBound(counted.rowNats, rows),
+        behind: documents && behindBound(counted.documentNats, documents),
       },
       notes,
     };
@@ -208,15 +208,15 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
 export interface QuantizedLoss {
   readonly dtype: "q8";
   readonly loss: HeldOutLoss;
-  /** Masked limit: bits per byte that the bound rises by (the same noise in both); null: there is no bound. */
+  /** Masked limit: bits per byte that the bound rises by (the same noise in both, the error over documents); null: there is no bound. */
   readonly boundIncrease: Estimate | null;
 }
 
 function quantizedLoss(whole: HeldOutResult, q8: HeldOutResult): QuantizedLoss {
   const difference = new RatioEstimate();
-  for (const [i, nats] of (q8.rows?.bound ?? []).entries())
-    difference.add((nats - whole.rows!.bound[i]) / Math.LN2, whole.rows!.bytes[i]);
-  return { dtype: "q8", loss: q8.loss, boundIncrease: q8.rows && difference.estimate() };
+  for (const [document, { bound, bytes }] of whole.documents ?? [])
+    difference.add(document, (q8.documents!.get(document)!.bound - bound) / Math.LN2, bytes);
+  return { dtype: "q8", loss: q8.loss, boundIncrease: q8.documents && difference.estimate() };
 }
 
 function sourceOf(own: TrainingData | null, valid: RowSource, paths?: readonly string[]): string {

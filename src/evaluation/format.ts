@@ -26,7 +26,7 @@ function header({ run, data, loss }: EvaluationReport): string {
   const after = trained ? `, after ${whole(trained.steps)} steps, ${whole(trained.tokens)} tokens` : "";
   return [
     `${run.path}: ${run.preset ?? "no preset"}, ${whole(run.parameters)} parameters${after}`,
-    `On ${whole(loss.sequences)} sequences of ${data.length} positions: ${whole(loss.tokens)} target tokens, ${whole(loss.bytes)} bytes`,
+    `On ${amount(loss.sequences, "sequence")} of ${data.length} positions, from ${amount(loss.documents, "document")}: ${whole(loss.tokens)} target tokens, ${whole(loss.bytes)} bytes`,
     `(${data.source})`,
   ].join("\n");
 }
@@ -82,6 +82,7 @@ function likelihoodTable(loss: HeldOutLoss, ngrams: NgramBaselines | null, exact
   return [
     render(table),
     ...(bound && !exact ? [boundLine(loss)] : []),
+    ...(bound ? errorLine(loss) : []),
     ...(ngrams ? [`N-grams learned from ${whole(ngrams.trainTokens)} tokens of text${rounds}.`] : []),
     ...(bound ? [] : ["A continuous process gives no bound: hold the model against the channel, below."]),
   ].join("\n");
@@ -89,10 +90,14 @@ function likelihoodTable(loss: HeldOutLoss, ngrams: NgramBaselines | null, exact
 
 /** What the bound is made of: the bound itself is an expectation, this an estimate of it. */
 function boundLine({ sequences, draws }: HeldOutLoss): string {
-  const rows = sequences === 1 ? "1 sequence" : `${whole(sequences)} sequences`;
   const noise = draws === 1 ? "1 draw of noise" : `${whole(draws)} draws of noise`;
-  const error = sequences === 1 ? (draws === 1 ? "" : "; ±: by the noise alone") : "; ±: standard error";
-  return `At most: an upper bound, estimated from ${rows}, ${noise} each${error}.`;
+  return `At most: an upper bound, estimated from ${amount(sequences, "sequence")}, ${noise} each.`;
+}
+
+/** What ± is, if it is there. */
+function errorLine({ documents, draws }: HeldOutLoss): string[] {
+  if (documents > 1) return [`±: standard error over ${amount(documents, "document")}.`];
+  return draws > 1 ? ["±: by the noise alone, as all is of one document."] : [];
 }
 
 function levelTable(levels: readonly LevelResult[], masked: boolean): string {
@@ -119,7 +124,7 @@ function levelTable(levels: readonly LevelResult[], masked: boolean): string {
   const what = masked
     ? "Nats a masked token; unigram: frequencies alone."
     : "Nats a token; channel: what the noisy codes and the unigram frequencies say without a network.";
-  return [render(table), what, "Gain above 0: context helps (± its standard error over sequences)."].join(
+  return [render(table), what, "Gain above 0: context helps (± its standard error over documents)."].join(
     "\n",
   );
 }
@@ -156,6 +161,8 @@ const signed = (number: string): string => (number.startsWith("-") ? number : `+
 
 const plusMinus = ({ mean, standardError }: Estimate): string =>
   `${mean.toFixed(4)}${standardError === null ? "" : ` ±${standardError.toFixed(4)}`}`;
+
+const amount = (count: number, what: string): string => `${whole(count)} ${what}${count === 1 ? "" : "s"}`;
 
 const whole = (value: number): string => value.toLocaleString("en-US");
 

@@ -16,19 +16,19 @@ import {
   boundWeight,
   createTimeSampler,
   DiffusionProcess,
-  forEachTarget,
   type LossTerm,
   levelsOfDraw,
   lossOfRows,
   lossTerms,
 } from "../diffusion/index.js";
-import type { NoisyRows } from "./noisy-rows.js";
+import { forEachTargetOf, type NoisyRows } from "./noisy-rows.js";
 import { type Estimate, RatioEstimate } from "./statistics.js";
 
 /** Plain JSON. */
 export interface HeldOutLoss {
-  /** Rows, their target tokens and the bytes of text these stand for. */
+  /** Rows, the documents that these have targets of, their target tokens and the bytes of text these stand for. */
   readonly sequences: number;
+  readonly documents: number;
   readonly tokens: number;
   readonly bytes: number;
   /** Times that every row was noised. */
@@ -40,14 +40,14 @@ export interface HeldOutLoss {
   /** Nats a target token; masked limit: an absorbed one. */
   readonly crossEntropy: Estimate;
   /**
-   * Masked limit: at most so many nats a token and bits a byte, estimated from rows and draws; the error is over rows, of a single row over
-   * its draws. Else null: a continuous process, or no bytes to predict, has no such bound.
+   * Masked limit: at most so many nats a token and bits a byte, estimated from rows and draws; the error is over documents, of a single one
+   * over its draws. Else null: a continuous process, or no bytes to predict, has no such bound.
    */
   readonly bound: { readonly natsPerToken: Estimate; readonly bitsPerByte: Estimate } | null;
 }
 
-/** Sums of one row over the draws. */
-interface RowSums {
+/** Sums of one document over its rows and the draws. */
+interface DocumentSums {
   tokens: number;
   bytes: number;
   /** Over the positions that count. */
@@ -67,7 +67,7 @@ interface DrawSums {
   unigram: number;
 }
 
-const emptySums = (): RowSums => ({
+const emptySums = (): DocumentSums => ({
   tokens: 0,
   bytes: 0,
   nll: 0,
@@ -78,10 +78,13 @@ const emptySums = (): RowSums => ({
   weighted: 0,
 });
 
+/** Nats of the bound, and bytes, of each document by its number. */
+export type DocumentBounds = ReadonlyMap<number, { readonly bound: number; readonly bytes: number }>;
+
 export interface HeldOutResult {
   readonly loss: HeldOutLoss;
-  /** Nats of the bound, and bytes, of each row; null where there is no bound. */
-  readonly rows: { readonly bound: readonly number[]; readonly bytes: readonly number[] } | null;
+  /** Of each document by its number; null where there is no bound. */
+  readonly documents: DocumentBounds | null;
 }
 
 export async function heldOutLoss(
@@ -100,7 +103,14 @@ export async function heldOutLoss(
   const { diffusion } = config;
   const masked = !diffusion.gaussian;
   const process = new DiffusionProcess(diffusion);
-  const sums = Array.from({ length: noisy.count }, emptySums);
+  const byDocument = new Map<number, DocumentSums>();
+  const sumsOf = (document: number): DocumentSums => {
+    const known = byDocument.get(document);
+    if (known) return known;
+    const sums = emptySums();
+    byDocument.set(document, sums);
+    return sums;
+  };
   const drawSums = Array.from({ length: draws }, (): DrawSums => ({ nll: 0, unigram: 0 }));
   let loss = 0;
   const terms: Partial<Record<LossTerm, number>> = {};
@@ -109,7 +119,6 @@ export async function heldOutLoss(
     noisy.random,
   );
   for (let draw = 0; draw < draws; draw++) {
-    let first = 0;
     const pass = noisy.pass({
       step: draw,
       timeSampler: levelsOfDraw(sampler, diffusion.minTime, draw, draws),
@@ -126,8 +135,8 @@ export async function heldOutLoss(
       const weights = rows.map((_, b) =>
         masked ? boundWeight(diffusion, process, Number(feeds.time.data[b])) : 0,
       );
-      forEachTarget(batch, (b, position, at, absorbed) => {
-        const sum = sums[first + b];
+      forEachTargetOf(batch, (document, b, position, at, absorbed) => {
+        const sum = sumsOf(document);
         const token = rows[b].ids[position];
         const unigram = -logUnigram[token];
         if (draw === 0) {
@@ -144,58 +153,66 @@ export async function heldOutLoss(
         drawSums[draw].nll += weights[b] * nll[at];
         drawSums[draw].unigram += weights[b] * unigram;
       });
-      first += rows.length;
       onBatch();
     }
   }
-  const total = (value: (row: RowSums) => number) => sums.reduce((sum, row) => sum + value(row), 0);
+  const sums = [...byDocument.values()];
+  const total = (value: (document: DocumentSums) => number) =>
+    sums.reduce((sum, document) => sum + value(document), 0);
   const share =
-    total((row) => row.nll) /
+    total(({ nll }) => nll) /
     Math.max(
-      total((row) => row.unigram),
+      total(({ unigram }) => unigram),
       Number.MIN_VALUE,
     );
-  const bounds = sums.map((row) => row.weighted + share * (row.wholeUnigram - row.weightedUnigram));
-  const bytes = sums.map((row) => row.bytes);
-  const ratio = (y: readonly number[], x: (row: RowSums) => number): Estimate => {
+  const boundNats = ({ weighted, wholeUnigram, weightedUnigram }: DocumentSums) =>
+    weighted + share * (wholeUnigram - weightedUnigram);
+  const bytes = total((document) => document.bytes);
+  type Value = (document: DocumentSums) => number;
+  const ratio = (y: Value, x: Value): Estimate => {
     const collected = new RatioEstimate();
-    for (const [i, row] of sums.entries()) collected.add(y[i], x(row));
+    for (const [document, own] of byDocument) collected.add(document, y(own), x(own));
     return collected.estimate() ?? { mean: Number.NaN, standardError: null };
   };
   // What the draws make of it, each for all rows: how far noise alone moves the bound.
-  const whole = total((row) => row.wholeUnigram);
+  const whole = total(({ wholeUnigram }) => wholeUnigram);
   const perDraw = drawSums.map(({ nll, unigram }) => nll + share * (whole - unigram));
   /** @param unit nats that count as one */
-  const boundOn = (x: (row: RowSums) => number, unit = 1): Estimate => {
-    const overRows = ratio(
-      bounds.map((nats) => nats / unit),
-      x,
-    );
-    if (overRows.standardError !== null) return overRows;
+  const boundOn = (x: Value, unit = 1): Estimate => {
+    const overDocuments = ratio((document) => boundNats(document) / unit, x);
+    if (overDocuments.standardError !== null) return overDocuments;
     const overDraws = new RatioEstimate();
-    for (const nats of perDraw) overDraws.add(nats / unit, total(x));
-    return { ...overRows, standardError: overDraws.estimate()?.standardError ?? null };
+    for (const [draw, nats] of perDraw.entries()) overDraws.add(draw, nats / unit, total(x));
+    return { ...overDocuments, standardError: overDraws.estimate()?.standardError ?? null };
   };
   return {
     loss: {
       sequences: noisy.count,
-      tokens: total((row) => row.tokens),
-      bytes: total((row) => row.bytes),
+      documents: byDocument.size,
+      tokens: total(({ tokens }) => tokens),
+      bytes,
       draws,
       loss,
       terms,
       crossEntropy: ratio(
-        sums.map((row) => row.nll),
-        (row) => row.scored,
+        ({ nll }) => nll,
+        ({ scored }) => scored,
       ),
       bound:
-        masked && bytes.some((count) => count > 0)
+        masked && bytes > 0
           ? {
-              natsPerToken: boundOn((row) => row.tokens),
-              bitsPerByte: boundOn((row) => row.bytes, Math.LN2),
+              natsPerToken: boundOn(({ tokens }) => tokens),
+              bitsPerByte: boundOn((document) => document.bytes, Math.LN2),
             }
           : null,
     },
-    rows: masked ? { bound: bounds, bytes } : null,
+    documents: masked
+      ? new Map(
+          Array.from(byDocument, ([document, own]) => [
+            document,
+            { bound: boundNats(own), bytes: own.bytes },
+          ]),
+        )
+      : null,
   };
 }

@@ -8,8 +8,7 @@
  */
 import type { RunConfig } from "../config/index.js";
 import { type ExpertUse, ExpertUseCounter } from "../diffusion/expert-use.js";
-import { forEachTarget } from "../diffusion/index.js";
-import type { NoisyRows } from "./noisy-rows.js";
+import { forEachTargetOf, type NoisyRows } from "./noisy-rows.js";
 import { RatioEstimate } from "./statistics.js";
 
 /** Nats a token over some positions. Plain JSON. */
@@ -19,7 +18,7 @@ export interface Comparison {
   readonly channel: number;
   /** channel - model: what context adds. */
   readonly gain: number;
-  /** Standard error of the gain over sequences; null: one sequence cannot tell. */
+  /** Standard error of the gain over documents; null: one document cannot tell. */
   readonly gainError: number | null;
 }
 
@@ -41,10 +40,11 @@ class Comparing {
   private readonly channel = new RatioEstimate();
   private readonly gain = new RatioEstimate();
 
-  add(model: number, channel: number, tokens: number): void {
-    this.model.add(model, tokens);
-    this.channel.add(channel, tokens);
-    this.gain.add(channel - model, tokens);
+  /** Adds a token: its nats. */
+  add(document: number, model: number, channel: number): void {
+    this.model.add(document, model, 1);
+    this.channel.add(document, channel, 1);
+    this.gain.add(document, channel - model, 1);
   }
 
   result(): Comparison | null {
@@ -59,9 +59,6 @@ class Comparing {
     };
   }
 }
-
-/** What one row comes to at the positions of one kind. */
-const nothing = () => ({ model: 0, channel: 0, tokens: 0 });
 
 /** Runs all rows at each level. */
 export async function compareLevels(
@@ -79,22 +76,12 @@ export async function compareLevels(
     let gone = 0;
     for await (const batch of noisy.pass({ time, weighting: "unweighted", baseline: true, signal })) {
       const { rows, nll, baseline, outputs } = batch;
-      const sums = rows.map(() => ({ targets: nothing(), absorbed: nothing(), gaussian: nothing() }));
-      forEachTarget(batch, (b, _position, at, absorbed) => {
+      forEachTargetOf(batch, (document, _b, _position, at, absorbed) => {
         targets++;
         gone += Number(absorbed);
-        for (const sum of [
-          ...(gaussian || absorbed ? [sums[b].targets] : []),
-          absorbed ? sums[b].absorbed : sums[b].gaussian,
-        ]) {
-          sum.model += nll[at];
-          sum.channel += baseline![at];
-          sum.tokens++;
-        }
+        if (gaussian || absorbed) kinds.targets.add(document, nll[at], baseline![at]);
+        kinds[absorbed ? "absorbed" : "gaussian"].add(document, nll[at], baseline![at]);
       });
-      for (const row of sums)
-        for (const kind of ["targets", "absorbed", "gaussian"] as const)
-          kinds[kind].add(row[kind].model, row[kind].channel, row[kind].tokens);
       experts.add(
         rows.map(() => time),
         outputs,

@@ -10,6 +10,7 @@ import {
   channelModule,
   corruptRows,
   evaluationModule,
+  forEachTarget,
   padRows,
 } from "../diffusion/index.js";
 import type { GraphModule, TensorData } from "../graph/index.js";
@@ -24,6 +25,8 @@ const EVALUATION_SEED = VALIDATION_SEED;
 export interface NoisyBatch {
   /** The rows themselves, without those that fill the batch up. */
   readonly rows: readonly Row[];
+  /** Of which document each segment of a row is: `RowSource.documentsOf`. */
+  readonly documents: readonly Int32Array[];
   /** What the network was fed. */
   readonly feeds: Readonly<Record<string, TensorData>>;
   /** What it yields: see `evaluationModule`. */
@@ -37,6 +40,16 @@ export interface NoisyRowsOptions extends Omit<CorruptionOptions, "buffers" | "m
   /** Run the channel without a network too. Default: false. */
   readonly baseline?: boolean;
   readonly signal?: AbortSignal;
+}
+
+/** Visits the target positions of a batch: document, row, position in the row, place in [B * N], whether absorbed. */
+export function forEachTargetOf(
+  batch: Pick<NoisyBatch, "rows" | "documents" | "feeds">,
+  visit: (document: number, b: number, position: number, at: number, absorbed: boolean) => void,
+): void {
+  forEachTarget(batch, (b, position, at, absorbed) =>
+    visit(batch.documents[b][batch.rows[b].segment[position]], b, position, at, absorbed),
+  );
 }
 
 export class NoisyRows {
@@ -100,6 +113,7 @@ export class NoisyRows {
       const alone = baseline ? await this.run(this.channel, feeds) : null;
       yield {
         rows,
+        documents: rows.map((_, i) => this.source.documentsOf(first + i)),
         feeds,
         outputs,
         nll: outputs.nll.data as Float32Array,
