@@ -295,10 +295,36 @@ describe("evaluateRun, masked limit", () => {
 
   it("says what is wrong with its options", async () => {
     await expect(evaluateRun(run.path, { levels: [1.5] })).rejects.toThrow(/from 0 to 1, got 1.5/);
+    for (const levels of [null, 0.5, "0.5", ["0.5"], [Number.NaN]] as unknown as number[][])
+      await expect(evaluateRun(run.path, { levels })).rejects.toThrow(
+        /^levels: expected (a list of )?noise levels t from 0 to 1, got /,
+      );
     await expect(evaluateRun(run.path, { sequences: 0 })).rejects.toThrow(/sequences: expected an integer/);
     await expect(evaluateRun(join(run.path, "none"))).rejects.toThrow(/config\.json/);
     const stop = AbortSignal.abort(new Error("stopped"));
     await expect(evaluateRun(run.path, { signal: stop })).rejects.toThrow("stopped");
+  });
+});
+
+describe("evaluateRun, autoregressive", () => {
+  it("has one level and nothing to draw, and refuses to be asked for others", async () => {
+    const run = await tinyRun("autoregressive");
+    onTestFinished(() => removeRun(run));
+    const options = { baselines: false, threads: 1 };
+    const { levels, loss } = await evaluateRun(run.path, options);
+    expect([levels.map(({ time }) => time), loss.draws]).toEqual([[1], 1]);
+    expect(await evaluateRun(run.path, { ...options, levels: [1], draws: 1 })).toMatchObject({
+      levels,
+      loss,
+    });
+    expect((await evaluateRun(run.path, { ...options, levels: [] })).levels).toEqual([]);
+    for (const asked of [[0.5], [0.5, 1], [1, 1]])
+      await expect(evaluateRun(run.path, { ...options, levels: asked })).rejects.toThrow(
+        /^levels: expected \[1\] \(or none\), got \[.*\], as .* is autoregressive and noises nothing; leave it out$/,
+      );
+    await expect(evaluateRun(run.path, { ...options, draws: 3 })).rejects.toThrow(
+      /^draws: expected 1, got 3, as .* is autoregressive/,
+    );
   });
 });
 

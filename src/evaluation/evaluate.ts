@@ -6,6 +6,7 @@
  *     console.log(formatEvaluation(report));
  */
 import type { ModelDType } from "../config/index.js";
+import { show } from "../config/layers.js";
 import type { RowSource } from "../data/index.js";
 import type { ExpertUse } from "../diffusion/expert-use.js";
 import { UserError } from "../errors.js";
@@ -46,10 +47,10 @@ export interface EvaluateOptions {
   readonly sequences?: number | undefined;
   /**
    * Times each row is noised for the loss. Default: 1; in the masked limit, whose bound wants more, 4, and where there are few rows so
-   * many that 64 noised ones are looked at in all.
+   * many that 64 noised ones are looked at in all. An autoregressive run has no noise: 1 and nothing else.
    */
   readonly draws?: number | undefined;
-  /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`. */
+  /** Noise levels t in [0, 1] for the comparison with the channel. Default: `DEFAULT_LEVELS`; autoregressive: [1], or [] for none. */
   readonly levels?: readonly number[] | undefined;
   /** "q8": also the loss with the weights in eight bits, on the same noise. Default: "fp32". */
   readonly dtype?: ModelDType | undefined;
@@ -125,6 +126,7 @@ async function evaluateOn(device: Device, path: string, options: EvaluateOptions
   const { sequences = config.training.evalSequences } = options;
   const { levels = exact ? [1] : DEFAULT_LEVELS } = options;
   checkOptions({ sequences, draws: options.draws ?? 1 }, levels);
+  if (exact) requireNoNoise(path, options.draws ?? 1, levels);
   const trained = await trainedSoFar(path, config);
   const texts = await RunTexts.open(path, config, tokenizer, {
     ...{ data: paths, onBadRecord: options.onBadRecord, baselines, onProgress: prepare, signal },
@@ -231,9 +233,21 @@ function checkOptions(numbers: Readonly<Record<string, number>>, levels: readonl
   for (const [name, value] of Object.entries(numbers))
     if (!Number.isInteger(value) || value < 1)
       throw new UserError(`${name}: expected an integer from 1 on, got ${value}`);
+  if (!Array.isArray(levels))
+    throw new UserError(
+      `levels: expected a list of noise levels t from 0 to 1, got ${show(levels)}; leave it out for ${DEFAULT_LEVELS.join(", ")}`,
+    );
   for (const time of levels)
-    if (!(time >= 0 && time <= 1))
-      throw new UserError(`levels: expected noise levels t from 0 to 1, got ${time}`);
+    if (typeof time !== "number" || !(time >= 0 && time <= 1))
+      throw new UserError(`levels: expected noise levels t from 0 to 1, got ${show(time)}`);
+}
+
+/** An autoregressive model knows one level, at which all targets are to be predicted, and has nothing to draw. */
+function requireNoNoise(path: string, draws: number, levels: readonly number[]): void {
+  const why = `as ${path} is autoregressive and noises nothing; leave it out`;
+  if (levels.length > 1 || levels.some((time) => time !== 1))
+    throw new UserError(`levels: expected [1] (or none), got [${levels.join(", ")}], ${why}`);
+  if (draws !== 1) throw new UserError(`draws: expected 1, got ${draws}, ${why}`);
 }
 
 const batchCounter = (total: number, onProgress: (progress: EvaluationProgress) => void) => {
