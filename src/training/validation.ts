@@ -24,7 +24,10 @@ import { VALIDATION_SEED } from "./validation-seed.js";
 
 export interface ValidationResult {
   readonly sequences: number;
-  /** Mean over rows, as in training (router terms included). */
+  /**
+   * Mean over rows, as in training (router terms included), but in the masked limit with the bound's weights, whatever
+   * `diffusion.lossWeighting` is: not to be held against a training loss. (Left to right, both count each target once.)
+   */
   readonly loss: number;
   readonly terms: Partial<Record<LossTerm, number>>;
   /** Mean negative log likelihood of target tokens in nats; masked limit: of absorbed ones. */
