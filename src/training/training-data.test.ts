@@ -29,3 +29,17 @@ it("has validation rows from all over the texts, the same for every seed of a ru
   const quarters = numbers.slice(0, 24).map((number) => Math.floor(number / 30));
   expect(new Set(quarters).size).toBe(4);
 });
+
+it("has validation rows of texts as long as all are, where short ones share a row", async () => {
+  const folder = temporaryFolder();
+  const [corpus, valid] = [writeCorpus(folder), join(folder, "valid.jsonl")];
+  const lines = Array.from({ length: 400 }, (_, i) => JSON.stringify({ text: "a b ".repeat(1 + (i % 10)) }));
+  writeFileSync(valid, `${lines.join("\n")}\n`);
+  const config = tinyRunConfig(corpus, "masked", { data: { valid: [valid] } });
+  const { valid: rows, validCorpus } = await loadTrainingData(config);
+  const lengthOf = (documents: readonly number[]) =>
+    documents.reduce((sum, document) => sum + validCorpus.length(document), 0) / documents.length;
+  const first = Array.from({ length: 32 }, (_, i) => [...rows.documentsOf(i)]).flat();
+  const share = lengthOf(first) / lengthOf(lines.map((_, i) => i));
+  expect(Math.abs(share - 1)).toBeLessThan(0.1);
+});
