@@ -300,7 +300,7 @@ describe("evaluateRun, masked limit", () => {
         /^levels: expected (a list of )?noise levels t from 0 to 1, got /,
       );
     await expect(evaluateRun(run.path, { sequences: 0 })).rejects.toThrow(/sequences: expected an integer/);
-    await expect(evaluateRun(join(run.path, "none"))).rejects.toThrow(/config\.json/);
+    await expect(evaluateRun(join(run.path, "none"))).rejects.toThrow(/is not the directory of a run/);
     const stop = AbortSignal.abort(new Error("stopped"));
     await expect(evaluateRun(run.path, { signal: stop })).rejects.toThrow("stopped");
   });

@@ -156,6 +156,18 @@ export async function keepStart(
   await recordTexts(directory.dataPath, data.texts);
 }
 
+/** @throws UserError where conditions are to be left out, and no text gives any */
+export function requireConditions(
+  { diffusion, data }: RunConfig,
+  { texts }: Pick<TrainingData, "texts">,
+): void {
+  if (diffusion.conditionDropout > 0 && data.gapRate === 0 && !texts.pairs)
+    throw new UserError(
+      `diffusion.conditionDropout: expected 0, got ${diffusion.conditionDropout}; it leaves out what is given, and these texts give nothing: ` +
+        'train on pairs {"src", "trg"}, or with gaps (data.gapRate), or leave it out',
+    );
+}
+
 type SameTexts = Pick<TrainingData, "trainCorpus" | "validCorpus"> & Partial<Pick<TrainingData, "texts">>;
 
 /**

@@ -30,7 +30,7 @@ import { checkTexts, nameOfTexts } from "./data-record.js";
 import { budgetUsed, learningRateAt } from "./learning-rate.js";
 import { type ValidatedOn, validationAt } from "./metrics-log.js";
 import { notFinite } from "./not-finite.js";
-import { keepStart, type OpenedRun, openRun, requireSameTexts } from "./open-run.js";
+import { keepStart, type OpenedRun, openRun, requireConditions, requireSameTexts } from "./open-run.js";
 import { onRankZero } from "./rank-store.js";
 import { rowShare } from "./row-share.js";
 import { RunRecord } from "./run-record.js";
@@ -123,12 +123,7 @@ async function startTrainer(
   atOnce?.throwIfAborted();
   await requireSameTexts(data, device.communicator);
   if (run.directory && run.state) await checkTexts(run.directory.dataPath, data.texts);
-  const { diffusion, data: settings } = run.config;
-  if (!run.state && diffusion.conditionDropout > 0 && settings.gapRate === 0 && !data.texts.pairs)
-    throw new UserError(
-      `diffusion.conditionDropout: expected 0, got ${diffusion.conditionDropout}; it leaves out what is given, and these texts give nothing: ` +
-        'train on pairs {"src", "trg"}, or with gaps (data.gapRate), or leave it out',
-    );
+  if (!run.state) requireConditions(run.config, data);
   onEvent({ kind: "preparing", what: "building the graphs" });
   return Trainer.create(run, data, device, out, onEvent, atOnce);
 }
