@@ -185,7 +185,7 @@ describe("what cannot be written", () => {
   it("is said before the work", async () => {
     const file = join(folder, "a-file");
     writeFileSync(file, "");
-    const beside = join(file, "b");
+    const beside = join(file, "b.md");
     const cases: [string[], string][] = [
       [["tokenizer", "train", "--out", file], `${file} is a file, not a folder.\n`],
       [["task", "copy", "--out", folder], "not a file; write somewhere else with --out.\n"],

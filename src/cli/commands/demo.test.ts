@@ -121,7 +121,7 @@ it("trains, writes a document, draws the report, names three commands; evaluate 
 it("evaluate says what it needs", async () => {
   const terminal = memoryTerminal();
   expect(await runCommandLine(["evaluate", "--model", join(folder, "none")], terminal)).toBe(1);
-  expect(terminal.stderr.text).toMatch(/expected the directory of a trained run, found no config.json/);
+  expect(terminal.stderr.text).toMatch(/expected the directory of a trained run, found nothing there/);
   expect(await runCommandLine(["evaluate"], memoryTerminal())).toBe(2);
 });
 
