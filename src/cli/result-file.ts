@@ -1,9 +1,9 @@
-/** @file Files that commands write results into: of the kind that is written, and none that something else needs. */
+/** @file Files that commands write results into: of the kind that is written, none of a run's own, and none that is read. */
 import { existsSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.js";
 import { requireWritable } from "../hub/index.js";
-import { RUN_FILES } from "../hub/run-config.js";
+import { RUN_FILES } from "../hub/run-files.js";
 
 interface ResultFile {
   readonly flag: string;
@@ -14,7 +14,7 @@ interface ResultFile {
 }
 
 /**
- * Makes sure, before any work, that a result can be written there and replaces nothing but an earlier one.
+ * Makes sure, before any work, that a result can be written there. A file of that ending that is there is taken for an earlier result.
  * @throws UserError for another ending, a file of a run, a file that is read, and a place that cannot be written
  */
 export async function requireResultFile(

@@ -9,23 +9,6 @@ import { configFromLayers, type RunConfig } from "../config/index.js";
 import { readConfigFile } from "../config/read-file.js";
 import { isMissing, UserError } from "../errors.js";
 
-/** What a start writes into a run's directory, in this order; and what comes later. */
-export const STARTING_FILES: readonly string[] = [
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "data.json",
-  "metrics.jsonl",
-];
-export const LATER_FILES: readonly string[] = [
-  "model.safetensors",
-  "profile.txt",
-  "profile.svg",
-  "profile.json",
-];
-export const RUN_FILES: readonly string[] = [...STARTING_FILES, ...LATER_FILES];
-
 /**
  * The configuration of a run; null: there is none in the folder.
  * @param edited whether `generation_config.json` counts. Default: true

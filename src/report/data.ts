@@ -132,7 +132,8 @@ export function validationGroups(metrics: readonly MetricsLine[]): MetricsLine[]
   for (const line of metrics) {
     if (line.kind !== "valid") continue;
     const of = JSON.stringify([line.texts ?? null, line.sequences ?? null]);
-    const group = [...(groups.get(of) ?? []), line];
+    const group = groups.get(of) ?? [];
+    group.push(line);
     groups.delete(of);
     groups.set(of, group);
   }

@@ -16,13 +16,8 @@ import { join } from "node:path";
 import { type GenerationConfig, mergeConfig, type RunConfig } from "../config/index.js";
 import { explainReadError, isMissing, UserError } from "../errors.js";
 import { makeFolder, removeTemporaryFiles, writeFileAtomic } from "../hub/durable-file.js";
-import {
-  RUN_FILES,
-  readGenerationConfig,
-  readRunConfig,
-  requireRunConfig,
-  STARTING_FILES,
-} from "../hub/run-config.js";
+import { readGenerationConfig, readRunConfig, requireRunConfig } from "../hub/run-config.js";
+import { RUN_FILES, STARTING_FILES } from "../hub/run-files.js";
 import { readSafetensorsHeader, writeSafetensors } from "../hub/safetensors.js";
 import { version } from "../version.js";
 import {
